@@ -1,0 +1,101 @@
+"""Genesis Chest CT: the published pre-training, 3D U-Net on 64x64x32 cubes of LUNA16.
+
+    python -m data_prep.luna16 --source=LUNA16 --data_dir=data
+    python main.py --config=configs/genesis_ct.py --workdir=runs/genesis_ct
+
+Variants (`--config=configs/genesis_ct.py:NAME`): unified (default), distortion, painting, a single
+transform (nonlinear, shuffling, outpainting, inpainting), autoencoder (no corruption).
+
+Expected: 445 scans and 14,240 cubes for training, 178 scans for validation; 2,373 steps an epoch
+with a batch of 6; the paper trains until 50 epochs bring no gain. Its target tasks then reach the
+numbers of MedIA 2021, table 3: NCC 98.34, NCS 77.62, ECC 87.20, LCS 85.10.
+"""
+
+import ml_collections
+from ml_collections import config_dict
+
+# What differs from the unified recipe.
+VARIANTS = {
+    'unified': {},
+    'distortion': {'paint_probability': 0.0},
+    'painting': {'shuffle_probability': 0.0, 'nonlinear_probability': 0.0},
+    'nonlinear': {'shuffle_probability': 0.0, 'paint_probability': 0.0},
+    'shuffling': {'nonlinear_probability': 0.0, 'paint_probability': 0.0},
+    'outpainting': {
+        'shuffle_probability': 0.0,
+        'nonlinear_probability': 0.0,
+        'outpaint_probability': 1.0,
+    },
+    'inpainting': {
+        'shuffle_probability': 0.0,
+        'nonlinear_probability': 0.0,
+        'outpaint_probability': 0.0,
+    },
+    'autoencoder': {
+        'shuffle_probability': 0.0,
+        'nonlinear_probability': 0.0,
+        'paint_probability': 0.0,
+    },
+}
+
+
+def get_config(variant='unified'):
+    """The config of a variant."""
+    if variant not in VARIANTS:
+        raise ValueError(f'there is no variant {variant!r}; expected {", ".join(VARIANTS)}')
+    config = ml_collections.ConfigDict()
+    config.variant = variant
+    config.seed = 0  # everything random comes from it
+
+    # Data
+    config.data = ml_collections.ConfigDict()
+    config.data.dir = 'data'  # where data_prep wrote
+    config.data.name = 'luna16'
+    config.data.window = config_dict.placeholder(tuple)  # (low, high), HU for CT; None: the records'
+
+    # Corruption (probabilities per cube)
+    config.transforms = ml_collections.ConfigDict()
+    config.transforms.flip_probability = 0.4  # of each next flip, three at most
+    config.transforms.flip_axes = (0, 1, 2)  # the published code never flips the third, by mistake
+    config.transforms.shuffle_probability = 0.5
+    config.transforms.shuffle_windows = 10_000
+    config.transforms.nonlinear_probability = 0.9
+    config.transforms.paint_probability = 0.9
+    config.transforms.outpaint_probability = 0.8  # of the painted cubes; the others are in-painted
+    config.transforms.fill = 'noise'  # as the published code; 'constant' as the paper
+
+    # Network
+    config.model = ml_collections.ConfigDict()
+    config.model.width = 32  # channels of the first convolution
+    config.model.upsample = 'transpose'  # 'nearest' as the published Keras network
+    config.model.batch_statistics = 'synchronised'  # 'official': batch statistics always
+    config.model.epsilon = 1e-5  # of batch normalisation; 1e-3 in Keras
+    config.model.dtype = 'float32'  # 'bfloat16' computes in half the bytes
+    config.model.remat = False  # recompute activations: less memory, a third more time
+
+    # Optimisation
+    config.batch_size = config_dict.placeholder(int)  # global; None: batch_per_device on each
+    config.batch_per_device = 6  # the paper's batch, on one GPU
+    config.optimizer = ml_collections.ConfigDict()
+    config.optimizer.name = 'sgd'  # or 'adam', 'adamw'
+    config.optimizer.learning_rate = 1.0  # never scaled by the batch size
+    config.optimizer.momentum = 0.9  # sgd
+    config.optimizer.weight_decay = 0.0  # adamw
+    config.schedule = ml_collections.ConfigDict()
+    config.schedule.name = 'plateau'  # of the validation loss; or 'step', 'cosine', 'constant'
+    config.schedule.factor = 0.5  # plateau, step
+    config.schedule.patience = 10  # plateau: epochs
+    config.schedule.min_delta = 1e-4  # plateau: a smaller gain is none
+    config.schedule.floor = 1e-6  # plateau: lowest learning rate
+    config.schedule.epochs = 40  # step: between reductions
+    config.schedule.warmup_steps = 0  # linear, from 0; before any schedule
+    config.epochs = 1_000  # at most
+    config.patience = 50  # epochs without a lower validation loss before stopping
+
+    # What one sees
+    config.log_every = 50  # steps
+    config.pictures = 4  # validation cubes shown; 0: none
+    config.picture_epochs = 10  # between pictures
+
+    config.transforms.update(VARIANTS[variant])
+    return config

@@ -1,0 +1,121 @@
+"""Orbax: saving, resuming, the best state, and exports that outlive the run."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import jax
+from orbax.checkpoint import v1 as ocp
+
+from genesis_jax import parallel
+from genesis_jax.errors import UserError
+
+
+@dataclasses.dataclass
+class Progress:
+    """What a resumed run must know beyond its arrays and its data iterator.
+
+    Attributes:
+      best_loss, best_step: the lowest validation loss so far and where it was.
+      epochs_without_gain: counted towards early stopping.
+      loss_sum, loss_count: training losses of the epoch under way.
+      seconds, timed_steps: time spent on steps and how many those were, compilation left out.
+      last: the metrics of the last validation.
+    """
+
+    best_loss: float = math.inf
+    best_step: int = 0
+    epochs_without_gain: int = 0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    seconds: float = 0.0
+    timed_steps: int = 0
+    last: dict = dataclasses.field(default_factory=dict)
+
+
+class Checkpoints:
+    """The checkpoints of a run: the last three and the best. A context manager; saves in the background."""
+
+    def __init__(self, directory):
+        policies = ocp.training.preservation_policies
+        best = policies.BestN(
+            get_metric_fn=lambda metrics: metrics['loss'],
+            reverse=True,  # the lowest is the best
+            n=1,
+            keep_checkpoints_without_metrics=False,
+        )
+        self._checkpointer = ocp.training.Checkpointer(
+            Path(directory).absolute(),
+            preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(3), best]),
+            cleanup_tmp_directories=True,  # left by a run that was killed while saving
+        )
+        self._saving = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._checkpointer.close()
+
+    @property
+    def latest_step(self):
+        """The step of the newest checkpoint, or None."""
+        latest = self._checkpointer.latest
+        return latest.step if latest else None
+
+    def save(self, state, iterator_state, progress, loss=None):
+        """Saves everything; `loss` (validation) makes it a candidate for the best."""
+        step = int(state.step)
+        if step == self.latest_step:
+            return
+        self._saving = self._checkpointer.save_async(
+            step,
+            parallel.to_global(state),
+            metrics=None if loss is None else {'loss': loss},
+            custom_metadata={
+                'iterator': iterator_state,
+                'progress': dataclasses.asdict(progress),
+            },
+            force=True,
+        )
+
+    def load(self, step, like):
+        """Returns `(state, iterator state, progress)`; `like` is a state of the same structure."""
+        if self._saving is not None:
+            self._saving.result()
+        abstract = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
+            parallel.to_global(like),
+        )
+        state = parallel.to_local(self._checkpointer.load(step, abstract))
+        saved = self._checkpointer.metadata(step).custom_metadata
+        return state, saved['iterator'], Progress(**saved['progress'])
+
+
+def export(directory, variables, parts, metadata):
+    """Writes the named parts of a network's variables, with metadata (JSON), as one checkpoint."""
+    chosen = {
+        collection: {part: tree[part] for part in parts if part in tree}
+        for collection, tree in variables.items()
+    }
+    ocp.save(
+        Path(directory).absolute(),
+        parallel.to_global(chosen),
+        overwrite=True,
+        custom_metadata=metadata,
+    )
+
+
+def load_export(directory):
+    """Reads an export: `(variables as NumPy arrays, metadata)`; UserError if it is none."""
+    path = Path(directory).absolute()
+    if not ocp.is_orbax_checkpoint(path):
+        raise UserError(
+            f'{directory} is no exported network; expected a folder such as WORKDIR/export/encoder'
+        )
+    metadata = ocp.metadata(path)
+    host = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    abstract = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=host), metadata.metadata
+    )
+    return jax.device_get(ocp.load(path, abstract)), metadata.custom_metadata

@@ -1,0 +1,176 @@
+"""Configs: flags that say what is wrong with them, checks before anything is compiled, identity."""
+
+import difflib
+import hashlib
+import json
+
+import ml_collections
+from absl import app, flags
+
+from genesis_jax import optim
+from genesis_jax.errors import UserError
+
+_CHOICES = {
+    'model.upsample': ('transpose', 'nearest'),
+    'model.batch_statistics': ('synchronised', 'official'),
+    'model.dtype': ('float32', 'bfloat16'),
+    'transforms.fill': ('noise', 'constant'),
+    'optimizer.name': optim.OPTIMIZERS,
+    'schedule.name': optim.SCHEDULES,
+}
+_POSITIVE = (
+    'batch_size',
+    'epochs',
+    'patience',
+    'log_every',
+    'model.width',
+    'transforms.shuffle_windows',
+    'optimizer.learning_rate',
+    'schedule.patience',
+    'schedule.epochs',
+)
+_NOT_NEGATIVE = (
+    'pictures',
+    'picture_epochs',
+    'schedule.min_delta',
+    'schedule.floor',
+    'schedule.warmup_steps',
+    'optimizer.weight_decay',
+)
+
+
+def parse_flags(argv):
+    """`app.run(flags_parser=...)`: a bad `--config` flag ends in one sentence."""
+    try:
+        return app.parse_flags_with_usage(argv)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise SystemExit(f'error: {_explain(argv, error)}') from None
+
+
+def resolve(config, devices):
+    """A copy of the config with the global batch filled in, checked; UserError if it cannot run."""
+    config = config.copy_and_resolve_references()
+    if config.batch_size is None:
+        with config.unlocked():
+            config.batch_size = config.batch_per_device * devices
+    check(config, devices)
+    return config
+
+
+def check(config, devices):
+    """Raises UserError for the first value that no run can have."""
+    fields = flatten(config)
+    for name, allowed in _CHOICES.items():
+        _require(fields[name] in allowed, name, fields[name], ' or '.join(map(repr, allowed)))
+    for name in _POSITIVE:
+        _require(fields[name] > 0, name, fields[name], 'a number above 0')
+    for name in _NOT_NEGATIVE:
+        _require(fields[name] >= 0, name, fields[name], '0 or more')
+    for name, value in fields.items():
+        if name.endswith('_probability'):
+            _require(0 <= value <= 1, name, value, 'a probability between 0 and 1')
+    factor, momentum = fields['schedule.factor'], fields['optimizer.momentum']
+    _require(0 < factor < 1, 'schedule.factor', factor, 'a factor between 0 and 1')
+    _require(0 <= momentum < 1, 'optimizer.momentum', momentum, 'a number from 0 to below 1')
+    window = fields['data.window']
+    if window is not None:
+        ordered = len(window) == 2 and window[0] < window[1]
+        _require(ordered, 'data.window', window, '(low, high) in the unit of the scans')
+    if config.batch_size % devices:
+        near = config.batch_size // devices * devices
+        raise UserError(
+            f'config.batch_size={config.batch_size} is the global batch and {devices} devices '
+            f'cannot share it evenly; use {near or devices} or {near + devices}'
+        )
+
+
+def check_cubes(config, shape, count):
+    """Raises UserError if cubes `[X, Y, Z, C]` of the dataset do not fit the network and batch."""
+    from genesis_jax.models.unet3d import check_sides
+
+    try:
+        check_sides(shape[:-1])
+    except ValueError as error:
+        raise UserError(f'{error} (prepare the dataset with --cube_size)') from None
+    axes = config.transforms.flip_axes
+    if axes is not None and not set(axes) <= set(range(len(shape) - 1)):
+        expected = f'axes among 0…{len(shape) - 2}'
+        _require(False, 'transforms.flip_axes', axes, expected)
+    if count < config.batch_size:
+        raise UserError(
+            f'the training split has {count} cubes, less than one batch '
+            f'(config.batch_size={config.batch_size}); lower it or prepare more cubes'
+        )
+
+
+def flatten(config):
+    """A flat dict from dotted names to values."""
+    flat = {}
+    for name, value in config.items():
+        if isinstance(value, ml_collections.ConfigDict):
+            flat |= {f'{name}.{inner}': v for inner, v in flatten(value).items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def to_json(config):
+    """The config as plain JSON types."""
+    return json.loads(json.dumps(config.to_dict()))
+
+
+def config_hash(config):
+    """Twelve hexadecimal digits that identify the config."""
+    text = json.dumps(to_json(config), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def difference(saved, config):
+    """The first field in which two configs (JSON) differ: `(name, saved value, value)`, or None."""
+    old = flatten(ml_collections.ConfigDict(saved))
+    new = flatten(ml_collections.ConfigDict(to_json(config)))
+    for name in sorted(old.keys() | new.keys()):
+        a, b = old.get(name, 'nothing'), new.get(name, 'nothing')
+        if a != b:
+            return name, a, b
+    return None
+
+
+def _require(condition, name, value, expected):
+    if not condition:
+        raise UserError(f'config.{name}={value}: expected {expected}')
+
+
+def _explain(argv, error):
+    """What is wrong with the flags, given the error that parsing them raised."""
+    try:
+        config = flags.FLAGS['config'].value
+        fields = flatten(config)
+    except (AttributeError, KeyError, TypeError):
+        return f'{error}; expected --config=configs/NAME.py[:VARIANT]'
+    groups = {name.rpartition('.')[0] for name in fields} - {''}
+    for argument in argv[1:]:
+        name, _, value = argument.partition('=')
+        name = name.lstrip('-')
+        if not name.startswith('config.'):
+            continue
+        name = name.removeprefix('config.')
+        if name in groups:
+            return f'--config.{name} is a group of fields; set one of them, as --config.{name}.NAME'
+        if name not in fields:
+            return f'there is no field config.{name}; the nearest is config.{_nearest(name, fields)}'
+        kind = type(fields[name]).__name__
+        if str(value) in str(error) or kind in str(error):
+            return f'--config.{name}={value}: expected {kind}, as in {fields[name]!r}'
+    return str(error)
+
+
+def _nearest(name, fields):
+    """The field most like `name`, in full or in its last part."""
+    leaf = name.rpartition('.')[2]
+
+    def likeness(field):
+        pairs = ((name, field), (leaf, field.rpartition('.')[2]))
+        return max(difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs)
+
+    return max(fields, key=likeness)

@@ -1,0 +1,115 @@
+"""From prepared cubes on disk to host batches, the same whatever the number of processes.
+
+A batch is a dict of arrays: `cube` int16 `[B, X, Y, Z, C]` in the scan's unit, `window` float32
+`[B, 2]` (the values that become 0 and 1), `position` int32 `[B]` (which draws of randomness an
+example gets), and, in validation, `weight` float32 `[B]` (0 for padding).
+"""
+
+import importlib
+import os
+from pathlib import Path
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from genesis_jax.errors import UserError
+
+_DEMO = 'ct_chest_demo'  # prepared on first use
+_BUFFERED = 8  # batches read ahead
+
+
+def open_splits(data):
+    """Opens the dataset that `data` (config: `dir`, `name`) names.
+
+    Returns:
+      `(train, validation, features)`: random-access sources and the features of a record.
+
+    Raises:
+      UserError: there is no such dataset; names the command that prepares it.
+    """
+    import tensorflow_datasets as tfds
+
+    folder = _find(data)
+    if folder is None and data.name == _DEMO:
+        importlib.import_module('data_prep.demo').prepare_demo(Path(data.dir))
+        folder = _find(data)
+    if folder is None:
+        command = 'luna16' if data.name == 'luna16' else f'scans --name={data.name} --modality=ct'
+        raise UserError(
+            f'there is no dataset {data.name!r} in {data.dir!r}; prepare it with: '
+            f'python -m data_prep.{command} --source=FOLDER_OF_SCANS --data_dir={data.dir}'
+        )
+    builder = tfds.builder_from_directory(folder)
+    missing = {'train', 'validation'} - set(builder.info.splits)
+    if missing:
+        raise UserError(
+            f'{folder} has no split {sorted(missing)[0]!r}; expected train and validation: '
+            'delete it and prepare it again'
+        )
+    sources = [builder.as_data_source(split) for split in ('train', 'validation')]
+    return *sources, builder.info.features
+
+
+def train_batches(source, batch_size, seed, process=None, processes=None):
+    """An endless, resumable Grain iterator, shuffled anew every epoch.
+
+    Over several processes it gives each the part of the global batch that is its own: `position`
+    counts within the global batch, so examples draw the same randomness on any number of them.
+    """
+    process, processes = _processes(process, processes)
+    dataset = (
+        grain.MapDataset.source(source)
+        .seed(seed)
+        .shuffle()
+        .repeat()
+        .map_with_index(lambda i, record: _example(record, i % batch_size))
+    )
+    return iter(_read_ahead(dataset[process::processes].batch(batch_size // processes)))
+
+
+def validation_batches(source, batch_size, process=None, processes=None):
+    """All examples once, in order, the last batch padded; `position` is the place in the split."""
+    process, processes = _processes(process, processes)
+    padded = -(-len(source) // batch_size) * batch_size
+    dataset = (
+        grain.MapDataset.source(source)
+        .repeat()
+        .map_with_index(
+            lambda i, record: _example(record, i) | {'weight': np.float32(i < len(source))}
+        )[process:padded:processes]
+    )
+    return iter(_read_ahead(dataset.batch(batch_size // processes)))
+
+
+def normalise(batch, window=None):
+    """Cubes as float32 in [0, 1]: `window` (low, high), by default each scan's own, fills it."""
+    windows = batch['window'] if window is None else jnp.asarray(window, jnp.float32)[None, :]
+    low, high = (windows[:, i].reshape(-1, *[1] * (batch['cube'].ndim - 1)) for i in (0, 1))
+    return jnp.clip((batch['cube'].astype(jnp.float32) - low) / (high - low), 0, 1)
+
+
+def _find(data):
+    """The folder of the dataset's newest version, or None."""
+    versions = Path(data.dir).expanduser().glob(f'{data.name}/*/dataset_info.json')
+    return max((info.parent for info in versions), default=None)
+
+
+def _example(record, position):
+    return {
+        'cube': record['cube'],
+        'window': np.asarray(record['window'], np.float32),
+        'position': np.int32(position),
+    }
+
+
+def _read_ahead(dataset):
+    threads = min(_BUFFERED, os.cpu_count() or 1)
+    return dataset.to_iter_dataset(grain.ReadOptions(threads, _BUFFERED))
+
+
+def _processes(process, processes):
+    if process is None:
+        return jax.process_index(), jax.process_count()
+    return process, processes

@@ -1,0 +1,171 @@
+"""The training loop: steps, validation, best checkpoint, early stopping, interruption, resume."""
+
+import dataclasses
+import math
+import signal
+import time
+from collections.abc import Callable
+
+from genesis_jax import parallel
+from genesis_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What is trained, as the loop sees it.
+
+    Attributes:
+      train_step: `(state, sharded batch) -> (state, metrics)`; the metrics (scalars on the device)
+        hold `loss` and must all stay finite.
+      evaluate: `(state, epoch, step) -> metrics` (floats) over the validation split; the lowest
+        `loss` is the best.
+      end_epoch: `(state, validation loss) -> state`, where the learning rate may be lowered.
+    """
+
+    train_step: Callable
+    evaluate: Callable
+    end_epoch: Callable
+
+
+def train(task, state, progress, batches, checkpoints, log, config, steps_per_epoch):
+    """Trains until the last epoch or until `config.patience` epochs bring no gain.
+
+    Args:
+      progress: a `checkpoints.Progress`, changed in place.
+      batches: a Grain iterator of host batches.
+
+    Returns:
+      the last state.
+
+    Raises:
+      UserError: a metric is no longer finite; the last good checkpoint stays.
+      SystemExit: the process was told to stop (SIGTERM, Ctrl-C); the state was saved.
+    """
+    step, total = int(state.step), config.epochs * steps_per_epoch
+    reader = _Reader(batches)
+    metrics = _Metrics(progress, log, config, steps_per_epoch)
+    with _Interruption() as interruption:
+        while step < total and progress.epochs_without_gain < config.patience:
+            state, current = task.train_step(state, reader.batch)
+            step += 1
+            reader.read()
+            metrics.push(step, current)
+            stop = parallel.any_process(interruption.signal is not None, step)
+            if step % steps_per_epoch == 0:
+                metrics.flush()
+                loss = _validate(task, state, progress, step, log, steps_per_epoch)
+                state = task.end_epoch(state, loss)
+                checkpoints.save(state, reader.position, progress, loss)
+            elif stop:
+                metrics.flush()
+                checkpoints.save(state, reader.position, progress)
+            if stop:
+                log.say(f'stopped at step {step}; the same command resumes here')
+                raise SystemExit(128 + (interruption.signal or signal.SIGTERM))
+    return state
+
+
+def _validate(task, state, progress, step, log, steps_per_epoch):
+    """Validates, keeps count of the best, tells; returns the validation loss."""
+    epoch = step // steps_per_epoch
+    validation = task.evaluate(state, epoch, step)
+    loss = validation['loss']
+    _check_finite('the validation loss', loss, step)
+    gained = loss < progress.best_loss
+    progress.epochs_without_gain = 0 if gained else progress.epochs_without_gain + 1
+    if gained:
+        progress.best_loss, progress.best_step = loss, step
+    progress.last = {
+        'epoch': epoch,
+        'train/epoch_loss': progress.loss_sum / progress.loss_count,
+        **{f'validation/{name}': value for name, value in validation.items()},
+    }
+    progress.loss_sum, progress.loss_count = 0.0, 0
+    log.write(step, progress.last)
+    shown = ', '.join(f'{name} {value:.5f}' for name, value in validation.items() if name != 'loss')
+    verdict = 'the best so far' if gained else f'best {progress.best_loss:.5f}'
+    log.say(
+        f'epoch {epoch}: training {progress.last["train/epoch_loss"]:.5f}, '
+        f'validation {loss:.5f} ({verdict}; {shown})'
+    )
+    return loss
+
+
+def _check_finite(name, value, step):
+    if not math.isfinite(value):
+        raise UserError(
+            f'{name} became {value} at step {step}; the checkpoints are from before and good: '
+            'lower config.optimizer.learning_rate and start in a new workdir'
+        )
+
+
+class _Metrics:
+    """Reads the metrics of a step while the device is busy with the next, so that it never waits."""
+
+    def __init__(self, progress, log, config, steps_per_epoch):
+        self._progress, self._log, self._config = progress, log, config
+        self._steps_per_epoch = steps_per_epoch
+        self._waiting = self._clock = None
+
+    def push(self, step, metrics):
+        """Takes a step's metrics in hand and reads those of the step before."""
+        if self._waiting is not None:
+            self._read(*self._waiting)
+        self._waiting = step, metrics
+
+    def flush(self):
+        """Reads what is left. What follows, until the next step, is not counted as its time."""
+        self._read(*self._waiting)
+        self._waiting = self._clock = None
+
+    def _read(self, step, metrics):
+        metrics = {name: float(value) for name, value in metrics.items()}
+        for name, value in metrics.items():
+            _check_finite(f'the training {name}', value, step)
+        progress = self._progress
+        progress.loss_sum += metrics['loss']
+        progress.loss_count += 1
+        now = time.perf_counter()
+        if self._clock is not None:
+            progress.seconds += now - self._clock
+            progress.timed_steps += 1
+        self._clock = now
+
+        speed = progress.timed_steps * self._config.batch_size / max(progress.seconds, 1e-9)
+        if step % self._config.log_every == 0:
+            row = {f'train/{name}': value for name, value in metrics.items()}
+            self._log.write(step, row | {'cubes_per_second': speed})
+        self._log.advance(
+            epoch=f'{(step - 1) // self._steps_per_epoch + 1}/{self._config.epochs}',
+            loss=f'{progress.loss_sum / progress.loss_count:.4f}',
+            cubes_per_second=f'{speed:.3g}',
+        )
+
+
+class _Reader:
+    """The next batch, on its way to the device, and the iterator's state from before it was read."""
+
+    def __init__(self, batches):
+        self._batches = batches
+        self.read()
+
+    def read(self):
+        self.position = self._batches.get_state()
+        self.batch = parallel.shard(next(self._batches))
+
+
+class _Interruption:
+    """Notes the first SIGTERM or Ctrl-C instead of dying of it; the second acts as usual."""
+
+    def __enter__(self):
+        self.signal = None
+        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number, _):
+        self.signal = number
+        self.__exit__()

@@ -1,0 +1,98 @@
+"""Building blocks of the U-Nets, for any number of spatial axes: arrays are `[B, X, Y(, Z), C]`."""
+
+from collections.abc import Callable, Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+class Conv(nn.Module):
+    """Convolution with 'same' padding and stride 1; parameters as in `nn.Conv`."""
+
+    features: int
+    kernel_size: Sequence[int]
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        shape = (*self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param('kernel', nn.initializers.he_uniform(), shape)
+        bias = self.param('bias', nn.initializers.zeros, (self.features,))
+        x, kernel, bias = (jnp.asarray(a, self.dtype) for a in (x, kernel, bias))
+        if x.ndim < 5 or kernel.shape[0] == 1:
+            x = _convolve(x, kernel)
+        else:
+            # XLA's CPU backend has no fast 3D convolution, but a fast 2D one.
+            x = jax.lax.platform_dependent(x, kernel, cpu=_convolve_slices, default=_convolve)
+        return x + bias.reshape((1,) * (x.ndim - 1) + (-1,))
+
+
+class ConvBlock(nn.Module):
+    """Convolution of side 3, batch normalisation, ReLU."""
+
+    features: int
+    norm: Callable[..., nn.Module]
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        x = Conv(self.features, (3,) * (x.ndim - 2), self.dtype, name='conv')(x)
+        return nn.relu(self.norm(name='bn')(x))
+
+
+class UpConv(nn.Module):
+    """Transposed convolution of side 2 and stride 2: every voxel becomes a block of 2 per axis."""
+
+    features: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        rank = x.ndim - 2
+        shape = (*(2,) * rank, x.shape[-1], self.features)
+        # Every output voxel sees one input voxel: the taps are no fan-in.
+        init = nn.initializers.lecun_uniform(batch_axis=tuple(range(rank)))
+        kernel = self.param('kernel', init, shape)
+        bias = self.param('bias', nn.initializers.zeros, (self.features,))
+        x, kernel, bias = (jnp.asarray(a, self.dtype) for a in (x, kernel, bias))
+        # Blocks do not overlap, so this is one matrix product: [B, X, …, 2, …, O].
+        blocks = jnp.tensordot(x, kernel, axes=[[-1], [rank]])
+        order = [0, *(a for axis in range(rank) for a in (1 + axis, 1 + rank + axis)), 1 + 2 * rank]
+        doubled = [x.shape[0], *(2 * n for n in x.shape[1:-1]), self.features]
+        return blocks.transpose(order).reshape(doubled) + bias.reshape((1,) * (rank + 1) + (-1,))
+
+
+def upsample_nearest(x):
+    """Doubles every spatial axis by repetition."""
+    for axis in range(1, x.ndim - 1):
+        x = jnp.repeat(x, 2, axis)
+    return x
+
+
+def max_pool(x):
+    """Maximum over blocks of 2 per axis. By reshaping: its gradient needs no scatter."""
+    blocks = [n for side in x.shape[1:-1] for n in (side // 2, 2)]
+    x = x.reshape(x.shape[0], *blocks, x.shape[-1])
+    return x.max(axis=tuple(range(2, x.ndim - 1, 2)))
+
+
+def _convolve(x, kernel):
+    spatial = 'XYZ'[: x.ndim - 2]
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(1,) * len(spatial),
+        padding='SAME',
+        dimension_numbers=(f'N{spatial}C', f'{spatial}IO', f'N{spatial}C'),
+    )
+
+
+def _convolve_slices(x, kernel):
+    """A 3D convolution as one 2D convolution: the taps of the first axis become channels."""
+    batch, n, *plane, channels = x.shape
+    taps = kernel.shape[0]
+    padded = jnp.pad(x, ((0, 0), (taps // 2, taps // 2), (0, 0), (0, 0), (0, 0)))
+    x = jnp.concatenate([padded[:, tap : tap + n] for tap in range(taps)], axis=-1)
+    kernel = jnp.moveaxis(kernel, 0, 2).reshape(*kernel.shape[1:3], taps * channels, -1)
+    return _convolve(x.reshape(batch * n, *plane, -1), kernel).reshape(batch, n, *plane, -1)

@@ -1,0 +1,104 @@
+"""The one place that knows devices: processes, the mapped step, sharding.
+
+A step is written as the program of one device, which sees its part of the global batch and talks
+to the others through collectives over `AXIS`. Here it is mapped over all devices of all processes.
+State is passed and returned without a device axis; batches and per-example results carry one.
+"""
+
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+AXIS = 'batch'
+
+
+def start():
+    """Joins the other processes of a pod or cluster, if there are any; caches compilations.
+
+    TPU pods, SLURM and Open MPI are recognised by JAX. Elsewhere the environment names the
+    coordinator: JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID.
+    """
+    if jax.config.jax_compilation_cache_dir is None:
+        base = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
+        jax.config.update('jax_compilation_cache_dir', str(Path(base) / 'genesis_jax' / 'xla'))
+    env = os.environ
+    if 'JAX_COORDINATOR_ADDRESS' in env and 'JAX_NUM_PROCESSES' in env:
+        jax.distributed.initialize(
+            num_processes=int(env['JAX_NUM_PROCESSES']), process_id=int(env['JAX_PROCESS_ID'])
+        )
+    elif (
+        ',' in env.get('TPU_WORKER_HOSTNAMES', '')
+        or int(env.get('SLURM_NTASKS', 1)) > 1
+        or int(env.get('OMPI_COMM_WORLD_SIZE', 1)) > 1
+    ):
+        jax.distributed.initialize()
+
+
+def is_main_process():
+    """Whether this process is the one that writes logs and pictures."""
+    return jax.process_index() == 0
+
+
+def create(init):
+    """Runs `init()` on every device; the result is replicated, without a device axis.
+
+    The train state must be born mapped: an array made under plain jit cannot be donated to a step
+    that spans several processes.
+    """
+    mapped = jax.pmap(lambda _: init(), AXIS, in_axes=0, out_axes=None)
+    return mapped(np.zeros(jax.local_device_count()))
+
+
+def spmd(function, *, out_axes=None, donate=False):
+    """Maps `function(state, batch)`, the program of one device, over all devices.
+
+    Args:
+      out_axes: None for a result that is the same on every device; 0 for one with a device axis;
+        or a tree of these.
+      donate: whether the state's memory is reused for the result.
+    """
+    return jax.pmap(
+        function, AXIS, in_axes=(None, 0), out_axes=out_axes, donate_argnums=0 if donate else ()
+    )
+
+
+def shard(batch):
+    """Sends a host batch `[local batch, ...]` to the local devices: `[devices, per device, ...]`."""
+    devices = jax.local_devices()
+    sharding = NamedSharding(Mesh(np.array(devices), (AXIS,)), P(AXIS))
+    return jax.tree.map(
+        lambda x: jax.device_put(x.reshape(len(devices), -1, *x.shape[1:]), sharding), batch
+    )
+
+
+def to_global(tree):
+    """State as one process sees it, as the global arrays that a checkpoint of all needs."""
+    if jax.process_count() == 1:
+        return tree
+    return multihost_utils.host_local_array_to_global_array(tree, _all_devices(), P())
+
+
+def to_local(tree):
+    """The inverse of `to_global`."""
+    if jax.process_count() == 1:
+        return tree
+    return multihost_utils.global_array_to_host_local_array(tree, _all_devices(), P())
+
+
+def any_process(flag, step):
+    """Whether to stop: the process was told so or, among several, the cluster's coordinator was.
+
+    Several processes must stop at the same step, which JAX's preemption service arranges.
+    """
+    if jax.process_count() == 1:
+        return flag
+    return multihost_utils.reached_preemption_sync_point(step)
+
+
+def _all_devices():
+    return Mesh(np.array(jax.devices()), (AXIS,))

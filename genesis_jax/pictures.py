@@ -1,0 +1,56 @@
+"""Pictures of restorations: original, corrupted, restored, difference, in three planes."""
+
+import importlib.util
+
+import numpy as np
+
+_COLUMNS = ('original', 'corrupted', 'restored', 'restored − original')
+
+
+def available():
+    """Whether matplotlib, an optional dependency, is there."""
+    return importlib.util.find_spec('matplotlib') is not None
+
+
+def restorations(original, corrupted, restored):
+    """Draws cubes `[N, X, Y, Z, C]` in [0, 1] (first channel), one row each.
+
+    A cube shows its middle axial plane and, beside it, the coronal above the sagittal one.
+
+    Returns:
+      an RGB image, uint8 `[rows, columns, 3]`.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows, mosaic = len(original), _planes(original[0])
+    height = 3.2 * mosaic.shape[0] / mosaic.shape[1]
+    figure = Figure((3.4 * len(_COLUMNS), height * rows + 0.5), dpi=100, layout='constrained')
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, len(_COLUMNS), squeeze=False)
+    for row, (first, second, third) in enumerate(zip(original, corrupted, restored, strict=True)):
+        for column, cube in enumerate((first, second, third, third - first)):
+            is_difference = column == len(_COLUMNS) - 1
+            axes[row, column].imshow(
+                _planes(cube),
+                cmap='RdBu_r' if is_difference else 'gray',
+                vmin=-0.5 if is_difference else 0,
+                vmax=0.5 if is_difference else 1,
+                interpolation='nearest',
+            )
+            axes[row, column].set_axis_off()
+            if row == 0:
+                axes[row, column].set_title(_COLUMNS[column])
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _planes(cube):
+    """The three middle planes of `[X, Y, Z, C]` as one image, as a radiologist looks at them."""
+    x, y, z = (n // 2 for n in cube.shape[:3])
+    axial = cube[:, :, z, 0].T
+    coronal, sagittal = cube[:, y, ::-1, 0].T, cube[x, :, ::-1, 0].T
+    side = [np.pad(p, ((0, 0), (0, max(cube.shape[:2]) - p.shape[1]))) for p in (coronal, sagittal)]
+    right = np.concatenate(side)
+    tall = max(len(axial), len(right))
+    return np.concatenate([np.pad(p, ((0, tall - len(p)), (0, 0))) for p in (axial, right)], axis=1)

@@ -1,0 +1,69 @@
+"""What a run says of itself in words: the opening lines and the closing `report.md`."""
+
+import jax
+import numpy as np
+
+from genesis_jax import parallel, pictures
+from genesis_jax.config import config_hash
+from genesis_jax.workdir import describe, write_atomically
+
+
+def opening(config, workdir, cube_shape, counts, state, resumed):
+    """Lines that say what is about to run, on what, and where."""
+    devices, processes = jax.device_count(), jax.process_count()
+    hosts = f' of {processes} processes' if processes > 1 else ''
+    size = 'x'.join(map(str, cube_shape))
+    parameters = sum(np.prod(leaf.shape, dtype=int) for leaf in jax.tree.leaves(state.params))
+    yield f'{config.variant} pre-training on {devices} x {jax.devices()[0].device_kind}{hosts}'
+    yield (
+        f'  data       {config.data.name}: {counts["train"]} cubes of {size} for training, '
+        f'{counts["validation"]} for validation'
+    )
+    yield f'  network    UNet3D, width {config.model.width}, {parameters:,} parameters'
+    yield (
+        f'  batch      {config.batch_size} in all, {config.batch_size // devices} on each device; '
+        f'{counts["train"] // config.batch_size} steps an epoch, at most {config.epochs} epochs'
+    )
+    yield (
+        f'  optimiser  {config.optimizer.name}, learning rate {config.optimizer.learning_rate} '
+        f'(as configured, not scaled by the batch), schedule {config.schedule.name}'
+    )
+    yield f'  workdir    {workdir}' + (f', resumed after step {resumed}' if resumed else '')
+    if config.pictures and not pictures.available() and parallel.is_main_process():
+        yield "  pictures   none: matplotlib is missing (pip install 'genesis-jax[plot]')"
+
+
+def write(workdir, config, cube_shape, counts, progress):
+    """Writes and prints the closing report."""
+    about = describe(config)
+    last = progress.last
+    speed = progress.timed_steps * config.batch_size / max(progress.seconds, 1e-9)
+    samples = sorted((workdir / 'samples').glob('step_*.png'))
+    rows = {
+        'restoration, best': progress.best_loss,
+        'restoration, last': last['validation/loss'],
+        'corrupted cube left unchanged': last['validation/unchanged'],
+        'mean of each cube': last['validation/cube_mean'],
+    }
+    lines = [
+        f'# {config.variant} pre-training on {config.data.name}',
+        '',
+        '| mean squared error on the validation cubes | |',
+        '| --- | --- |',
+        *(f'| {name} | {value:.5f} |' for name, value in rows.items()),
+        '',
+        f'- {last["epoch"]} epochs, best after step {progress.best_step}',
+        f'- {counts["train"]} training and {counts["validation"]} validation cubes of '
+        + 'x'.join(map(str, cube_shape)),
+        f'- {about["devices"]} x {about["device"]}, batch {config.batch_size}: '
+        f'{speed:.3g} cubes a second, {progress.seconds / 60:.1f} minutes of steps',
+        f'- config {config_hash(config)} (`config.json`), '
+        + ', '.join(f'{package} {version}' for package, version in about['versions'].items()),
+        '- weights: `export/encoder` (classification), `export/encoder_decoder` (segmentation)',
+        '- curves: `metrics.jsonl`, `tensorboard/`',
+    ]
+    if samples:
+        lines += ['', f'![restorations](samples/{samples[-1].name})']
+    write_atomically(workdir / 'report.md', '\n'.join(lines) + '\n')
+    print('\n'.join(f'{name:30s} {value:.5f}' for name, value in rows.items()))
+    print(f'report: {workdir / "report.md"}')

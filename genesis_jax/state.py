@@ -1,0 +1,29 @@
+"""What training changes: one pytree of arrays."""
+
+from typing import Any
+
+import flax.struct
+import jax
+
+
+@flax.struct.dataclass
+class TrainState:
+    """The arrays of a run; with the config, all that the next step depends on.
+
+    Attributes:
+      step: int32 scalar, steps taken.
+      params, batch_stats: the network's variables.
+      opt_state: of the optax optimiser.
+      plateau: of `optax.contrib.reduce_on_plateau`; its `scale` multiplies the learning rate.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    plateau: Any
+
+    @property
+    def variables(self):
+        """What `Module.apply` takes."""
+        return {'params': self.params, 'batch_stats': self.batch_stats}

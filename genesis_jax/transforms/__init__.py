@@ -1,0 +1,33 @@
+"""Corruptions of Models Genesis as pure functions on one volume.
+
+The contract of every function here:
+
+- a volume is a float array `[X, Y, Z, C]` (or `[X, Y, C]`: the same code serves 2D) with values
+  in [0, 1]; the result has its shape and dtype;
+- `op(volume, parameters)` is deterministic; `random_op(key, volume, *, ...)` draws the parameters
+  from the key, which always comes first, and calls it; options are keyword-only;
+- batches are made with `jax.vmap` over keys and volumes; every function runs under `jax.jit`.
+"""
+
+from genesis_jax.transforms.flips import flip, random_flip
+from genesis_jax.transforms.intensity import bezier_map, random_bezier_map
+from genesis_jax.transforms.painting import (
+    paint,
+    random_in_painting,
+    random_out_painting,
+)
+from genesis_jax.transforms.pipeline import corrupt
+from genesis_jax.transforms.shuffle import random_local_shuffle, rearrange
+
+__all__ = [
+    'bezier_map',
+    'corrupt',
+    'flip',
+    'paint',
+    'random_bezier_map',
+    'random_flip',
+    'random_in_painting',
+    'random_local_shuffle',
+    'random_out_painting',
+    'rearrange',
+]

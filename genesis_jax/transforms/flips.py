@@ -1,0 +1,30 @@
+"""Mirror images: the augmentation that the target of the restoration shares."""
+
+import jax
+import jax.numpy as jnp
+
+_ROUNDS = 3
+
+
+def flip(volume, flipped):
+    """Mirrors a volume along every spatial axis where `flipped` (bool, one per axis) is true."""
+    for axis in range(volume.ndim - 1):
+        volume = jnp.where(flipped[axis], jnp.flip(volume, axis), volume)
+    return volume
+
+
+def random_flip(key, volume, *, probability=0.4, axes=None):
+    """Up to three flips, each going on with `probability`, along an axis drawn anew every time.
+
+    Args:
+      axes: the axes to choose from; all spatial ones by default.
+    """
+    rank = volume.ndim - 1
+    axes = tuple(range(rank)) if axes is None else tuple(axes)
+    key_more, key_axis = jax.random.split(key)
+    happens = jnp.cumprod(jax.random.bernoulli(key_more, probability, (_ROUNDS,)))
+    drawn = jax.random.choice(key_axis, jnp.array(axes), (_ROUNDS,))
+    rounds_per_axis = jnp.sum(
+        happens[:, None] * (drawn[:, None] == jnp.arange(rank)[None, :]), axis=0
+    )
+    return flip(volume, rounds_per_axis % 2 == 1)

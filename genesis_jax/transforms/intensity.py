@@ -1,0 +1,69 @@
+"""Non-linear intensity map: a random monotone Bézier curve over the grey values."""
+
+import jax
+import jax.numpy as jnp
+
+_HALVINGS = 12
+_NEWTON_STEPS = 3
+
+
+def bezier_map(volume, control_points, decreasing):
+    """Maps every grey value through a cubic Bézier curve (MedIA 2021, section 3.1).
+
+    The curve runs from (0, 0) to (1, 1), or, when `decreasing`, from (0, 1) to (1, 0) with the
+    heights of its control points exchanged.
+
+    Args:
+      volume: values in [0, 1]; values outside are clipped first.
+      control_points: `[2, 2]`, the points P1 and P2 as (x, y), all in [0, 1]. With the end points
+        at 0 and 1 that makes both coordinates monotone in the curve's parameter.
+      decreasing: bool scalar.
+    """
+    (x1, y1), (x2, y2) = control_points.astype(volume.dtype)
+    parameter = _solve(jnp.clip(volume, 0, 1), x1, x2)
+    first, second = jnp.where(decreasing, y2, y1), jnp.where(decreasing, y1, y2)
+    start, end = jnp.where(decreasing, 1.0, 0.0), jnp.where(decreasing, 0.0, 1.0)
+    left = 1 - parameter
+    return (
+        left**3 * start
+        + 3 * left**2 * parameter * first
+        + 3 * left * parameter**2 * second
+        + parameter**3 * end
+    ).astype(volume.dtype)
+
+
+def random_bezier_map(key, volume):
+    """`bezier_map` with control points uniform in the unit square, decreasing half of the time."""
+    key_points, key_direction = jax.random.split(key)
+    control_points = jax.random.uniform(key_points, (2, 2), volume.dtype)
+    return bezier_map(volume, control_points, jax.random.bernoulli(key_direction))
+
+
+def _solve(x, x1, x2):
+    """The parameter at which the curve's abscissa, with control values x1 and x2, reaches x.
+
+    Bisection brackets the root; Newton steps, kept inside the bracket, sharpen it. Neither sorts
+    nor looks up, so it vectorises on every device.
+    """
+
+    def abscissa(t):
+        left = 1 - t
+        return t * (3 * left * (left * x1 + t * x2) + t * t)
+
+    def slope(t):
+        left = 1 - t
+        return 3 * (left * left * x1 + 2 * left * t * (x2 - x1) + t * t * (1 - x2))
+
+    def halve(_, bracket):
+        low, high = bracket
+        middle = (low + high) / 2
+        below = abscissa(middle) < x
+        return jnp.where(below, middle, low), jnp.where(below, high, middle)
+
+    def newton(_, t):
+        step = (abscissa(t) - x) / jnp.maximum(slope(t), 1e-6)
+        return jnp.clip(t - step, low, high)
+
+    bracket = jnp.zeros_like(x), jnp.ones_like(x)
+    low, high = jax.lax.fori_loop(0, _HALVINGS, halve, bracket)
+    return jax.lax.fori_loop(0, _NEWTON_STEPS, newton, (low + high) / 2)

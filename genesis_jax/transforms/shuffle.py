@@ -1,0 +1,219 @@
+"""Local pixel shuffling: small overlapping windows, the voxels inside each permuted.
+
+As published, 10,000 windows are written one after the other, each with a random permutation of the
+*original* voxels it covers, so a voxel shows what the last window over it put there. Nothing
+sequential is needed for that. A voxel needs to know only its last window, and where in this
+window the permutation sends it:
+
+1. Windows are placed independently and uniformly, so in time they arrive at every cell of the
+   grid (a window's first corner) as a Poisson process; stopped when the wanted number of windows
+   has arrived, it is that number of independent draws. Each cell draws its own arrivals, counted
+   backwards from the end: the last window is the one that counts.
+2. A voxel's window is the first of these, over all cells within reach, that covers the voxel.
+3. Inside the window a keyed permutation (swap-or-not) tells which voxel comes here.
+
+All steps are dense and elementwise, but for two gathers: no scatter, no sort, no loop over windows.
+"""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+_LARGEST = 10  # a window's side is at most this fraction (1/10) of the volume's
+_ROUNDS = 12  # of swap-or-not
+_TRUNCATED = 1e-3  # share of cells that may see more arrivals than are drawn for one
+_STEPS = 10  # towards the time at which the last window arrives
+_NEVER = np.int32(np.iinfo(np.int32).max)
+
+
+def rearrange(volume, source):
+    """Each voxel takes the value of voxel `source` (int, spatial shape; index in C order)."""
+    voxels = volume.reshape(-1, volume.shape[-1])
+    return voxels[source.reshape(-1)].reshape(volume.shape)
+
+
+def random_local_shuffle(key, volume, *, windows=10_000):
+    """Permutes the voxels of `windows` random windows (MedIA 2021, section 3.2).
+
+    Sides are uniform in 1…n//10 along each axis, places uniform among those inside the volume.
+    """
+    return rearrange(volume, _random_source(key, volume.shape[:-1], windows))
+
+
+def _random_source(key, shape, windows):
+    """For every voxel the index of the voxel that comes in its place, int32 `[*shape]`."""
+    voxels = math.prod(shape)
+    largest = tuple(max(1, n // _LARGEST) for n in shape)
+    if math.prod(largest) == 1:  # too small a volume for any window of two voxels
+        return jnp.arange(voxels, dtype=jnp.int32).reshape(shape)
+    key_arrivals, key_permutations = jax.random.split(key)
+    times, sides = _random_arrivals(key_arrivals, shape, largest, windows)
+    window, offset = _last_window(times, sides, shape, largest, windows)
+
+    covered = window != _NEVER
+    window = jnp.where(covered, window, 0)
+    sides = _unpack(sides.reshape(-1)[window], len(shape))
+    cell = _ravel(_unpack(offset, len(shape)), sides)
+    cell = _permute(key_permutations, cell, math.prod(sides), window)
+    source = window % voxels + _ravel(_unravel(cell, sides), shape)
+    return jnp.where(covered, source, jnp.arange(voxels)).reshape(shape)
+
+
+def _random_arrivals(key, shape, largest, windows):
+    """Arrival times of windows at every cell, the last window first, and the windows' sides.
+
+    Returns:
+      times, float32 `[layers, voxels]`, in units in which one window arrives per unit of time in
+      the whole volume; sides, int32 `[layers, voxels]`, packed.
+    """
+    layers = _layers(windows / math.prod(shape))
+    key_times, key_sides = jax.random.split(key)
+    waits = jax.random.exponential(key_times, (layers, *shape))
+    numbers = jax.lax.iota(jnp.uint32, layers * math.prod(shape)).reshape(layers, *shape)
+    bits = _mix(numbers + jax.random.bits(key_sides))
+    bits_per_axis = 32 // len(shape)
+
+    rate, sides = 1.0, []
+    for axis, (n, most) in enumerate(zip(shape, largest, strict=True)):
+        along = [n if other == axis else 1 for other in range(len(shape))]
+        # Windows of one side share their total among n - side + 1 places: near the far border only
+        # short ones fit, and they are denser.
+        side, start = np.arange(1, most + 1), np.arange(n)[:, None]
+        density = np.where(start + side <= n, 1 / (n - side + 1), 0) / most
+        below = (density.cumsum(1) / density.sum(1, keepdims=True))[:, :-1]
+        limits = np.round(below * 2**bits_per_axis).astype(np.uint32)
+        drawn = (bits >> (axis * bits_per_axis)) & np.uint32(2**bits_per_axis - 1)
+        sides.append(1 + sum((drawn >= limit.reshape(1, *along)).astype(jnp.int32) for limit in limits.T))
+        rate = rate * density.sum(1).reshape(1, *along)
+    times = jnp.cumsum(waits, axis=0) * jnp.asarray(1 / rate, jnp.float32)
+    return times.reshape(layers, -1), _pack(sides).reshape(layers, -1)
+
+
+def _layers(mean):
+    """How many arrivals to draw for a cell that expects `mean`, so that very few see more."""
+    term, cumulative, layers = math.exp(-mean), math.exp(-mean), 0
+    while 1 - cumulative > _TRUNCATED:
+        layers += 1
+        term *= mean / layers
+        cumulative += term
+    return max(layers, 1)
+
+
+def _last_window(times, sides, shape, largest, windows):
+    """The window that each voxel shows: the first to arrive of those that cover it.
+
+    A window lies inside the volume, so the voxel at some offset from its corner is that many
+    places further on in memory: a window reaches its voxels by shifts of the flattened grid.
+
+    Returns:
+      the window's number (its place in `times`; `_NEVER` if there is none) and the voxel's
+      offset in it (packed), both int32 `[voxels]`.
+    """
+    layers, voxels = times.shape
+    offsets = np.array(list(itertools.product(*map(range, largest))), np.int32)
+    shifts = np.ravel_multi_index(tuple(offsets.T), shape).astype(np.int32)
+    reach = int(shifts[-1])
+
+    # A window's rank is its time, with what it is seen as (layer and offset) in the low bits, so
+    # that one minimum finds both.
+    code_bits = (layers * len(offsets) - 1).bit_length()
+    fraction = times / _time_of(times, windows)
+    rank = jnp.where(
+        fraction < 1, (fraction * 2 ** (31 - code_bits)).astype(jnp.int32) << code_bits, _NEVER
+    )
+    rank = jnp.pad(rank, ((0, 0), (reach, 0)), constant_values=_NEVER)
+    sides = jnp.pad(sides, ((0, 0), (reach, 0)))
+
+    def look(first, place):
+        shift, least_sides, code = place
+        for layer in range(layers):
+            here = jax.lax.dynamic_slice_in_dim(rank[layer], reach - shift, voxels)
+            side = jax.lax.dynamic_slice_in_dim(sides[layer], reach - shift, voxels)
+            seen = here | (code + layer * len(offsets))
+            first = jnp.minimum(first, jnp.where(_at_least(side, least_sides), seen, _NEVER))
+        return first, None
+
+    codes = np.arange(len(offsets), dtype=np.int32)
+    places = (shifts, _pack(list((offsets + 1).T)), codes)
+    first, _ = jax.lax.scan(look, jnp.full(voxels, _NEVER), places)
+    layer, code = _unravel(first & (2**code_bits - 1), (layers, len(offsets)))
+    corner = jnp.arange(voxels) - jnp.asarray(shifts)[code]
+    window = jnp.where(first == _NEVER, _NEVER, layer * voxels + corner)
+    return window, jnp.asarray(_pack(list(offsets.T)))[code]
+
+
+def _time_of(times, windows):
+    """The time at which `windows` windows have arrived.
+
+    They arrive at about one per unit of time, so a step by the number still missing comes closer
+    each time, and stays where it is once none is.
+    """
+
+    def step(_, time):
+        return time + windows - jnp.sum(times < time)
+
+    return jax.lax.fori_loop(0, _STEPS, step, jnp.float32(windows))
+
+
+def _permute(key, cell, cells, window):
+    """A random permutation of 0…cells-1 for every window, evaluated at `cell`.
+
+    Swap-or-not (Hoang, Morris and Rogaway, CRYPTO 2012): each round pairs every cell with its
+    mirror image about a random centre and swaps the pair or does not. It permutes any number of
+    cells, and each voxel computes its own image without seeing the others.
+    """
+    seeds = jax.random.bits(key, (1 + _ROUNDS,))
+    stream = _mix(window.astype(jnp.uint32) + seeds[0])
+    count = cells.astype(jnp.uint32)
+    for seed in seeds[1:]:
+        bits = _mix(stream ^ seed)
+        centre = (((bits >> 16) * count) >> 16).astype(jnp.int32)
+        mirrored = centre - cell
+        mirrored = jnp.where(mirrored < 0, mirrored + cells, mirrored)
+        pair = jnp.maximum(cell, mirrored).astype(jnp.uint32)
+        swap = _mix(bits + pair * np.uint32(0x9E3779B9)) >> 31
+        cell = jnp.where(swap == 1, mirrored, cell)
+    return cell
+
+
+def _mix(bits):
+    """Scrambles uint32 values: every bit of the result depends on every bit of the argument."""
+    bits = (bits ^ (bits >> 16)) * np.uint32(0x85EBCA6B)
+    bits = (bits ^ (bits >> 13)) * np.uint32(0xC2B2AE35)
+    return bits ^ (bits >> 16)
+
+
+def _pack(parts):
+    """Small numbers, one per axis, (at most three) in one int32: a byte each."""
+    return sum(part << (8 * axis) for axis, part in enumerate(parts))
+
+
+def _unpack(packed, rank):
+    return [(packed >> (8 * axis)) & 0xFF for axis in range(rank)]
+
+
+def _at_least(packed, least):
+    """Whether every part (below 128) is at least the other's: no byte borrows from its top bit."""
+    tops = 0x808080
+    return (((packed | tops) - least) & tops) == tops
+
+
+def _ravel(index, shape):
+    """C-order index of a multi-index, for shapes that may differ from voxel to voxel."""
+    flat = index[0]
+    for i, n in zip(index[1:], shape[1:], strict=True):
+        flat = flat * n + i
+    return flat
+
+
+def _unravel(flat, shape):
+    """The inverse of `_ravel`. Float division: exact for such small numbers, and vectorised."""
+    index = []
+    for n in shape[:0:-1]:
+        quotient = jnp.floor((flat + 0.5) / n).astype(jnp.int32)
+        index.append(flat - quotient * n)
+        flat = quotient
+    return [flat, *index[::-1]]

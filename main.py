@@ -1,0 +1,32 @@
+"""Pre-trains a network: `python main.py --config=configs/genesis_ct.py --workdir=DIR`.
+
+Any field of the config is set from the command line (`--config.optimizer.learning_rate=0.1`); the
+config files explain them. Running the same command again resumes the run in that folder.
+
+Parses flags and calls one function: everything else can be imported, tested and reused.
+"""
+
+import sys
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from genesis_jax.config import parse_flags
+from genesis_jax.errors import UserError
+from genesis_jax.pretrain import pretrain
+
+_CONFIG = config_flags.DEFINE_config_file('config', None, 'The experiment: configs/NAME.py[:VARIANT].')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run: checkpoints, logs, exports.')
+
+
+def main(_):
+    logging.set_verbosity(logging.WARNING)  # libraries tell every file they touch
+    try:
+        pretrain(_CONFIG.value, _WORKDIR.value)
+    except UserError as error:
+        sys.exit(f'error: {error}')
+
+
+if __name__ == '__main__':
+    flags.mark_flags_as_required(['config', 'workdir'])
+    app.run(main, flags_parser=parse_flags)
