@@ -1,5 +1,6 @@
 """Building blocks of the U-Nets, for any number of spatial axes: arrays are `[B, X, Y(, Z), C]`."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import flax.linen as nn
@@ -17,7 +18,7 @@ class Conv(nn.Module):
     @nn.compact
     def __call__(self, x):
         shape = (*self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param('kernel', nn.initializers.he_uniform(), shape)
+        kernel = self.param('kernel', _uniform(6 / math.prod(shape[:-1])), shape)
         bias = self.param('bias', nn.initializers.zeros, (self.features,))
         x, kernel, bias = (jnp.asarray(a, self.dtype) for a in (x, kernel, bias))
         if x.ndim < 5 or kernel.shape[0] == 1:
@@ -52,8 +53,7 @@ class UpConv(nn.Module):
         rank = x.ndim - 2
         shape = (*(2,) * rank, x.shape[-1], self.features)
         # Every output voxel sees one input voxel: the taps are no fan-in.
-        init = nn.initializers.lecun_uniform(batch_axis=tuple(range(rank)))
-        kernel = self.param('kernel', init, shape)
+        kernel = self.param('kernel', _uniform(3 / x.shape[-1]), shape)
         bias = self.param('bias', nn.initializers.zeros, (self.features,))
         x, kernel, bias = (jnp.asarray(a, self.dtype) for a in (x, kernel, bias))
         # Blocks do not overlap, so this is one matrix product: [B, X, …, 2, …, O].
@@ -75,6 +75,17 @@ def max_pool(x):
     blocks = [n for side in x.shape[1:-1] for n in (side // 2, 2)]
     x = x.reshape(x.shape[0], *blocks, x.shape[-1])
     return x.max(axis=tuple(range(2, x.ndim - 1, 2)))
+
+
+def _uniform(square):
+    """Initialiser: uniform with limits ± sqrt(square); 6 / fan-in is He's, 3 / fan-in LeCun's."""
+
+    def init(key, shape):
+        # Drawn flat: the same numbers, but XLA compiles a flat draw ten times faster.
+        limit = math.sqrt(square)
+        return jax.random.uniform(key, (math.prod(shape),), minval=-limit, maxval=limit).reshape(shape)
+
+    return init
 
 
 def _convolve(x, kernel):

@@ -25,7 +25,7 @@ import numpy as np
 _LARGEST = 10  # a window's side is at most this fraction (1/10) of the volume's
 _ROUNDS = 12  # of swap-or-not
 _TRUNCATED = 1e-3  # share of cells that may see more arrivals than are drawn for one
-_STEPS = 10  # towards the time at which the last window arrives
+_STEPS = 16  # towards the time at which the last window arrives
 _NEVER = np.int32(np.iinfo(np.int32).max)
 
 
@@ -71,7 +71,7 @@ def _random_arrivals(key, shape, largest, windows):
     """
     layers = _layers(windows / math.prod(shape))
     key_times, key_sides = jax.random.split(key)
-    waits = jax.random.exponential(key_times, (layers, *shape))
+    waits = jax.random.exponential(key_times, (layers * math.prod(shape),)).reshape(layers, *shape)
     numbers = jax.lax.iota(jnp.uint32, layers * math.prod(shape)).reshape(layers, *shape)
     bits = _mix(numbers + jax.random.bits(key_sides))
     bits_per_axis = 32 // len(shape)
@@ -120,7 +120,7 @@ def _last_window(times, sides, shape, largest, windows):
     # A window's rank is its time, with what it is seen as (layer and offset) in the low bits, so
     # that one minimum finds both.
     code_bits = (layers * len(offsets) - 1).bit_length()
-    fraction = times / _time_of(times, windows)
+    fraction = times / _time_of(times.reshape(layers * shape[0], -1), windows)
     rank = jnp.where(
         fraction < 1, (fraction * 2 ** (31 - code_bits)).astype(jnp.int32) << code_bits, _NEVER
     )
@@ -146,16 +146,23 @@ def _last_window(times, sides, shape, largest, windows):
 
 
 def _time_of(times, windows):
-    """The time at which `windows` windows have arrived.
+    """The time at which exactly `windows` windows have arrived; `times` is `[rows, columns]`.
 
-    They arrive at about one per unit of time, so a step by the number still missing comes closer
-    each time, and stays where it is once none is.
+    They arrive at about one per unit of time, so a step by the number still missing comes close;
+    one that would leave the bracket found so far is replaced by halving it.
     """
 
-    def step(_, time):
-        return time + windows - jnp.sum(times < time)
+    def step(_, bracketed):
+        time, low, high = bracketed
+        # As floats, and first over rows: that way XLA's CPU backend vectorises the sum.
+        missing = windows - jnp.sum(jnp.sum((times < time).astype(jnp.float32), axis=0))
+        low, high = jnp.where(missing > 0, time, low), jnp.where(missing < 0, time, high)
+        guess = time + missing
+        inside = (missing == 0) | ((guess > low) & (guess < high))
+        return jnp.where(inside, guess, (low + high) / 2), low, high
 
-    return jax.lax.fori_loop(0, _STEPS, step, jnp.float32(windows))
+    start = jnp.float32(windows), jnp.float32(0), jnp.float32(2 * windows + 40)
+    return jax.lax.fori_loop(0, _STEPS, step, start)[0]
 
 
 def _permute(key, cell, cells, window):

@@ -1,0 +1,1 @@
+"""Scans to cubes: medical images in, TFDS datasets of int16 cubes out. Nothing imports jax."""

@@ -1,0 +1,82 @@
+"""The demo's dataset, from the chest CT in the package slicerio: python -m data_prep.demo
+
+There is one scan only, so it is cut along x into slabs that count as scans: four overlapping ones
+of its right two thirds train, the left third, which shares no voxel with them, validates.
+"""
+
+import importlib.util
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from data_prep.cubes import CubeRule
+from data_prep.options import Parser
+from data_prep.prepare import Entry, PrepareError, Recipe, prepare
+from data_prep.records import dataset_folder
+from data_prep.volumes import find_scans
+
+NAME = 'ct_chest_demo'
+_SLAB = 43  # of 128 voxels along x
+_STARTS = {'train': (0, 14, 28, 42), 'validation': (85,)}
+_RULE = CubeRule(
+    size=(32, 32, 16),
+    per_scan=48,
+    border_low=(0, 0, 0),
+    border_high=(0, 0, 0),
+    min_tissue=0.1,  # every cube shows some body
+    max_tissue=1.0,
+)
+
+
+def prepare_demo(data_dir: Path) -> str:
+    """Prepares the demo's dataset unless it is there, and returns its name.
+
+    Raises:
+      PrepareError: the package slicerio is missing.
+    """
+    if dataset_folder(data_dir, NAME).exists():
+        return NAME
+    image = sitk.DICOMOrient(sitk.ReadImage(str(_chest_ct())), 'LPS')
+    with tempfile.TemporaryDirectory(prefix='data_prep_') as folder:
+        for split, starts in _STARTS.items():
+            Path(folder, split).mkdir()
+            for start in starts:
+                slab = image[start : start + _SLAB, :, :]
+                sitk.WriteImage(slab, str(Path(folder, split, f'CTChest4_from_x{start:02}.nrrd')))
+        entries = [
+            Entry(scan, split, fold)
+            for fold, split in enumerate(_STARTS)
+            for scan in find_scans(Path(folder, split))
+        ]
+        prepare(entries, name=NAME, data_dir=data_dir, recipe=Recipe('ct', _RULE), workers=1)
+    return NAME
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prepares the demo's dataset and returns the exit status."""
+    parser = Parser(prog='python -m data_prep.demo', description="The demo's dataset.")
+    parser.add_argument('--data_dir', type=Path, default=Path('data'), metavar='DIR')
+    args = parser.parse_args(argv)
+    try:
+        name = prepare_demo(args.data_dir)
+    except PrepareError as error:
+        parser.exit(1, f'{parser.prog}: {error}\n')
+    print(f'Dataset: {dataset_folder(args.data_dir, name)}')
+    return 0
+
+
+def _chest_ct() -> Path:
+    package = importlib.util.find_spec('slicerio')  # found, not imported: only a file is wanted
+    if package is None:
+        raise PrepareError(
+            "the demo's chest CT comes with the package slicerio, which is not installed; "
+            "run pip install 'genesis-jax[demo]'"
+        )
+    return Path(package.origin).parent / 'data' / 'CTChest4.nrrd'
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""LUNA16 to the dataset `luna16`: python -m data_prep.luna16 --source=DIR --data_dir=DIR
+
+The source holds subset0 ... subset9 with a .mhd and a .raw per scan. As in the paper, folds 0-4
+train, 5-6 validate, and 7-9 stay unread so that no target task's test scan is seen.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_prep.options import existing_folder, make_parser, run
+from data_prep.prepare import Entry, PrepareError
+from data_prep.volumes import find_scans
+
+_FOLDS = range(10)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prepares LUNA16 and returns the exit status."""
+    parser = make_parser('data_prep.luna16', 'Cubes of the LUNA16 chest CT scans.')
+    parser.add_argument(
+        '--source',
+        type=existing_folder,
+        required=True,
+        metavar='DIR',
+        help='folder that holds subset0 ... subset9',
+    )
+    parser.add_argument('--name', default='luna16', help='of the dataset (default: luna16)')
+    parser.add_argument(
+        '--train_folds',
+        type=_folds,
+        default=(0, 1, 2, 3, 4),
+        metavar='N,N,...',
+        help='subsets to train on (default: 0,1,2,3,4)',
+    )
+    parser.add_argument(
+        '--validation_folds',
+        type=_folds,
+        default=(5, 6),
+        metavar='N,N,...',
+        help='subsets to validate on (default: 5,6)',
+    )
+    args = parser.parse_args(argv)
+    folds = {'train': args.train_folds, 'validation': args.validation_folds}
+    if shared := set(args.train_folds) & set(args.validation_folds):
+        parser.error(f'fold {min(shared)} is asked for in both splits; leave it out of one')
+    return run(
+        parser,
+        args,
+        name=args.name,
+        modality='ct',
+        list_entries=lambda: list_entries(args.source, folds),
+    )
+
+
+def list_entries(source: Path, folds: dict[str, Sequence[int]]) -> list[Entry]:
+    """Every scan of the subsets asked for; its id is its series UID."""
+    present = [fold for fold in _FOLDS if (source / f'subset{fold}').is_dir()]
+    wanted = [fold for numbers in folds.values() for fold in numbers]
+    if missing := [fold for fold in wanted if fold not in present]:
+        raise PrepareError(
+            f'{source} holds {_named(present) or "no subset"} but not {_named(missing)}; unpack '
+            'them there or name others with --train_folds and --validation_folds'
+        )
+    return [
+        Entry(scan, split, fold)
+        for split, numbers in folds.items()
+        for fold in numbers
+        for scan in find_scans(source / f'subset{fold}')
+    ]
+
+
+def _named(folds: Sequence[int]) -> str:
+    return ', '.join(f'subset{fold}' for fold in folds)
+
+
+def _folds(text: str) -> tuple[int, ...]:
+    words = text.split(',')
+    if any(word not in map(str, _FOLDS) for word in words) or len(set(words)) < len(words):
+        raise argparse.ArgumentTypeError(f'expected different numbers 0 to 9, found {text!r}')
+    return tuple(map(int, words))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

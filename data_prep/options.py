@@ -1,0 +1,172 @@
+"""The command-line options that all preparations share."""
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import NoReturn
+
+from data_prep.cubes import CubeRule, default_rule
+from data_prep.prepare import Entry, PrepareError, Recipe, prepare
+from data_prep.records import dataset_folder
+from data_prep.volumes import Modality
+
+_RULE_FIELDS = {field.name for field in fields(CubeRule)}
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f'{self.prog}: {message}\n')
+
+
+def make_parser(module: str, description: str) -> Parser:
+    """A parser with the options of every preparation."""
+    parser = Parser(prog=f'python -m {module}', description=description)
+    parser.add_argument(
+        '--data_dir',
+        type=Path,
+        default=Path('data'),
+        metavar='DIR',
+        help='folder of all datasets (default: data, in the current folder)',
+    )
+    cubes = parser.add_argument_group("cubes (defaults: the paper's rule for CT)")
+    cubes.add_argument(
+        '--cube_size',
+        dest='size',
+        type=triple(int, 1),
+        metavar='X,Y,Z',
+        help='voxels along x, y, z (default: 64,64,32)',
+    )
+    cubes.add_argument(
+        '--cubes_per_scan',
+        dest='per_scan',
+        type=number(int, 1),
+        metavar='N',
+        help='cubes wanted from a scan (default: 32)',
+    )
+    cubes.add_argument(
+        '--tries',
+        type=number(int, 1),
+        metavar='N',
+        help='starts drawn to find them (default: 1600)',
+    )
+    cubes.add_argument(
+        '--border_low',
+        type=triple(int, 0),
+        metavar='X,Y,Z',
+        help='voxels left free before a cube (default: 100,100,30; not CT: 0,0,0)',
+    )
+    cubes.add_argument(
+        '--border_high',
+        type=triple(int, 0),
+        metavar='X,Y,Z',
+        help='voxels left free after a cube (default: 101,101,34; not CT: 0,0,0)',
+    )
+    cubes.add_argument(
+        '--tissue_threshold',
+        type=number(float),
+        metavar='VALUE',
+        help="a voxel from here on is tissue, in the scan's unit (default: -150 HU; "
+        "not CT: a tenth of the scan's window)",
+    )
+    cubes.add_argument(
+        '--min_tissue',
+        type=number(float, 0, 1),
+        metavar='SHARE',
+        help='refuse cubes of this share of tissue or less (default: 0; not CT: 0.1)',
+    )
+    cubes.add_argument(
+        '--max_tissue',
+        type=number(float, 0, 1),
+        metavar='SHARE',
+        help='refuse cubes of more tissue (default: 0.15; not CT: 1)',
+    )
+    parser.add_argument(
+        '--spacing',
+        type=triple(float, 1e-3),
+        metavar='X,Y,Z',
+        help="resample to this spacing in mm (default: every scan's own)",
+    )
+    parser.add_argument(
+        '--seed', type=number(int, 0), default=0, metavar='N', help='of all draws (default: 0)'
+    )
+    parser.add_argument(
+        '--workers', type=number(int, 1), metavar='N', help='processes (default: one per core)'
+    )
+    return parser
+
+
+def run(
+    parser: Parser,
+    args: argparse.Namespace,
+    *,
+    name: str,
+    modality: Modality,
+    list_entries: Callable[[], Sequence[Entry]],
+) -> int:
+    """Prepares what the options ask for, prints the summary and returns the exit status."""
+    given = {key: value for key, value in vars(args).items() if value is not None}
+    chosen = {key: value for key, value in given.items() if key in _RULE_FIELDS}
+    rule = replace(default_rule(modality), **chosen)
+    if rule.min_tissue >= rule.max_tissue:
+        parser.error(
+            f'--min_tissue is {rule.min_tissue:g} and --max_tissue {rule.max_tissue:g}, which '
+            'refuses every cube; the first must be lower'
+        )
+    try:
+        summary = prepare(
+            list_entries(),
+            name=name,
+            data_dir=args.data_dir,
+            recipe=Recipe(modality, rule, args.spacing, args.seed),
+            workers=args.workers,
+        )
+    except PrepareError as error:
+        parser.exit(1, f'{parser.prog}: {error}\n')
+    except OSError as error:
+        parser.exit(1, f'{parser.prog}: cannot go on ({error}); check disk and permissions\n')
+    except KeyboardInterrupt:
+        parser.exit(130, f'{parser.prog}: interrupted, so no dataset was written\n')
+    print(summary.text(dataset_folder(args.data_dir, name)))
+    return int(summary.is_empty)
+
+
+def existing_folder(text: str) -> Path:
+    """An argparse type: a folder that is there."""
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f'the folder {text} does not exist; check its name')
+    return path
+
+
+def number(kind: type, low: float = -math.inf, high: float = math.inf) -> Callable[[str], float]:
+    """An argparse type: a finite number within limits, both included."""
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not (low <= value <= high and math.isfinite(value)):
+            what = 'a whole number' if kind is int else 'a number'
+            limits = f' from {low:g}' * math.isfinite(low) + f' to {high:g}' * math.isfinite(high)
+            raise argparse.ArgumentTypeError(f'expected {what}{limits}, found {text!r}')
+        return value
+
+    return parse
+
+
+def triple(kind: type, low: float) -> Callable[[str], tuple[float, ...]]:
+    """An argparse type: x,y,z."""
+    side = number(kind, low)
+
+    def parse(text: str) -> tuple[float, ...]:
+        words = text.split(',')
+        if len(words) != 3:
+            raise argparse.ArgumentTypeError(f'expected three numbers x,y,z, found {text!r}')
+        return tuple(side(word) for word in words)
+
+    return parse

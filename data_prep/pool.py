@@ -1,0 +1,77 @@
+"""A pool of worker processes that survives the death of one."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from typing import TypeVar
+
+import SimpleITK as sitk
+
+Item = TypeVar('Item')
+Result = TypeVar('Result')
+
+
+def in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int
+) -> Iterator[Result | None]:
+    """Yields `function(item)` for every item, in order; None where it killed its process.
+
+    One worker means this process. With more, at most two items per worker are under way, so
+    memory stays bounded however slow the consumer is.
+    """
+    if workers == 1:
+        yield from map(function, items)
+        return
+    remaining, waiting = iter(items), deque()
+    pool = _pool(workers)
+    try:
+        while True:
+            for item in islice(remaining, 2 * workers - len(waiting)):
+                try:
+                    future = pool.submit(function, item)
+                except BrokenProcessPool:
+                    pool.shutdown()
+                    pool = _pool(workers)
+                    future = pool.submit(function, item)
+                waiting.append((item, future))
+            if not waiting:
+                return
+            item, future = waiting.popleft()
+            try:
+                result = future.result()
+            except BrokenProcessPool:  # takes every item under way along: find the one to blame
+                result = _alone(function, item)
+            yield result
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # spawn: forking a process that runs threads (ITK, JAX) can deadlock
+    context = multiprocessing.get_context('spawn')
+    return ProcessPoolExecutor(workers, context, initializer=_start_worker)
+
+
+def _alone(function: Callable[[Item], Result], item: Item) -> Result | None:
+    with _pool(1) as pool, contextlib.suppress(BrokenProcessPool):
+        return pool.submit(function, item).result()
+    return None
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # there is a worker for every core
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Workers of a killed parent would wait for work forever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)

@@ -1,0 +1,107 @@
+"""The dataset on disk: TFDS features and the writer. Works without TensorFlow and network.
+
+TFDS shuffles through TensorFlow as soon as a split passes 1 GB, so the records are written shard
+by shard, in the order given; readers shuffle, which ArrayRecord's random access makes free.
+"""
+
+import contextlib
+import io
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+VERSION = '1.0.0'
+SPLITS = ('train', 'validation')
+Shard = Callable[[], Iterator[tuple[str, dict[str, Any]]]]
+
+
+class NoExamplesError(ValueError):
+    """No split received a single example, so no dataset was written."""
+
+
+def features(cube_size: Sequence[int]) -> tfds.features.FeaturesDict:
+    """One record: a cube [X, Y, Z, 1] in the scan's unit, and where it comes from."""
+    # 'bytes': TFDS would store plain integers as varints, ten bytes for every negative HU
+    cube = tfds.features.Tensor(shape=(*cube_size, 1), dtype=np.int16, encoding='bytes')
+    return tfds.features.FeaturesDict(
+        {
+            'cube': cube,
+            'scan_id': tfds.features.Text(),
+            'origin': tfds.features.Tensor(shape=(3,), dtype=np.int32),  # voxels, LPS volume
+            'spacing': tfds.features.Tensor(shape=(3,), dtype=np.float32),  # mm
+            'fold': tfds.features.Scalar(dtype=np.int32),
+            'window': tfds.features.Tensor(shape=(2,), dtype=np.float32),  # become 0 and 1
+        }
+    )
+
+
+def dataset_folder(data_dir: Path, name: str) -> Path:
+    """Where a dataset lies: what `tfds.builder_from_directory` takes."""
+    return data_dir / name / VERSION
+
+
+def write_dataset(
+    *,
+    name: str,
+    data_dir: Path,
+    cube_size: Sequence[int],
+    shards: Mapping[str, Sequence[Shard]],
+    metadata: Callable[[], dict[str, Any]],
+) -> None:
+    """Writes every split's shards, or nothing: the folder gets its name when all is written.
+
+    Args:
+      name: of the dataset.
+      data_dir: holds all datasets.
+      cube_size: voxels along x, y, z.
+      shards: by split, functions that yield the (key, example) pairs of one file each.
+      metadata: called when the last shard is written; goes into the dataset's metadata.json.
+
+    Raises:
+      NoExamplesError: no shard yielded anything.
+    """
+    builder = _CubeDataset(
+        name=name, data_dir=data_dir, cube_size=cube_size, shards=shards, metadata=metadata
+    )
+    offline = tfds.download.DownloadConfig(try_download_gcs=False)
+    # TFDS makes a folder for downloads and prints their size, though there are none
+    with tempfile.TemporaryDirectory() as downloads, contextlib.redirect_stdout(io.StringIO()):
+        builder.download_and_prepare(download_dir=downloads, download_config=offline)
+
+
+class _CubeDataset(tfds.core.ShardBasedBuilder, skip_registration=True):
+    VERSION = tfds.core.Version(VERSION)
+
+    def __init__(self, *, name, data_dir, cube_size, shards, metadata):
+        self.name = name
+        self._cube_size = cube_size
+        self._shards = shards
+        self._metadata = metadata
+        super().__init__(data_dir=data_dir, file_format='array_record')
+
+    def _info(self):
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description='Cubes of 3D scans in their own unit, for self-supervised pre-training.',
+            features=features(self._cube_size),
+            metadata=tfds.core.MetadataDict(),
+        )
+
+    def _split_generators(self, dl_manager):
+        raise NotImplementedError('shards are given ready-made')
+
+    def _shard_iterators_per_split(self, dl_manager):
+        return self._shards
+
+    def _download_and_prepare(self, dl_manager, download_config=None):
+        super()._download_and_prepare(dl_manager, download_config)
+        filled = [split for split in self.info.splits.values() if split.num_examples]
+        if not filled:
+            raise NoExamplesError('no split has an example')
+        # readers fail on a split of no examples with an error about paths
+        self.info.set_splits(tfds.core.splits.SplitDict(filled))
+        self.info.metadata.update(self._metadata())

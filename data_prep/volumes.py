@@ -1,0 +1,232 @@
+"""Scan files to volumes: every format, one orientation, one axis order, one integer type.
+
+A volume is int16 [X, Y, Z] in LPS orientation (x grows to the patient's left, y to the back,
+z, the slice axis, to the head), whatever the orientation of the file.
+"""
+
+import os
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import SimpleITK as sitk
+
+from data_prep import dicom
+from data_prep.integrity import ScanError, check_finite, check_spacing, checked_copy
+
+Modality = Literal['ct', 'mri', 'other']
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
+
+CT_PADDING = -1024  # HU; scanners write lower values outside their field of view
+_CT_WINDOW = (-1000.0, 1000.0)  # HU
+_INT16 = np.iinfo(np.int16)
+_SUFFIXES = ('.nii.gz', '.mhd', '.mha', '.nii', '.nrrd', '.nhdr')
+_PERCENTILES = (0.5, 99.5)
+_PERCENTILE_STRIDE = 4  # along each axis: 1/64 of the voxels tells the range as well
+
+sitk.ProcessObject.SetGlobalWarningDisplay(False)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One scan: an id that no machine path enters, and its file or its DICOM slices.
+
+    `shown` is what a user looks for below the source: the file, or the folder and series UID.
+    """
+
+    scan_id: str
+    shown: str
+    files: tuple[Path, ...]
+    is_dicom: bool = False
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One scan in memory.
+
+    Attributes:
+      voxels: int16 [X, Y, Z], not to be written to, in the scan's own unit (HU for CT). CT padding
+        outside the field of view is left as stored, because raising it in a whole scan takes as
+        long as finding the cubes: `clean` does it for any part.
+      spacing: mm along x, y, z.
+      window: the values that normalisation maps to 0 and 1.
+      floor: the lowest value that is not padding.
+    """
+
+    voxels: np.ndarray
+    spacing: tuple[float, float, float]
+    window: tuple[float, float]
+    floor: int = _INT16.min
+
+    def clean(self, voxels: np.ndarray) -> np.ndarray:
+        """Any part of the voxels, with padding raised to the lowest real value."""
+        return np.maximum(voxels, np.int16(self.floor))
+
+
+def find_scans(source: Path) -> list[Scan]:
+    """Every scan below a folder, sorted by id; hidden files and folders are passed over.
+
+    Ids are paths relative to `source` without the suffix, which stays only where two files differ
+    in nothing else; a DICOM series is its folder and its series UID.
+    """
+    images, series = [], []
+    for folder, subfolders, names in os.walk(source):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith('.'))
+        paths = [Path(folder, name) for name in sorted(names) if not name.startswith('.')]
+        images += [path for path in paths if _suffix(path)]
+        slices = [path for path in paths if not _suffix(path) and dicom.is_dicom(path)]
+        for uid, files in dicom.group_series(slices).items():
+            scan_id = Path(folder).relative_to(source).joinpath(uid).as_posix()
+            series.append(Scan(scan_id, scan_id, tuple(files), is_dicom=True))
+    stems = Counter(_stem(path) for path in images)
+    single = []
+    for path in images:
+        named = _stem(path) if stems[_stem(path)] == 1 else path
+        names = (name.relative_to(source).as_posix() for name in (named, path))
+        single.append(Scan(*names, (path,)))
+    return sorted(single + series, key=lambda scan: scan.scan_id)
+
+
+def read_volume(scan: Scan, modality: Modality, spacing: Sequence[float] | None = None) -> Volume:
+    """Reads one scan, resampled linearly to `spacing` (mm) if that is given.
+
+    Raises:
+      ScanError: with one sentence on what is wrong with the scan and what to do.
+    """
+    try:
+        if scan.is_dicom:
+            image = dicom.read_series(scan.files, modality)
+        else:
+            image = _read_file(scan.files[0])
+    except OSError as error:
+        raise ScanError(f'cannot be read ({error.strerror}); check that it is there') from None
+    check_spacing(image.GetSpacing())
+    if _orientation(image) != 'LPS':  # DICOMOrient copies even where nothing has to turn
+        image = sitk.DICOMOrient(image, 'LPS')
+    if spacing is not None:
+        image = _resample(image, spacing, modality)
+    voxels = _own_array(image).T
+    if voxels.dtype.kind == 'f':
+        check_finite(voxels)
+    if modality == 'ct':
+        return Volume(_as_int16(voxels), image.GetSpacing(), _CT_WINDOW, CT_PADDING)
+    stored, window = _in_robust_range(voxels)
+    return Volume(stored, image.GetSpacing(), window)
+
+
+def _suffix(path: Path) -> str:
+    name = path.name.lower()
+    return next((suffix for suffix in _SUFFIXES if name.endswith(suffix)), '')
+
+
+def _stem(path: Path) -> Path:
+    return path.with_name(path.name[: -len(_suffix(path))])
+
+
+def _read_file(path: Path) -> sitk.Image:
+    with tempfile.TemporaryDirectory(prefix='data_prep_') as scratch:
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(checked_copy(path, Path(scratch))))
+        try:
+            reader.ReadImageInformation()
+            _check_shape(reader)
+            image = reader.Execute()
+        except RuntimeError as error:
+            raise ScanError(
+                f'cannot be read as an image ({_last_words(error)}); copy or export it again'
+            ) from None
+    return image if image.GetDimension() == 3 else image[:, :, :, 0]
+
+
+def _check_shape(reader: sitk.ImageFileReader) -> None:
+    sides = reader.GetSize()
+    shape = ' x '.join(map(str, sides))
+    if reader.GetDimension() == 2 or sides[2] == 1:
+        raise ScanError(f'is a 2D image of {shape} pixels where a 3D volume is expected; remove it')
+    if reader.GetDimension() > 4 or (reader.GetDimension() == 4 and sides[3] > 1):
+        raise ScanError(
+            f'has {reader.GetDimension()} dimensions ({shape}) where 3 are expected; '
+            'split it into one file per volume'
+        )
+    kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+    if reader.GetNumberOfComponents() > 1 or 'complex' in kind:
+        raise ScanError(
+            f'holds {reader.GetNumberOfComponents()} numbers per voxel ({kind}) where one is '
+            'expected; split it into one file per channel'
+        )
+
+
+def _last_words(error: RuntimeError) -> str:
+    """The end of an ITK message, which says what is wrong, without the file's path."""
+    words = str(error).strip().splitlines()[-1].rpartition('ERROR: ')[2].rstrip('.')
+    return re.sub(r' ?(for |in )?"[^"]*"', '', words)
+
+
+def _orientation(image: sitk.Image) -> str:
+    return sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
+
+
+def _resample(image: sitk.Image, spacing: Sequence[float], modality: Modality) -> sitk.Image:
+    padding = float(CT_PADDING) if modality == 'ct' else 0.0
+    if modality == 'ct':
+        image = sitk.Maximum(image, padding)  # else padding bleeds into the body's edge
+    sides = zip(image.GetSize(), image.GetSpacing(), spacing, strict=True)
+    size = [max(1, round(side * old / new)) for side, old, new in sides]
+    return sitk.Resample(
+        image, size, sitk.Transform(), sitk.sitkLinear,
+        image.GetOrigin(), tuple(spacing), image.GetDirection(), padding,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Owned:
+    """Makes an array keep its image alive: SimpleITK's own views dangle once the image is gone."""
+
+    image: sitk.Image
+
+    @property
+    def __array_interface__(self) -> dict:
+        return sitk.GetArrayViewFromImage(self.image).__array_interface__
+
+
+def _own_array(image: sitk.Image) -> np.ndarray:
+    """The image's voxels [Z, Y, X], without a copy."""
+    return np.asarray(_Owned(image))
+
+
+def _as_int16(voxels: np.ndarray) -> np.ndarray:
+    if voxels.dtype == np.int16:
+        return voxels
+    rounded = np.rint(voxels) if voxels.dtype.kind == 'f' else voxels
+    return rounded.clip(_INT16.min, _INT16.max).astype(np.int16)
+
+
+def _in_robust_range(voxels: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
+    """Stored int16 voxels and their window.
+
+    Integers that fit are kept. Anything else is clipped to its robust range and spread over
+    0 ... 32767, which is then the window.
+    """
+    sample = voxels[(slice(None, None, _PERCENTILE_STRIDE),) * 3]
+    low, high = (float(value) for value in np.percentile(sample, _PERCENTILES))
+    if low == high:  # nearly empty: a few bright voxels on one value
+        low, high = float(voxels.min()), float(voxels.max())
+    if low == high:
+        raise ScanError(f'is constant (every voxel is {low:g}); remove it')
+    if _fits_int16(voxels):
+        return _as_int16(voxels), (low, high)
+    scaled = (voxels.astype(np.float32).clip(low, high) - low) * (_INT16.max / (high - low))
+    return _as_int16(scaled), (0.0, float(_INT16.max))
+
+
+def _fits_int16(voxels: np.ndarray) -> bool:
+    if voxels.dtype == np.int16:
+        return True
+    if voxels.min() < _INT16.min or voxels.max() > _INT16.max:
+        return False
+    return voxels.dtype.kind != 'f' or np.array_equal(voxels, np.rint(voxels))
