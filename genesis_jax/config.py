@@ -5,7 +5,7 @@ import hashlib
 import json
 
 import ml_collections
-from absl import app, flags
+from absl import flags
 
 from genesis_jax import optim
 from genesis_jax.errors import UserError
@@ -40,11 +40,15 @@ _NOT_NEGATIVE = (
 
 
 def parse_flags(argv):
-    """`app.run(flags_parser=...)`: a bad `--config` flag ends in one sentence."""
+    """`app.run(flags_parser=...)`: a bad flag ends in one sentence."""
     try:
-        return app.parse_flags_with_usage(argv)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        left = flags.FLAGS(argv)
+        config = flags.FLAGS['config'].value
+        if config is not None:
+            flatten(config)  # a file that cannot be read raises only when it is used
+    except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise SystemExit(f'error: {_explain(argv, error)}') from None
+    return left
 
 
 def resolve(config, devices):
@@ -77,10 +81,10 @@ def check(config, devices):
         ordered = len(window) == 2 and window[0] < window[1]
         _require(ordered, 'data.window', window, '(low, high) in the unit of the scans')
     if config.batch_size % devices:
-        near = config.batch_size // devices * devices
+        near = max(devices, config.batch_size // devices * devices)
         raise UserError(
             f'config.batch_size={config.batch_size} is the global batch and {devices} devices '
-            f'cannot share it evenly; use {near or devices} or {near + devices}'
+            f'cannot share it evenly; use {near} or {near + devices}'
         )
 
 
@@ -92,10 +96,9 @@ def check_cubes(config, shape, count):
         check_sides(shape[:-1])
     except ValueError as error:
         raise UserError(f'{error} (prepare the dataset with --cube_size)') from None
-    axes = config.transforms.flip_axes
-    if axes is not None and not set(axes) <= set(range(len(shape) - 1)):
-        expected = f'axes among 0…{len(shape) - 2}'
-        _require(False, 'transforms.flip_axes', axes, expected)
+    axes, possible = config.transforms.flip_axes, range(len(shape) - 1)
+    some = axes is None or (len(axes) > 0 and set(axes) <= set(possible))
+    _require(some, 'transforms.flip_axes', axes, f'axes among {tuple(possible)}')
     if count < config.batch_size:
         raise UserError(
             f'the training split has {count} cubes, less than one batch '
@@ -143,26 +146,30 @@ def _require(condition, name, value, expected):
 
 def _explain(argv, error):
     """What is wrong with the flags, given the error that parsing them raised."""
+    given = dict(argument.lstrip('-').partition('=')[::2] for argument in argv[1:])
+    if 'config' not in given:
+        return _last_line(error)
     try:
-        config = flags.FLAGS['config'].value
-        fields = flatten(config)
-    except (AttributeError, KeyError, TypeError):
-        return f'{error}; expected --config=configs/NAME.py[:VARIANT]'
+        fields = flatten(flags.FLAGS['config'].parser.parse(given['config']))
+    except (AttributeError, OSError, TypeError, ValueError) as unloadable:
+        return f'cannot load --config={given["config"]}: {_last_line(unloadable)}'
     groups = {name.rpartition('.')[0] for name in fields} - {''}
-    for argument in argv[1:]:
-        name, _, value = argument.partition('=')
-        name = name.lstrip('-')
-        if not name.startswith('config.'):
+    for flag, value in given.items():
+        name = flag.removeprefix('config.')
+        if name == flag:
             continue
-        name = name.removeprefix('config.')
         if name in groups:
-            return f'--config.{name} is a group of fields; set one of them, as --config.{name}.NAME'
+            return f'config.{name} is a group of fields; set one of them: --config.{name}.FIELD=VALUE'
         if name not in fields:
             return f'there is no field config.{name}; the nearest is config.{_nearest(name, fields)}'
-        kind = type(fields[name]).__name__
-        if str(value) in str(error) or kind in str(error):
-            return f'--config.{name}={value}: expected {kind}, as in {fields[name]!r}'
-    return str(error)
+        if f'--{flag}={value}:' in str(error):
+            now = '' if fields[name] is None else f', such as {fields[name]!r}'
+            return f'--{flag}={value}: expected {flags.FLAGS[flag].flag_type()}{now}'
+    return _last_line(error)
+
+
+def _last_line(error):
+    return str(error).strip().splitlines()[-1].strip().removeprefix('ValueError: ')
 
 
 def _nearest(name, fields):

@@ -50,7 +50,12 @@ def _planes(cube):
     x, y, z = (n // 2 for n in cube.shape[:3])
     axial = cube[:, :, z, 0].T
     coronal, sagittal = cube[:, y, ::-1, 0].T, cube[x, :, ::-1, 0].T
-    side = [np.pad(p, ((0, 0), (0, max(cube.shape[:2]) - p.shape[1]))) for p in (coronal, sagittal)]
-    right = np.concatenate(side)
-    tall = max(len(axial), len(right))
-    return np.concatenate([np.pad(p, ((0, tall - len(p)), (0, 0))) for p in (axial, right)], axis=1)
+    return _join(axial, _join(coronal.T, sagittal.T).T)
+
+
+def _join(left, right):
+    """Two images side by side, a voxel apart; what neither covers stays blank (NaN)."""
+    joined = np.full((max(len(left), len(right)), left.shape[1] + 1 + right.shape[1]), np.nan)
+    joined[: len(left), : left.shape[1]] = left
+    joined[: len(right), left.shape[1] + 1 :] = right
+    return joined

@@ -149,7 +149,7 @@ class Steps:
     def _evaluate(self, state, batch):
         """Sums over the weighted examples of all devices, and this device's images."""
         corrupted, target = self._corrupt(jax.random.fold_in(self._root_key(), 2), batch)
-        restored = jax.nn.sigmoid(self._model.apply(state.variables, corrupted, train=False))
+        restored = jax.nn.sigmoid(self._model.predict(state.variables, corrupted))
         mean = jnp.mean(target, axis=tuple(range(1, target.ndim)), keepdims=True)
         losses = {
             'loss': squared_error(restored, target),

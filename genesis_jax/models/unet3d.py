@@ -59,6 +59,11 @@ class UNet3D(nn.Module):
         head = Conv(self.out_channels, (1,) * (x.ndim - 2), self.dtype, name='head')
         return head(features).astype(jnp.float32)
 
+    def predict(self, variables, x):
+        """Logits in evaluation, with the statistics that `batch_statistics` says."""
+        # Flax updates batch statistics wherever it computes them; here they are thrown away.
+        return self.apply(variables, x, train=False, mutable=['batch_stats'])[0]
+
 
 class Encoder(nn.Module):
     """The contracting path: features of every level, finest first; the last is the bottleneck."""

@@ -1,0 +1,182 @@
+"""Configs and flags: every mistake is one sentence, before anything is compiled."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from configs import demo, genesis_ct
+from genesis_jax import optim
+from genesis_jax.config import check_cubes, config_hash, difference, resolve, to_json
+from genesis_jax.errors import UserError
+from genesis_jax.workdir import claim
+
+ROOT = Path(__file__).parent.parent
+
+
+def run_main(*arguments):
+    command = [sys.executable, 'main.py', *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def changed(**fields):
+    config = genesis_ct.get_config()
+    config.update_from_flattened_dict({k.replace('__', '.'): v for k, v in fields.items()})
+    return config
+
+
+@pytest.mark.parametrize(
+    'flag, sentence',
+    [
+        ('--config.model.widht=8', 'there is no field config.model.widht; the nearest is config.model.width'),
+        ('--config.learning_rate=8', 'the nearest is config.optimizer.learning_rate'),
+        ('--config.model.width=wide', '--config.model.width=wide: expected int'),
+        ('--config.seed=1.5', '--config.seed=1.5: expected int'),
+        ('--config.model.remat=maybe', '--config.model.remat=maybe: expected bool'),
+        ('--config.batch_size=six', '--config.batch_size=six: expected int'),
+        ('--config.model=8', 'config.model is a group of fields'),
+        ('--config=configs/none.py', 'configs/none.py'),
+        ('--config=configs/genesis_ct.py:blurring', "no variant 'blurring'; expected unified, dist"),
+    ],
+)
+def test_a_wrong_flag_is_one_sentence(flag, sentence, tmp_path):
+    done = run_main('--config=configs/genesis_ct.py', flag, f'--workdir={tmp_path / "run"}')
+    assert done.returncode != 0
+    assert sentence in done.stderr, done.stderr
+    assert 'Traceback' not in done.stderr
+    assert not (tmp_path / 'run').exists()
+
+
+def test_a_missing_dataset_names_the_command_that_prepares_it(tmp_path):
+    arguments = [f'--workdir={tmp_path / "run"}', f'--config.data.dir={tmp_path}']
+    done = run_main('--config=configs/genesis_ct.py', *arguments)
+    assert done.returncode == 1
+    assert f'python -m data_prep.luna16 --source=FOLDER_OF_SCANS --data_dir={tmp_path}' in done.stderr
+    assert 'Traceback' not in done.stderr
+    own = run_main('--config=configs/genesis_ct.py', '--config.data.name=mine', *arguments)
+    assert 'python -m data_prep.scans --name=mine --modality=ct' in own.stderr
+
+
+def test_help_explains_itself():
+    done = run_main('--help')
+    assert 'configs/NAME.py' in done.stdout and 'checkpoints, logs' in done.stdout
+
+
+@pytest.mark.parametrize(
+    'field, value, sentence',
+    [
+        ('transforms__paint_probability', 1.2, 'a probability between 0 and 1'),
+        ('transforms__shuffle_probability', -0.1, 'a probability between 0 and 1'),
+        ('transforms__fill', 'snow', "'noise' or 'constant'"),
+        ('optimizer__name', 'lion', "'sgd' or 'adam' or 'adamw'"),
+        ('schedule__name', 'linear', "'plateau' or 'step' or 'cosine'"),
+        ('model__width', 0, 'a number above 0'),
+        ('optimizer__learning_rate', -1.0, 'a number above 0'),
+        ('optimizer__momentum', 1.0, 'from 0 to below 1'),
+        ('schedule__factor', 2.0, 'a factor between 0 and 1'),
+        ('data__window', (5, 5), '(low, high)'),
+        ('epochs', 0, 'a number above 0'),
+    ],
+)
+def test_values_that_cannot_run_are_refused(field, value, sentence):
+    with pytest.raises(UserError) as refused:
+        resolve(changed(**{field: value}), devices=1)
+    assert sentence in str(refused.value)
+    assert f'config.{field.replace("__", ".")}={value}' in str(refused.value)
+
+
+def test_the_global_batch_is_six_on_each_device_unless_given():
+    assert resolve(genesis_ct.get_config(), devices=1).batch_size == 6
+    assert resolve(genesis_ct.get_config(), devices=8).batch_size == 48
+    assert resolve(changed(batch_size=16), devices=8).batch_size == 16
+    with pytest.raises(UserError, match='8 devices cannot share it evenly; use 8 or 16'):
+        resolve(changed(batch_size=12), devices=8)
+    with pytest.raises(UserError, match='use 8 or 16'):
+        resolve(changed(batch_size=3), devices=8)
+
+
+def test_cubes_must_fit_network_and_batch():
+    config = resolve(genesis_ct.get_config(), devices=1)
+    check_cubes(config, (64, 64, 32, 1), 6)
+    with pytest.raises(UserError, match='divide by 8.*--cube_size'):
+        check_cubes(config, (60, 64, 32, 1), 100)
+    with pytest.raises(UserError, match='5 cubes, less than one batch'):
+        check_cubes(config, (64, 64, 32, 1), 5)
+    with pytest.raises(UserError, match='flip_axes=.*axes among'):
+        check_cubes(config, (64, 64, 1), 100)
+
+
+def test_a_workdir_belongs_to_one_config(tmp_path):
+    config = resolve(genesis_ct.get_config(), devices=1)
+    claim(tmp_path, config)
+    claim(tmp_path, resolve(genesis_ct.get_config(), devices=1))
+    about = json.loads((tmp_path / 'config.json').read_text())
+    assert about['config'] == to_json(config) and about['hash'] == config_hash(config)
+    assert about['versions']['jax']
+    other = resolve(changed(optimizer__learning_rate=0.5), devices=1)
+    with pytest.raises(UserError, match=r'config.optimizer.learning_rate=1.0, but .*=0.5'):
+        claim(tmp_path, other)
+    assert difference(to_json(config), other) == ('optimizer.learning_rate', 1.0, 0.5)
+    assert config_hash(config) != config_hash(other)
+
+
+@pytest.mark.parametrize('variant, happening', [
+    ('unified', {'shuffle', 'nonlinear', 'out', 'in'}),
+    ('distortion', {'shuffle', 'nonlinear'}),
+    ('painting', {'out', 'in'}),
+    ('nonlinear', {'nonlinear'}),
+    ('shuffling', {'shuffle'}),
+    ('outpainting', {'out'}),
+    ('inpainting', {'in'}),
+    ('autoencoder', set()),
+])
+@pytest.mark.parametrize('module', [genesis_ct, demo])
+def test_variants_do_what_they_are_called(module, variant, happening):
+    transforms = module.get_config(variant).transforms
+    paint, out = transforms.paint_probability, transforms.outpaint_probability
+    probabilities = {
+        'shuffle': transforms.shuffle_probability,
+        'nonlinear': transforms.nonlinear_probability,
+        'out': paint * out,
+        'in': paint * (1 - out),
+    }
+    assert {name for name, p in probabilities.items() if p > 0} == happening
+
+
+# --- Optimisers and schedules
+
+
+def rate(name, step, **fields):
+    config = changed(schedule__name=name, **{f'schedule__{k}': v for k, v in fields.items()})
+    return float(optim.make_schedule(config.schedule, 0.8, steps_per_epoch=10, epochs=20)(step))
+
+
+def test_schedules():
+    assert rate('constant', 150) == rate('plateau', 150) == pytest.approx(0.8)
+    assert rate('step', 9, epochs=1) == pytest.approx(0.8)
+    assert rate('step', 10, epochs=1) == pytest.approx(0.4)
+    assert rate('cosine', 0) == pytest.approx(0.8)
+    assert rate('cosine', 100) == pytest.approx(0.4)
+    assert rate('cosine', 200) == pytest.approx(0, abs=1e-6)
+    for name in optim.SCHEDULES:
+        assert rate(name, 0, warmup_steps=8) == 0
+        assert rate(name, 4, warmup_steps=8) == pytest.approx(0.4)
+        assert rate(name, 8, warmup_steps=8) == pytest.approx(0.8)
+
+
+def test_plateau_halves_after_ten_epochs_without_gain_down_to_the_floor():
+    def scales(name, losses, **fields):
+        rule = optim.make_plateau(changed(schedule__name=name, **fields).schedule, 1.0)
+        state, seen = rule.init({'w': 0.0}), []
+        for loss in losses:
+            _, state = rule.update({}, state, value=loss)
+            seen.append(float(state.scale))
+        return seen
+
+    # A gain of less than 1e-4 is none; the first epoch always is one.
+    assert scales('plateau', [1.0 - 1e-6 * i for i in range(12)])[9:] == [1.0, 0.5, 0.5]
+    assert scales('plateau', [1.0 - 1e-2 * i for i in range(30)])[-1] == 1.0
+    assert scales('plateau', [1.0] * 60, schedule__floor=0.2)[-1] == pytest.approx(0.2)
+    assert scales('cosine', [1.0] * 60)[-1] == 1.0
