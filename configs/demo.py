@@ -14,10 +14,10 @@ def get_config(variant='unified'):
     """The config of a variant."""
     config = genesis_ct.get_config(variant)
     config.data.name = 'ct_chest_demo'
-    config.model.width = 8
+    config.model.width = 4
     config.optimizer.name = 'adam'  # quick on few steps, where SGD at 1.0 needs many
-    config.optimizer.learning_rate = 1e-3
+    config.optimizer.learning_rate = 1e-2
     config.schedule.name = 'cosine'
-    config.epochs = 20
+    config.epochs = 16
     config.log_every = 10
     return config

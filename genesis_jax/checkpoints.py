@@ -108,12 +108,13 @@ def export(directory, variables, parts, metadata):
 
 def load_export(directory):
     """Reads an export: `(variables as NumPy arrays, metadata)`; UserError if it is none."""
-    path = Path(directory).absolute()
-    if not ocp.is_orbax_checkpoint(path):
+    path = Path(directory).expanduser().absolute()
+    try:
+        metadata = ocp.metadata(path)
+    except ocp.errors.InvalidLayoutError:
         raise UserError(
             f'{directory} is no exported network; expected a folder such as WORKDIR/export/encoder'
-        )
-    metadata = ocp.metadata(path)
+        ) from None
     host = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=host), metadata.metadata

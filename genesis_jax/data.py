@@ -33,7 +33,7 @@ def open_splits(data):
 
     folder = _find(data)
     if folder is None and data.name == _DEMO:
-        importlib.import_module('data_prep.demo').prepare_demo(Path(data.dir))
+        _prepare_demo(data.dir)
         folder = _find(data)
     if folder is None:
         command = 'luna16' if data.name == 'luna16' else f'scans --name={data.name} --modality=ct'
@@ -94,6 +94,18 @@ def _find(data):
     """The folder of the dataset's newest version, or None."""
     versions = Path(data.dir).expanduser().glob(f'{data.name}/*/dataset_info.json')
     return max((info.parent for info in versions), default=None)
+
+
+def _prepare_demo(folder):
+    try:
+        demo = importlib.import_module('data_prep.demo')
+        demo.prepare_demo(Path(folder).expanduser())
+    except ImportError as error:
+        raise UserError(
+            f'preparing the demo needs {error.name}; run: pip install "genesis-jax[demo]"'
+        ) from None
+    except ValueError as error:  # one sentence of data_prep
+        raise UserError(error) from None
 
 
 def _example(record, position):

@@ -135,7 +135,7 @@ class Steps:
         updates = jax.tree.map(lambda update: update * state.plateau.scale, updates)
         metrics = {
             'loss': loss,
-            'gradient_norm': optax.global_norm(gradients),
+            'gradient_norm': optax.tree.norm(gradients),
             'learning_rate': self._schedule(state.step) * state.plateau.scale,
         }
         state = state.replace(

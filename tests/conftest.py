@@ -28,3 +28,45 @@ def golden():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope='session')
+def small_data(tmp_path_factory):
+    """A data_dir with the dataset `small`: 12 training and 4 validation cubes of a real chest CT."""
+    import SimpleITK as sitk
+
+    from data_prep import demo, scans
+
+    source, data_dir = tmp_path_factory.mktemp('scans'), tmp_path_factory.mktemp('data')
+    chest = sitk.ReadImage(str(demo._chest_ct()))
+    for start in (0, 32, 64, 96):
+        sitk.WriteImage(chest[start : start + 32, 32:96, :], str(source / f'slab_{start}.nrrd'))
+    options = '--cube_size=16,16,8 --border_low=0,0,0 --border_high=0,0,0 --cubes_per_scan=4'
+    paths = [f'--source={source}', f'--data_dir={data_dir}']
+    fixed = '--name=small --modality=ct --validation_share=0.25 --max_tissue=1 --workers=1'
+    assert scans.main([*paths, *fixed.split(), *options.split()]) == 0
+    return data_dir
+
+
+@pytest.fixture(scope='session')
+def make_config(small_data):
+    """Makes configs that train on `small` in seconds: 3 steps an epoch, 2 epochs."""
+    from configs import genesis_ct
+
+    def make(**fields):
+        config = genesis_ct.get_config()
+        small = {
+            'data.dir': str(small_data),
+            'data.name': 'small',
+            'model.width': 2,
+            'batch_size': 4,
+            'epochs': 2,
+            'log_every': 1,
+            'optimizer.learning_rate': 0.1,
+            'pictures': 2,
+        }
+        fields = {name.replace('__', '.'): value for name, value in fields.items()}
+        config.update_from_flattened_dict(small | fields)
+        return config
+
+    return make

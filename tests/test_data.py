@@ -1,0 +1,107 @@
+"""Batches: the same examples with the same randomness, however they are shared out."""
+
+import numpy as np
+import pytest
+
+from genesis_jax import data
+from genesis_jax.errors import UserError
+
+
+@pytest.fixture
+def splits(make_config):
+    return data.open_splits(make_config().data)
+
+
+def take(iterator, count):
+    return [next(iterator) for _ in range(count)]
+
+
+def by_position(batches):
+    """Cubes of batches, by the place of an example in its global batch."""
+    return {int(p): c.tobytes() for b in batches for p, c in zip(b['position'], b['cube'], strict=True)}
+
+
+def test_splits_hold_what_was_prepared(splits):
+    train, validation, features = splits
+    assert (len(train), len(validation)) == (12, 4)
+    assert features['cube'].shape == (16, 16, 8, 1)
+    scans = {record['scan_id'] for record in train}, {record['scan_id'] for record in validation}
+    assert len(scans[0]) == 3 and len(scans[1]) == 1 and not scans[0] & scans[1]
+
+
+def test_an_epoch_shows_every_cube_once_and_the_next_in_another_order(splits):
+    first, second = (take(it, 3) for it in [data.train_batches(splits[0], 4, seed=0)] * 2)
+    cubes = [[c.tobytes() for b in epoch for c in b['cube']] for epoch in (first, second)]
+    assert set(cubes[0]) == set(cubes[1]) == {record['cube'].tobytes() for record in splits[0]}
+    assert cubes[0] != cubes[1]
+    assert first[0]['cube'].dtype == np.int16 and first[0]['window'].tolist() == [[-1000, 1000]] * 4
+
+
+def test_processes_share_the_global_batch(splits):
+    alone = take(data.train_batches(splits[0], 4, seed=3, process=0, processes=1), 7)
+    shared = [take(data.train_batches(splits[0], 4, 3, process, 2), 7) for process in range(2)]
+    for i, whole in enumerate(alone):
+        parts = [batches[i] for batches in shared]
+        assert [len(part['cube']) for part in parts] == [2, 2]
+        assert by_position(parts) == by_position([whole])
+        assert sorted(by_position(parts)) == [0, 1, 2, 3]
+
+
+def test_an_iterator_resumes_where_it_was(splits):
+    batches = data.train_batches(splits[0], 4, seed=0)
+    take(batches, 2)
+    position = batches.get_state()
+    expected = take(batches, 4)
+    resumed = data.train_batches(splits[0], 4, seed=0)
+    resumed.set_state(position)
+    for a, b in zip(expected, take(resumed, 4), strict=True):
+        np.testing.assert_array_equal(a['cube'], b['cube'])
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+def test_validation_shows_every_cube_once_in_order(splits, processes):
+    train = splits[0]  # 12 cubes in batches of 8: four of padding
+    batches = [b for p in range(processes) for b in data.validation_batches(train, 8, p, processes)]
+    assert sum(len(b['cube']) for b in batches) == 16
+    counted = {}
+    for batch in batches:
+        for cube, position, weight in zip(
+            batch['cube'], batch['position'], batch['weight'], strict=True
+        ):
+            if weight:
+                counted[int(position)] = cube
+    assert sorted(counted) == list(range(12))
+    for position, cube in counted.items():
+        np.testing.assert_array_equal(cube, train[position]['cube'])
+
+
+def test_the_window_becomes_zero_to_one():
+    batch = {
+        'cube': np.array([[[-2000, -1000]], [[0, 500]]], np.int16)[..., None],
+        'window': np.array([[-1000, 1000], [0, 1000]], np.float32),
+    }
+    np.testing.assert_allclose(data.normalise(batch)[..., 0], [[[0, 0]], [[0, 0.5]]])
+    np.testing.assert_allclose(
+        data.normalise(batch, (-2000, 0))[..., 0], [[[0, 0.5]], [[1, 1]]]
+    )
+
+
+def test_a_dataset_without_validation_is_refused(make_config, tmp_path):
+    import tensorflow_datasets as tfds
+
+    from data_prep import records
+
+    config = make_config()
+    record = next(iter(data.open_splits(config.data)[0]))
+    record = {**record, 'scan_id': record['scan_id'].decode()}
+    records.write_dataset(
+        name='half',
+        data_dir=tmp_path,
+        cube_size=(16, 16, 8),
+        shards={'train': [lambda: iter([('a', record)])]},
+        metadata=dict,
+    )
+    assert list(tfds.builder_from_directory(tmp_path / 'half' / '1.0.0').info.splits) == ['train']
+    config.data.update({'dir': str(tmp_path), 'name': 'half'})
+    with pytest.raises(UserError, match="no split 'validation'.*prepare it again"):
+        data.open_splits(config.data)

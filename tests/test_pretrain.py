@@ -1,0 +1,192 @@
+"""Pre-training on a real chest CT, in this process on four devices."""
+
+import json
+import math
+import struct
+
+import jax
+import numpy as np
+import pytest
+
+from genesis_jax import data, parallel
+from genesis_jax.checkpoints import Checkpoints, load_export
+from genesis_jax.config import resolve
+from genesis_jax.errors import UserError
+from genesis_jax.pretrain import Steps, pretrain
+
+CUBE = (16, 16, 8, 1)
+
+
+def rows_of(workdir):
+    return [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+
+
+@pytest.fixture(scope='module')
+def run(make_config, tmp_path_factory):
+    """The workdir of a finished run of two epochs, and its progress."""
+    workdir = tmp_path_factory.mktemp('run')
+    return workdir, pretrain(make_config(), workdir)
+
+
+def test_every_step_and_epoch_leaves_a_row(run):
+    workdir, progress = run
+    steps = [row for row in rows_of(workdir) if 'train/loss' in row]
+    assert [row['step'] for row in steps] == [1, 2, 3, 4, 5, 6]
+    assert {'train/gradient_norm', 'train/learning_rate', 'cubes_per_second'} < set(steps[0])
+    epochs = [row for row in rows_of(workdir) if 'epoch' in row]
+    assert [(row['step'], row['epoch']) for row in epochs] == [(3, 1), (6, 2)]
+    for row, of_epoch in zip(epochs, (steps[:3], steps[3:]), strict=True):
+        mean = sum(step['train/loss'] for step in of_epoch) / 3
+        assert row['train/epoch_loss'] == pytest.approx(mean)
+    assert progress.best_loss == min(row['validation/loss'] for row in epochs)
+
+
+def test_tensorboard_shows_the_same_numbers(run):
+    from tensorboardX.proto.event_pb2 import Event
+
+    workdir, _ = run
+    (file,) = (workdir / 'tensorboard').iterdir()
+    content, events = file.read_bytes(), []
+    while content:  # length, checksum, event, checksum
+        (length,) = struct.unpack('<Q', content[:8])
+        events.append(Event.FromString(content[12 : 12 + length]))
+        content = content[16 + length :]
+    shown = {
+        (event.step, value.tag): value.simple_value
+        for event in events
+        for value in event.summary.value
+        if value.HasField('simple_value')
+    }
+    for row in rows_of(workdir):
+        for name in row.keys() - {'step'}:
+            assert shown[row['step'], name] == pytest.approx(row[name], rel=1e-5)
+    assert any(v.tag == 'restoration' for event in events for v in event.summary.value)
+
+
+def test_baselines_are_those_of_the_validation_cubes(run, make_config):
+    """`cube_mean` recomputed from the records: flips do not change a variance."""
+    workdir, _ = run
+    _, validation, _ = data.open_splits(make_config().data)
+    cubes = [np.clip((record['cube'] + 1000.0) / 2000, 0, 1) for record in validation]
+    for row in rows_of(workdir):
+        if 'epoch' in row:
+            expected = np.mean([cube.var() for cube in cubes])
+            assert row['validation/cube_mean'] == pytest.approx(expected, rel=1e-4)
+            assert row['validation/unchanged'] > 0
+
+
+def test_pictures_and_report_tell_of_the_run(run):
+    from PIL import Image
+
+    workdir, progress = run
+    pictures = sorted((workdir / 'samples').iterdir())
+    assert [p.name for p in pictures] == ['step_0000003.png', 'step_0000006.png']
+    image = np.asarray(Image.open(pictures[-1]))
+    assert image.shape[1] > 1000 and image.std() > 20
+    report = (workdir / 'report.md').read_text()
+    for fact in (f'{progress.best_loss:.5f}', '12 training and 4 validation', pictures[-1].name):
+        assert fact in report
+
+
+def test_exports_are_the_best_state(run, make_config):
+    workdir, progress = run
+    config = resolve(make_config(), 4)
+    like = parallel.create(Steps(config, CUBE, 3).init)
+    with Checkpoints(workdir / 'checkpoints') as checkpoints:
+        best, _, _ = checkpoints.load(progress.best_step, like)
+    whole, card = load_export(workdir / 'export' / 'encoder_decoder')
+    assert set(whole['params']) == {'encoder', 'decoder', 'head'}
+    jax.tree.map(np.testing.assert_array_equal, whole, jax.device_get(best.variables))
+    encoder, _ = load_export(workdir / 'export' / 'encoder')
+    assert set(encoder['params']) == set(encoder['batch_stats']) == {'encoder'}
+    np.testing.assert_array_equal(
+        encoder['params']['encoder']['level_0']['block_0']['conv']['kernel'],
+        whole['params']['encoder']['level_0']['block_0']['conv']['kernel'],
+    )
+    assert card['config']['model']['width'] == 2 and card['step'] == progress.best_step
+    with pytest.raises(UserError, match='no exported network'):
+        load_export(workdir / 'samples')
+
+
+def test_a_finished_run_is_not_trained_further(run, make_config):
+    workdir, progress = run
+    before = rows_of(workdir)
+    again = pretrain(make_config(), workdir)
+    assert rows_of(workdir) == before
+    assert again == progress
+
+
+def test_a_workdir_of_another_config_is_refused(run, make_config):
+    workdir, _ = run
+    with pytest.raises(UserError, match='config.seed=0, but this command has config.seed=1'):
+        pretrain(make_config(seed=1), workdir)
+
+
+def test_validation_corrupts_alike_each_time_and_on_any_number_of_devices(make_config):
+    _, validation, _ = data.open_splits(make_config().data)
+    seen = {}
+    for batch_size in (4, 8):
+        steps = Steps(resolve(make_config(batch_size=batch_size), 4), CUBE, 3)
+        state = parallel.create(steps.init)
+        for _ in range(2):
+            (batch,) = data.validation_batches(validation, batch_size)
+            sums, images = steps.evaluate(state, parallel.shard(batch))
+            assert float(sums['examples']) == 4
+            cubes = np.concatenate(jax.device_get(images[1]))[:4]
+            for position, cube in enumerate(cubes):
+                np.testing.assert_array_equal(seen.setdefault(position, cube), cube)
+
+
+def test_training_stops_when_epochs_bring_no_gain(make_config, tmp_path):
+    progress = pretrain(
+        make_config(epochs=30, patience=2, optimizer__learning_rate=1e-30, pictures=0), tmp_path
+    )
+    epochs = [row for row in rows_of(tmp_path) if 'epoch' in row]
+    losses = [row['validation/loss'] for row in epochs]
+    best = losses.index(min(losses))
+    assert len(epochs) == best + 3 < 30
+    assert progress.epochs_without_gain == 2 and progress.best_step == 3 * (best + 1)
+    with Checkpoints(tmp_path / 'checkpoints') as checkpoints:
+        assert checkpoints.latest_step == 3 * len(epochs)
+
+
+@pytest.mark.parametrize('rate, steps_done', [(1e38, 0)])
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_good(
+    rate, steps_done, make_config, tmp_path
+):
+    with pytest.raises(UserError, match=r'became (nan|inf) at step \d.*config.optimizer.learning_rate'):
+        pretrain(make_config(optimizer__learning_rate=rate, epochs=5, pictures=0), tmp_path)
+    with Checkpoints(tmp_path / 'checkpoints') as checkpoints:
+        assert checkpoints.latest_step is None
+    assert all(math.isfinite(row['train/loss']) for row in rows_of(tmp_path))
+    assert not (tmp_path / 'report.md').exists() and not (tmp_path / 'export').exists()
+
+
+@pytest.mark.parametrize(
+    'fields',
+    [
+        {'optimizer__name': 'adamw', 'optimizer__weight_decay': 0.01, 'schedule__name': 'cosine',
+         'schedule__warmup_steps': 1},
+        {'optimizer__name': 'adam', 'schedule__name': 'step', 'model__dtype': 'bfloat16',
+         'model__remat': True, 'transforms__fill': 'constant'},
+        {'model__upsample': 'nearest', 'model__batch_statistics': 'official',
+         'schedule__name': 'constant', 'data__window': (-1000, 400)},
+    ],
+    ids=['adamw cosine', 'bfloat16 remat', 'keras official'],
+)  # fmt: skip
+def test_options_train(fields, make_config, tmp_path):
+    progress = pretrain(
+        make_config(epochs=1, optimizer__learning_rate=1e-3, pictures=0, **fields), tmp_path
+    )
+    assert math.isfinite(progress.best_loss)
+    variables, card = load_export(tmp_path / 'export' / 'encoder_decoder')
+    assert ('up_0' in variables['params']['decoder']) == ('model__upsample' not in fields)
+    assert card['config']['optimizer']['name'] == fields.get('optimizer__name', 'sgd')
+
+
+def test_the_plateau_lowers_the_learning_rate(make_config, tmp_path):
+    pretrain(
+        make_config(epochs=3, schedule__patience=1, schedule__min_delta=10.0, pictures=0), tmp_path
+    )
+    rates = [row['train/learning_rate'] for row in rows_of(tmp_path) if 'train/loss' in row]
+    np.testing.assert_allclose(rates, [0.1] * 6 + [0.05] * 3, rtol=1e-6)

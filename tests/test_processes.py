@@ -1,0 +1,116 @@
+"""Whole commands in processes of their own: device counts, interruption, several processes."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def command(workdir, data_dir, *more):
+    return [
+        *(sys.executable, 'main.py', '--config=configs/genesis_ct.py', f'--workdir={workdir}'),
+        *(f'--config.data.dir={data_dir}', '--config.data.name=small', '--config.model.width=2'),
+        *('--config.batch_size=4', '--config.log_every=1', '--config.pictures=0'),
+        *('--config.optimizer.learning_rate=0.1', *more),
+    ]
+
+
+def environment(devices, **more):
+    return os.environ | {'JAX_NUM_CPU_DEVICES': str(devices), 'PYTHONUNBUFFERED': '1'} | more
+
+
+def run(workdir, data_dir, *more, devices=1):
+    subprocess.run(
+        command(workdir, data_dir, *more), cwd=ROOT, env=environment(devices), check=True
+    )
+
+
+def rows_of(workdir):
+    """Rows of the metrics file without what depends on the clock."""
+    rows = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k != 'cubes_per_second'} for row in rows]
+
+
+def test_one_device_and_four_give_the_same_losses(small_data, tmp_path):
+    for devices in (1, 4):
+        run(tmp_path / str(devices), small_data, '--config.epochs=2', devices=devices)
+    one, four = (rows_of(tmp_path / name) for name in '14')
+    assert len(one) == len(four) == 8  # six steps and two validations
+    for a, b in zip(one, four, strict=True):
+        assert a.keys() == b.keys()
+        np.testing.assert_allclose(list(a.values()), list(b.values()), rtol=1e-3)
+        if 'train/loss' in a and a['step'] <= 5:
+            np.testing.assert_allclose(a['train/loss'], b['train/loss'], rtol=1e-4)
+
+
+@pytest.fixture(scope='module')
+def unstopped(small_data, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp('unstopped')
+    run(workdir, small_data, '--config.epochs=40')
+    return workdir
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_run_resumes_as_if_it_had_not_been(number, unstopped, small_data, tmp_path):
+    with subprocess.Popen(
+        command(tmp_path, small_data, '--config.epochs=40'),
+        cwd=ROOT,
+        env=environment(1),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        for line in process.stdout:
+            if line.startswith('epoch 4:'):
+                break
+        process.send_signal(number)
+        said = process.stdout.read()
+    stopped_at = max(row['step'] for row in rows_of(tmp_path))
+    assert 12 <= stopped_at < 120, 'the run was over before it could be stopped'
+    if number == signal.SIGKILL:
+        assert process.returncode == -number
+    else:
+        assert process.returncode == 128 + number
+        assert 'the same command resumes here' in said
+    assert not (tmp_path / 'report.md').exists()
+
+    run(tmp_path, small_data, '--config.epochs=40')
+    assert rows_of(tmp_path) == rows_of(unstopped)
+    assert (tmp_path / 'report.md').exists()
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(small_data, tmp_path):
+    """Two processes of two devices each, joined through a coordinator, against one of four."""
+    run(tmp_path / 'one', small_data, '--config.epochs=2', devices=4)
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        address = f'127.0.0.1:{free.getsockname()[1]}'
+    processes = [
+        subprocess.Popen(
+            command(tmp_path / 'two', small_data, '--config.epochs=2'),
+            cwd=ROOT,
+            env=environment(
+                2,
+                JAX_COORDINATOR_ADDRESS=address,
+                JAX_NUM_PROCESSES='2',
+                JAX_PROCESS_ID=str(i),
+            ),
+        )
+        for i in range(2)
+    ]
+    assert [process.wait() for process in processes] == [0, 0]
+    one, two = rows_of(tmp_path / 'one'), rows_of(tmp_path / 'two')
+    assert len(one) == len(two)
+    for a, b in zip(one, two, strict=True):
+        assert a.keys() == b.keys()
+        np.testing.assert_allclose(list(a.values()), list(b.values()), rtol=1e-3)
+    assert (tmp_path / 'two' / 'export' / 'encoder').exists()
