@@ -15,7 +15,9 @@ from genesis_jax.config import parse_flags
 from genesis_jax.errors import UserError
 from genesis_jax.pretrain import pretrain
 
-_CONFIG = config_flags.DEFINE_config_file('config', None, 'The experiment: configs/NAME.py[:VARIANT].')
+_CONFIG = config_flags.DEFINE_config_file(
+    'config', None, 'The experiment: configs/NAME.py[:VARIANT].'
+)
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run: checkpoints, logs, exports.')
 
 

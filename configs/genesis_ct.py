@@ -51,7 +51,9 @@ def get_config(variant='unified'):
     config.data = ml_collections.ConfigDict()
     config.data.dir = 'data'  # where data_prep wrote
     config.data.name = 'luna16'
-    config.data.window = config_dict.placeholder(tuple)  # (low, high), HU for CT; None: the records'
+    config.data.window = config_dict.placeholder(
+        tuple
+    )  # (low, high), HU for CT; None: the records'
 
     # Corruption (probabilities per cube)
     config.transforms = ml_collections.ConfigDict()

@@ -34,7 +34,7 @@ class Progress:
 
 
 class Checkpoints:
-    """The checkpoints of a run: the last three and the best. A context manager; saves in the background."""
+    """The last three checkpoints of a run and the best, saved in the background; a context."""
 
     def __init__(self, directory):
         policies = ocp.training.preservation_policies

@@ -159,9 +159,13 @@ def _explain(argv, error):
         if name == flag:
             continue
         if name in groups:
-            return f'config.{name} is a group of fields; set one of them: --config.{name}.FIELD=VALUE'
+            return (
+                f'config.{name} is a group of fields; set one of them: --config.{name}.FIELD=VALUE'
+            )
         if name not in fields:
-            return f'there is no field config.{name}; the nearest is config.{_nearest(name, fields)}'
+            return (
+                f'there is no field config.{name}; the nearest is config.{_nearest(name, fields)}'
+            )
         if f'--{flag}={value}:' in str(error):
             now = '' if fields[name] is None else f', such as {fields[name]!r}'
             return f'--{flag}={value}: expected {flags.FLAGS[flag].flag_type()}{now}'

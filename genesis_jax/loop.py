@@ -100,7 +100,7 @@ def _check_finite(name, value, step):
 
 
 class _Metrics:
-    """Reads the metrics of a step while the device is busy with the next, so that it never waits."""
+    """Reads the metrics of a step while the device is busy with the next: it never waits."""
 
     def __init__(self, progress, log, config, steps_per_epoch):
         self._progress, self._log, self._config = progress, log, config
@@ -143,7 +143,7 @@ class _Metrics:
 
 
 class _Reader:
-    """The next batch, on its way to the device, and the iterator's state from before it was read."""
+    """The next batch, on its way to the device, and the iterator's state before it was read."""
 
     def __init__(self, batches):
         self._batches = batches

@@ -68,7 +68,7 @@ def spmd(function, *, out_axes=None, donate=False):
 
 
 def shard(batch):
-    """Sends a host batch `[local batch, ...]` to the local devices: `[devices, per device, ...]`."""
+    """A host batch `[local batch, ...]` on the local devices: `[devices, per device, ...]`."""
     devices = jax.local_devices()
     sharding = NamedSharding(Mesh(np.array(devices), (AXIS,)), P(AXIS))
     return jax.tree.map(

@@ -45,7 +45,10 @@ def pretrain(config, workdir):
     state, progress = parallel.create(steps.init), Progress()
     batches = data.train_batches(train_source, config.batch_size, config.seed)
 
-    with Log(workdir, parallel.is_main_process()) as log, Checkpoints(workdir / 'checkpoints') as ckpt:
+    with (
+        Log(workdir, parallel.is_main_process()) as log,
+        Checkpoints(workdir / 'checkpoints') as ckpt,
+    ):
         # --- Where an earlier run stopped, or the start.
         resumed = ckpt.latest_step
         if resumed is not None:
@@ -162,7 +165,6 @@ class Steps:
 
     def _lower_learning_rate(self, state, loss):
         return state.replace(plateau=self._plateau.update({}, state.plateau, value=loss)[1])
-
 
 
 def _evaluate(steps, source, config, log, state, epoch, step):

@@ -32,7 +32,7 @@ def rng():
 
 @pytest.fixture(scope='session')
 def small_data(tmp_path_factory):
-    """A data_dir with the dataset `small`: 12 training and 4 validation cubes of a real chest CT."""
+    """A data_dir with the dataset `small`: 12 training, 4 validation cubes of a real chest CT."""
     import SimpleITK as sitk
 
     from data_prep import demo, scans

@@ -30,7 +30,10 @@ def changed(**fields):
 @pytest.mark.parametrize(
     'flag, sentence',
     [
-        ('--config.model.widht=8', 'there is no field config.model.widht; the nearest is config.model.width'),
+        (
+            '--config.model.widht=8',
+            'there is no field config.model.widht; the nearest is config.model.width',
+        ),
         ('--config.learning_rate=8', 'the nearest is config.optimizer.learning_rate'),
         ('--config.model.width=wide', '--config.model.width=wide: expected int'),
         ('--config.seed=1.5', '--config.seed=1.5: expected int'),
@@ -38,7 +41,10 @@ def changed(**fields):
         ('--config.batch_size=six', '--config.batch_size=six: expected int'),
         ('--config.model=8', 'config.model is a group of fields'),
         ('--config=configs/none.py', 'configs/none.py'),
-        ('--config=configs/genesis_ct.py:blurring', "no variant 'blurring'; expected unified, dist"),
+        (
+            '--config=configs/genesis_ct.py:blurring',
+            "no variant 'blurring'; expected unified, dist",
+        ),
     ],
 )
 def test_a_wrong_flag_is_one_sentence(flag, sentence, tmp_path):
@@ -53,7 +59,9 @@ def test_a_missing_dataset_names_the_command_that_prepares_it(tmp_path):
     arguments = [f'--workdir={tmp_path / "run"}', f'--config.data.dir={tmp_path}']
     done = run_main('--config=configs/genesis_ct.py', *arguments)
     assert done.returncode == 1
-    assert f'python -m data_prep.luna16 --source=FOLDER_OF_SCANS --data_dir={tmp_path}' in done.stderr
+    assert (
+        f'python -m data_prep.luna16 --source=FOLDER_OF_SCANS --data_dir={tmp_path}' in done.stderr
+    )
     assert 'Traceback' not in done.stderr
     own = run_main('--config=configs/genesis_ct.py', '--config.data.name=mine', *arguments)
     assert 'python -m data_prep.scans --name=mine --modality=ct' in own.stderr
@@ -122,16 +130,19 @@ def test_a_workdir_belongs_to_one_config(tmp_path):
     assert config_hash(config) != config_hash(other)
 
 
-@pytest.mark.parametrize('variant, happening', [
-    ('unified', {'shuffle', 'nonlinear', 'out', 'in'}),
-    ('distortion', {'shuffle', 'nonlinear'}),
-    ('painting', {'out', 'in'}),
-    ('nonlinear', {'nonlinear'}),
-    ('shuffling', {'shuffle'}),
-    ('outpainting', {'out'}),
-    ('inpainting', {'in'}),
-    ('autoencoder', set()),
-])
+@pytest.mark.parametrize(
+    'variant, happening',
+    [
+        ('unified', {'shuffle', 'nonlinear', 'out', 'in'}),
+        ('distortion', {'shuffle', 'nonlinear'}),
+        ('painting', {'out', 'in'}),
+        ('nonlinear', {'nonlinear'}),
+        ('shuffling', {'shuffle'}),
+        ('outpainting', {'out'}),
+        ('inpainting', {'in'}),
+        ('autoencoder', set()),
+    ],
+)
 @pytest.mark.parametrize('module', [genesis_ct, demo])
 def test_variants_do_what_they_are_called(module, variant, happening):
     transforms = module.get_config(variant).transforms

@@ -18,7 +18,9 @@ def take(iterator, count):
 
 def by_position(batches):
     """Cubes of batches, by the place of an example in its global batch."""
-    return {int(p): c.tobytes() for b in batches for p, c in zip(b['position'], b['cube'], strict=True)}
+    return {
+        int(p): c.tobytes() for b in batches for p, c in zip(b['position'], b['cube'], strict=True)
+    }
 
 
 def test_splits_hold_what_was_prepared(splits):
@@ -81,9 +83,7 @@ def test_the_window_becomes_zero_to_one():
         'window': np.array([[-1000, 1000], [0, 1000]], np.float32),
     }
     np.testing.assert_allclose(data.normalise(batch)[..., 0], [[[0, 0]], [[0, 0.5]]])
-    np.testing.assert_allclose(
-        data.normalise(batch, (-2000, 0))[..., 0], [[[0, 0.5]], [[1, 1]]]
-    )
+    np.testing.assert_allclose(data.normalise(batch, (-2000, 0))[..., 0], [[[0, 0.5]], [[1, 1]]])
 
 
 def test_a_dataset_without_validation_is_refused(make_config, tmp_path):

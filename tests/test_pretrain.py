@@ -154,7 +154,9 @@ def test_training_stops_when_epochs_bring_no_gain(make_config, tmp_path):
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_good(
     rate, steps_done, make_config, tmp_path
 ):
-    with pytest.raises(UserError, match=r'became (nan|inf) at step \d.*config.optimizer.learning_rate'):
+    with pytest.raises(
+        UserError, match=r'became (nan|inf) at step \d.*config.optimizer.learning_rate'
+    ):
         pretrain(make_config(optimizer__learning_rate=rate, epochs=5, pictures=0), tmp_path)
     with Checkpoints(tmp_path / 'checkpoints') as checkpoints:
         assert checkpoints.latest_step is None

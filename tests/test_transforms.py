@@ -108,9 +108,7 @@ def test_painting_covers_as_much_as_published(op, name, statistics):
         assert abs((share == 0).mean() - 0.05) < 0.025
     else:
         profile = painted.mean(axis=(0, 2, 3))
-        np.testing.assert_allclose(
-            profile, expected['painted_profile_along_first_axis'], atol=0.03
-        )
+        np.testing.assert_allclose(profile, expected['painted_profile_along_first_axis'], atol=0.03)
         shell = np.ones(SHAPE, bool)
         shell[3:-3, 3:-3, 3:-3] = False
         assert painted[:, shell].all()
@@ -126,10 +124,11 @@ def test_same_key_gives_the_same_plain_jitted_and_vmapped(shape, op, seed=7):
     with jax.disable_jit():
         plain = op(jax.random.key(seed), volume)
     assert plain.shape == volume.shape and plain.dtype == volume.dtype
-    assert 0 <= plain.min() and plain.max() <= 1
+    assert plain.min() >= 0 and plain.max() <= 1
     np.testing.assert_allclose(jax.jit(op)(jax.random.key(seed), volume), plain, atol=1e-5)
-    both = jax.vmap(op)(jnp.stack([jax.random.key(seed + 1), jax.random.key(seed)]),
-                        jnp.stack([1 - volume, volume]))
+    both = jax.vmap(op)(
+        jnp.stack([jax.random.key(seed + 1), jax.random.key(seed)]), jnp.stack([1 - volume, volume])
+    )
     np.testing.assert_allclose(both[1], plain, atol=1e-5)
 
 
@@ -164,11 +163,19 @@ def test_permutations_of_a_window_are_all_equally_likely():
 
     windows, cells = 60_000, 3
     window = jnp.arange(windows, dtype=jnp.int32)
-    images = [_permute(jax.random.key(0), jnp.full(windows, c), jnp.full(windows, cells), window)
-              for c in range(cells)]
+    images = [
+        _permute(jax.random.key(0), jnp.full(windows, c), jnp.full(windows, cells), window)
+        for c in range(cells)
+    ]
     seen, counts = np.unique(np.stack(images, 1), axis=0, return_counts=True)
     assert sorted(map(tuple, seen.tolist())) == [
-        (0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)]
+        (0, 1, 2),
+        (0, 2, 1),
+        (1, 0, 2),
+        (1, 2, 0),
+        (2, 0, 1),
+        (2, 1, 0),
+    ]
     np.testing.assert_allclose(counts / windows, 1 / 6, atol=0.01)
 
 
@@ -232,7 +239,12 @@ def test_composition_applies_each_transform_as_often_as_configured():
 
     def shares(key, **only):
         probabilities = dict.fromkeys(
-            ('flip_probability', 'shuffle_probability', 'nonlinear_probability', 'paint_probability'),
+            (
+                'flip_probability',
+                'shuffle_probability',
+                'nonlinear_probability',
+                'paint_probability',
+            ),
             0.0,
         )
         corrupted, target = corrupt(key, volume, **probabilities | only)
@@ -240,8 +252,9 @@ def test_composition_applies_each_transform_as_often_as_configured():
 
     def happened(**only):
         run = jax.jit(jax.vmap(partial(shares, **only)))
-        changed, same = (np.concatenate(x) for x in zip(*map(run, keys(10_000).reshape(20, 500)),
-                                                        strict=True))
+        changed, same = (
+            np.concatenate(x) for x in zip(*map(run, keys(10_000).reshape(20, 500)), strict=True)
+        )
         return changed, same
 
     for name, probability in (('shuffle', 0.5), ('nonlinear', 0.9), ('paint', 0.9)):
@@ -286,4 +299,6 @@ def test_public_signatures_keep_the_contract():
             ['key', 'volume'] if takes_key else ['volume']
         )
         if takes_key:
-            assert all(p.kind is p.KEYWORD_ONLY and p.default is not p.empty for p in parameters[2:])
+            assert all(
+                p.kind is p.KEYWORD_ONLY and p.default is not p.empty for p in parameters[2:]
+            )

@@ -71,9 +71,7 @@ def published_variables(state_dict):
     return {'params': params, 'batch_stats': stats}
 
 
-@pytest.mark.parametrize(
-    'statistics, option', [('batch', 'official'), ('running', 'synchronised')]
-)
+@pytest.mark.parametrize('statistics, option', [('batch', 'official'), ('running', 'synchronised')])
 def test_published_weights_give_the_published_outputs(golden, statistics, option):
     torch = pytest.importorskip('torch', reason='reading the published .pt file needs PyTorch')
     file = torch.load(golden / 'official_unet3d_width4.pt', weights_only=True)
@@ -154,7 +152,9 @@ def test_bfloat16_computes_narrow_but_keeps_wide():
     model = UNet3D(width=4, dtype='bfloat16', out_channels=3)
     variables, x = initialised(model)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype('float32')}
-    step = jax.jit(lambda m, v, x: m.apply(v, x, train=True, mutable=['batch_stats']), static_argnums=0)
+    step = jax.jit(
+        lambda m, v, x: m.apply(v, x, train=True, mutable=['batch_stats']), static_argnums=0
+    )
     logits, updated = step(model, variables, x)
     assert logits.shape == (*x.shape[:-1], 3) and logits.dtype == jnp.float32
     assert {leaf.dtype for leaf in jax.tree.leaves(updated)} == {jnp.dtype('float32')}

@@ -83,7 +83,9 @@ def _uniform(square):
     def init(key, shape):
         # Drawn flat: the same numbers, but XLA compiles a flat draw ten times faster.
         limit = math.sqrt(square)
-        return jax.random.uniform(key, (math.prod(shape),), minval=-limit, maxval=limit).reshape(shape)
+        return jax.random.uniform(key, (math.prod(shape),), minval=-limit, maxval=limit).reshape(
+            shape
+        )
 
     return init
 

@@ -43,7 +43,7 @@ class UNet3D(nn.Module):
 
     @nn.compact
     def __call__(self, x, *, train):
-        """Maps `[B, X, Y, Z, C]` to logits `[B, X, Y, Z, out_channels]`; ValueError on bad sides."""
+        """Logits `[B, X, Y, Z, out_channels]` of `[B, X, Y, Z, C]`; ValueError on bad sides."""
         check_sides(x.shape[1:-1])
         norm = partial(
             nn.BatchNorm,

@@ -57,7 +57,7 @@ def corrupt(
 
 
 def _sometimes(random_op, key, volume, probability):
-    """`random_op` with a probability that is known when tracing: what never happens costs nothing."""
+    """`random_op` with a probability known when tracing: what never happens costs nothing."""
     if probability <= 0:
         return volume
     key_happens, key_op = jax.random.split(key)

@@ -86,7 +86,9 @@ def _random_arrivals(key, shape, largest, windows):
         below = (density.cumsum(1) / density.sum(1, keepdims=True))[:, :-1]
         limits = np.round(below * 2**bits_per_axis).astype(np.uint32)
         drawn = (bits >> (axis * bits_per_axis)) & np.uint32(2**bits_per_axis - 1)
-        sides.append(1 + sum((drawn >= limit.reshape(1, *along)).astype(jnp.int32) for limit in limits.T))
+        sides.append(
+            1 + sum((drawn >= limit.reshape(1, *along)).astype(jnp.int32) for limit in limits.T)
+        )
         rate = rate * density.sum(1).reshape(1, *along)
     times = jnp.cumsum(waits, axis=0) * jnp.asarray(1 / rate, jnp.float32)
     return times.reshape(layers, -1), _pack(sides).reshape(layers, -1)
