@@ -44,7 +44,6 @@ def get_config(variant='unified'):
     if variant not in VARIANTS:
         raise ValueError(f'there is no variant {variant!r}; expected {", ".join(VARIANTS)}')
     config = ml_collections.ConfigDict()
-    config.variant = variant
     config.seed = 0  # everything random comes from it
 
     # Data

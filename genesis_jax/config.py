@@ -89,7 +89,7 @@ def check(config, devices):
 
 
 def check_cubes(config, shape, count):
-    """Raises UserError if cubes `[X, Y, Z, C]` of the dataset do not fit the network and batch."""
+    """Raises UserError if cubes `[X, Y, Z, C]` of the dataset do not fit network and batch."""
     from genesis_jax.models.unet3d import check_sides
 
     try:

@@ -48,6 +48,11 @@ def open_splits(data):
             f'{folder} has no split {sorted(missing)[0]!r}; expected train and validation: '
             'delete it and prepare it again'
         )
+    if not {'cube', 'window'} <= set(builder.info.features):
+        raise UserError(
+            f'{folder} has records of {sorted(builder.info.features)}; expected at least cube and '
+            'window, as data_prep writes them: prepare it again'
+        )
     sources = [builder.as_data_source(split) for split in ('train', 'validation')]
     return *sources, builder.info.features
 

@@ -50,7 +50,7 @@ def train(task, state, progress, batches, checkpoints, log, config, steps_per_ep
             step += 1
             reader.read()
             metrics.push(step, current)
-            stop = parallel.any_process(interruption.signal is not None, step)
+            stop = parallel.should_stop(interruption.signal is not None, step)
             if step % steps_per_epoch == 0:
                 metrics.flush()
                 loss = _validate(task, state, progress, step, log, steps_per_epoch)
@@ -94,8 +94,8 @@ def _validate(task, state, progress, step, log, steps_per_epoch):
 def _check_finite(name, value, step):
     if not math.isfinite(value):
         raise UserError(
-            f'{name} became {value} at step {step}; the checkpoints are from before and good: '
-            'lower config.optimizer.learning_rate and start in a new workdir'
+            f'{name} became {value} at step {step}; what was saved before is kept: lower '
+            'config.optimizer.learning_rate and start in a new --workdir'
         )
 
 

@@ -90,13 +90,13 @@ def to_local(tree):
     return multihost_utils.global_array_to_host_local_array(tree, _all_devices(), P())
 
 
-def any_process(flag, step):
-    """Whether to stop: the process was told so or, among several, the cluster's coordinator was.
+def should_stop(told, step):
+    """Whether to stop after this step, given whether this process was told to.
 
     Several processes must stop at the same step, which JAX's preemption service arranges.
     """
     if jax.process_count() == 1:
-        return flag
+        return told
     return multihost_utils.reached_preemption_sync_point(step)
 
 

@@ -14,11 +14,12 @@ def opening(config, workdir, cube_shape, counts, state, resumed):
     hosts = f' of {processes} processes' if processes > 1 else ''
     size = 'x'.join(map(str, cube_shape))
     parameters = sum(np.prod(leaf.shape, dtype=int) for leaf in jax.tree.leaves(state.params))
-    yield f'{config.variant} pre-training on {devices} x {jax.devices()[0].device_kind}{hosts}'
+    yield f'pre-training on {devices} x {jax.devices()[0].device_kind}{hosts}'
     yield (
         f'  data       {config.data.name}: {counts["train"]} cubes of {size} for training, '
         f'{counts["validation"]} for validation'
     )
+    yield f'  corruption {corruption(config.transforms)}'
     yield f'  network    UNet3D, width {config.model.width}, {parameters:,} parameters'
     yield (
         f'  batch      {config.batch_size} in all, {config.batch_size // devices} on each device; '
@@ -46,12 +47,13 @@ def write(workdir, config, cube_shape, counts, progress):
         'mean of each cube': last['validation/cube_mean'],
     }
     lines = [
-        f'# {config.variant} pre-training on {config.data.name}',
+        f'# Pre-training on {config.data.name}',
         '',
         '| mean squared error on the validation cubes | |',
         '| --- | --- |',
         *(f'| {name} | {value:.5f} |' for name, value in rows.items()),
         '',
+        f'- corruption: {corruption(config.transforms)}',
         f'- {last["epoch"]} epochs, best after step {progress.best_step}',
         f'- {counts["train"]} training and {counts["validation"]} validation cubes of '
         + 'x'.join(map(str, cube_shape)),
@@ -67,3 +69,16 @@ def write(workdir, config, cube_shape, counts, progress):
     write_atomically(workdir / 'report.md', '\n'.join(lines) + '\n')
     print('\n'.join(f'{name:30s} {value:.5f}' for name, value in rows.items()))
     print(f'report: {workdir / "report.md"}')
+
+
+def corruption(transforms):
+    """The transforms that happen and how often, in words."""
+    out = transforms.outpaint_probability
+    shares = {
+        'shuffling': transforms.shuffle_probability,
+        'non-linear': transforms.nonlinear_probability,
+        'out-painting': transforms.paint_probability * out,
+        'in-painting': transforms.paint_probability * (1 - out),
+    }
+    words = [f'{name} {share:.3g}' for name, share in shares.items() if share > 0]
+    return ', '.join(words) or 'none (autoencoder)'
