@@ -14,9 +14,8 @@ from data_prep.integrity import ScanError, check_spacing
 
 _MODALITIES = {'ct': 'CT', 'mri': 'MR'}
 _SUFFIXES = ('.dcm', '.dicom', '.ima')
-_GAP_TOLERANCE = (
-    0.25  # of the median gap: scanners jitter by a few percent, a lost slice doubles it
-)
+# Of the median gap: scanners jitter by a few percent, a lost slice doubles it.
+_GAP_TOLERANCE = 0.25
 
 
 @dataclass(frozen=True)

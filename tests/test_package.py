@@ -1,0 +1,42 @@
+"""What the package promises about itself: light imports, a structure that stays readable."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_core_imports_without_optional_packages():
+    """On a TPU VM there is no torch, h5py, SimpleITK, matplotlib or TensorFlow."""
+    code = (
+        'import sys\n'
+        'for name in ("torch", "h5py", "SimpleITK", "matplotlib", "PIL", "tensorflow"):\n'
+        '    sys.modules[name] = None\n'
+        'import main, genesis_jax.pretrain, genesis_jax.pictures, tensorflow_datasets\n'
+        'assert not genesis_jax.pictures.available()\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_preparing_data_does_not_import_jax():
+    code = (
+        'import sys\n'
+        'import data_prep.luna16, data_prep.scans, data_prep.demo, data_prep.phantom\n'
+        'assert not {"jax", "tensorflow", "torch"} & set(sys.modules)\n'
+    )
+    subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=True)
+
+
+def test_every_module_says_what_it_is_and_stays_small():
+    files = [
+        f for part in ('genesis_jax', 'data_prep', 'configs') for f in (ROOT / part).rglob('*.py')
+    ]
+    assert len(files) > 30
+    for file in [ROOT / 'main.py', *files]:
+        text = file.read_text()
+        assert text.startswith('"""'), f'{file} has no docstring'
+        assert len(text.splitlines()) <= 300, f'{file} holds two things'
