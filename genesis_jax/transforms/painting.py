@@ -58,7 +58,9 @@ def _random_boxes(key, shape, sides, *, at_least_one):
     """Masks `[_BOXES, *shape]` of the boxes; one that was not drawn is empty."""
     key_more, *keys = jax.random.split(key, 1 + len(shape))
     more = jax.random.bernoulli(key_more, _MORE, (_BOXES,))
-    drawn = jnp.cumprod(more.at[0].set(True) if at_least_one else more).astype(bool)
+    if at_least_one:
+        more |= jnp.arange(_BOXES) == 0
+    drawn = jnp.cumprod(more).astype(bool)
     boxes = drawn.reshape((_BOXES,) + (1,) * len(shape))
     for axis, (axis_key, n, (least, most)) in enumerate(zip(keys, shape, sides, strict=True)):
         interval = _random_intervals(axis_key, n, max(least, 1), max(most, 1))
