@@ -21,6 +21,7 @@ from data_prep.pool import in_order
 from data_prep.records import SPLITS, NoExamplesError, dataset_folder, write_dataset
 from data_prep.summary import Summary
 from data_prep.volumes import Modality, Scan, read_volume
+from genesis_jax.interruption import Interruption
 
 _SHARD_BYTES = 128 << 20  # of cubes; TFDS holds one shard in memory while it writes
 
@@ -81,6 +82,7 @@ def prepare(
 
     Raises:
       PrepareError: the dataset exists, a split has no scans, or two scans share an id.
+      KeyboardInterrupt: the process was told to stop (SIGTERM, Ctrl-C); nothing was written.
     """
     _check_start(entries, name, data_dir)
     entries = sorted(entries, key=lambda entry: digest(recipe.seed, entry.scan.scan_id))
@@ -90,7 +92,8 @@ def prepare(
     work = partial(sample_scan, recipe=recipe)
     results = in_order(work, [e.scan for e in ordered], workers or os.cpu_count() or 1)
     bar = tqdm(results, desc='scans', total=len(ordered), unit='scan', disable=None)
-    pairs = zip(ordered, bar, strict=True)
+    interruption = Interruption()
+    pairs = _until_told(zip(ordered, bar, strict=True), interruption)
     per_shard = max(1, _SHARD_BYTES // (2 * recipe.rule.per_scan * math.prod(recipe.rule.size)))
     shards = {
         split: [
@@ -100,19 +103,28 @@ def prepare(
         for split, scans in by_split.items()
     }
     try:
-        write_dataset(
-            name=name,
-            data_dir=data_dir,
-            cube_size=recipe.rule.size,
-            shards=shards,
-            metadata=lambda: {'recipe': asdict(recipe), 'summary': asdict(summary)},
-        )
+        with interruption:
+            write_dataset(
+                name=name,
+                data_dir=data_dir,
+                cube_size=recipe.rule.size,
+                shards=shards,
+                metadata=lambda: {'recipe': asdict(recipe), 'summary': asdict(summary)},
+            )
     except NoExamplesError:
         pass  # the empty summary says so
     finally:
         bar.close()
         results.close()
     return summary
+
+
+def _until_told(pairs: Iterator[tuple], interruption: Interruption) -> Iterator[tuple]:
+    """The pairs until the process is told to stop: between scans, where nothing swallows it."""
+    for pair in pairs:
+        if interruption.signal is not None:
+            raise KeyboardInterrupt
+        yield pair
 
 
 def sample_scan(scan: Scan, recipe: Recipe) -> Sampled:

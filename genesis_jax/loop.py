@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from genesis_jax import parallel
 from genesis_jax.errors import UserError
+from genesis_jax.interruption import Interruption
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,7 @@ def train(task, state, progress, batches, checkpoints, log, config, steps_per_ep
     step, total = int(state.step), config.epochs * steps_per_epoch
     reader = _Reader(batches)
     metrics = _Metrics(progress, log, config, steps_per_epoch)
-    with _Interruption() as interruption:
+    with Interruption() as interruption:
         while step < total and progress.epochs_without_gain < config.patience:
             state, current = task.train_step(state, reader.batch)
             step += 1
@@ -152,20 +153,3 @@ class _Reader:
     def read(self):
         self.position = self._batches.get_state()
         self.batch = parallel.shard(next(self._batches))
-
-
-class _Interruption:
-    """Notes the first SIGTERM or Ctrl-C instead of dying of it; the second acts as usual."""
-
-    def __enter__(self):
-        self.signal = None
-        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def __exit__(self, *_):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number, _):
-        self.signal = number
-        self.__exit__()
