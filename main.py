@@ -3,7 +3,7 @@
 Any field of the config is set from the command line (`--config.optimizer.learning_rate=0.1`); the
 config files explain them. Running the same command again resumes the run in that folder.
 
-Parses flags and calls one function: everything else can be imported, tested and reused.
+Parses flags and calls two functions: everything else can be imported, tested and reused.
 """
 
 import sys
@@ -11,6 +11,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from genesis_jax import parallel
 from genesis_jax.config import parse_flags
 from genesis_jax.errors import UserError
 from genesis_jax.pretrain import pretrain
@@ -24,6 +25,7 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run: checkpoints,
 def main(_):
     logging.set_verbosity(logging.WARNING)  # libraries tell every file they touch
     try:
+        parallel.start()
         pretrain(_CONFIG.value, _WORKDIR.value)
     except UserError as error:
         sys.exit(f'error: {error}')

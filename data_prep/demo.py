@@ -13,7 +13,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from data_prep.cubes import CubeRule
-from data_prep.options import Parser
+from data_prep.options import Parser, folder
 from data_prep.prepare import Entry, PrepareError, Recipe, prepare
 from data_prep.records import dataset_folder
 from data_prep.volumes import find_scans
@@ -51,14 +51,18 @@ def prepare_demo(data_dir: Path) -> str:
             for fold, split in enumerate(_STARTS)
             for scan in find_scans(Path(folder, split))
         ]
-        prepare(entries, name=NAME, data_dir=data_dir, recipe=Recipe('ct', _RULE), workers=1)
+        try:
+            prepare(entries, name=NAME, data_dir=data_dir, recipe=Recipe('ct', _RULE), workers=1)
+        except OSError:
+            if not dataset_folder(data_dir, NAME).exists():  # else another process was faster
+                raise
     return NAME
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prepares the demo's dataset and returns the exit status."""
     parser = Parser(prog='python -m data_prep.demo', description="The demo's dataset.")
-    parser.add_argument('--data_dir', type=Path, default=Path('data'), metavar='DIR')
+    parser.add_argument('--data_dir', type=folder, default=Path('data'), metavar='DIR')
     args = parser.parse_args(argv)
     try:
         name = prepare_demo(args.data_dir)

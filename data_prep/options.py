@@ -27,7 +27,7 @@ def make_parser(module: str, description: str) -> Parser:
     parser = Parser(prog=f'python -m {module}', description=description)
     parser.add_argument(
         '--data_dir',
-        type=Path,
+        type=folder,
         default=Path('data'),
         metavar='DIR',
         help='folder of all datasets (default: data, in the current folder)',
@@ -74,9 +74,9 @@ def make_parser(module: str, description: str) -> Parser:
     )
     cubes.add_argument(
         '--min_tissue',
-        type=number(float, 0, 1),
+        type=number(float, -1, 1),
         metavar='SHARE',
-        help='refuse cubes of this share of tissue or less (default: 0; not CT: 0.1)',
+        help='refuse cubes of this share of tissue or less (default: 0; not CT: 0.1; -1: none)',
     )
     cubes.add_argument(
         '--max_tissue',
@@ -134,9 +134,14 @@ def run(
     return int(summary.is_empty)
 
 
+def folder(text: str) -> Path:
+    """An argparse type: a folder, with ~ expanded, which shells do not after `=`."""
+    return Path(text).expanduser()
+
+
 def existing_folder(text: str) -> Path:
     """An argparse type: a folder that is there."""
-    path = Path(text)
+    path = folder(text)
     if not path.is_dir():
         raise argparse.ArgumentTypeError(f'the folder {text} does not exist; check its name')
     return path

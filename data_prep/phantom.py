@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from data_prep.options import Parser, number, triple
+from data_prep.options import Parser, folder, number, triple
 from data_prep.thorax import thorax
 
 _SUBSETS = 10
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description='A folder that looks like LUNA16, of drawn chests.',
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument('--out', type=Path, required=True, help='folder to write', metavar='DIR')
+    parser.add_argument('--out', type=folder, required=True, help='folder to write', metavar='DIR')
     parser.add_argument(
         '--scans_per_subset',
         type=number(int, 1),

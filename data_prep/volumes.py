@@ -108,11 +108,11 @@ def read_volume(scan: Scan, modality: Modality, spacing: Sequence[float] | None 
     check_spacing(image.GetSpacing())
     if _orientation(image) != 'LPS':  # DICOMOrient copies even where nothing has to turn
         image = sitk.DICOMOrient(image, 'LPS')
+    if 'float' in image.GetPixelIDTypeAsString():
+        check_finite(sitk.GetArrayViewFromImage(image))
     if spacing is not None:
         image = _resample(image, spacing, modality)
     voxels = _own_array(image).T
-    if voxels.dtype.kind == 'f':
-        check_finite(voxels)
     if modality == 'ct':
         return Volume(_as_int16(voxels), image.GetSpacing(), _CT_WINDOW, CT_PADDING)
     stored, window = _in_robust_range(voxels)

@@ -3,18 +3,24 @@
 import difflib
 import hashlib
 import json
+from functools import partial
 
+import jax
+import jax.numpy as jnp
 import ml_collections
 from absl import flags
 
 from genesis_jax import optim
 from genesis_jax.errors import UserError
+from genesis_jax.models.unet3d import check_sides
+from genesis_jax.transforms import corrupt
+from genesis_jax.transforms.painting import FILLS
 
 _CHOICES = {
     'model.upsample': ('transpose', 'nearest'),
     'model.batch_statistics': ('synchronised', 'official'),
     'model.dtype': ('float32', 'bfloat16'),
-    'transforms.fill': ('noise', 'constant'),
+    'transforms.fill': FILLS,
     'optimizer.name': optim.OPTIMIZERS,
     'schedule.name': optim.SCHEDULES,
 }
@@ -23,16 +29,18 @@ _POSITIVE = (
     'epochs',
     'patience',
     'log_every',
+    'picture_epochs',
     'model.width',
+    'model.epsilon',
     'transforms.shuffle_windows',
     'optimizer.learning_rate',
     'schedule.patience',
+    'schedule.min_delta',
     'schedule.epochs',
 )
 _NOT_NEGATIVE = (
+    'seed',
     'pictures',
-    'picture_epochs',
-    'schedule.min_delta',
     'schedule.floor',
     'schedule.warmup_steps',
     'optimizer.weight_decay',
@@ -73,12 +81,14 @@ def check(config, devices):
     for name, value in fields.items():
         if name.endswith('_probability'):
             _require(0 <= value <= 1, name, value, 'a probability between 0 and 1')
-    factor, momentum = fields['schedule.factor'], fields['optimizer.momentum']
+    factor = fields['schedule.factor']
     _require(0 < factor < 1, 'schedule.factor', factor, 'a factor between 0 and 1')
-    _require(0 <= momentum < 1, 'optimizer.momentum', momentum, 'a number from 0 to below 1')
+    for name in ('optimizer.momentum', 'model.statistics_momentum'):
+        _require(0 <= fields[name] < 1, name, fields[name], 'a number from 0 to below 1')
     window = fields['data.window']
     if window is not None:
-        ordered = len(window) == 2 and window[0] < window[1]
+        numbers = len(window) == 2 and all(isinstance(v, int | float) for v in window)
+        ordered = numbers and window[0] < window[1]
         _require(ordered, 'data.window', window, '(low, high) in the unit of the scans')
     if config.batch_size % devices:
         near = max(devices, config.batch_size // devices * devices)
@@ -89,9 +99,7 @@ def check(config, devices):
 
 
 def check_cubes(config, shape, count):
-    """Raises UserError if cubes `[X, Y, Z, C]` of the dataset do not fit network and batch."""
-    from genesis_jax.models.unet3d import check_sides
-
+    """Raises UserError if cubes `[X, Y, Z, C]` do not fit the network, transforms or batch."""
     try:
         check_sides(shape[:-1])
     except ValueError as error:
@@ -99,6 +107,11 @@ def check_cubes(config, shape, count):
     axes, possible = config.transforms.flip_axes, range(len(shape) - 1)
     some = axes is None or (len(axes) > 0 and set(axes) <= set(possible))
     _require(some, 'transforms.flip_axes', axes, f'axes among {tuple(possible)}')
+    cube = jax.ShapeDtypeStruct(shape, jnp.float32)
+    try:
+        jax.eval_shape(partial(corrupt, **config.transforms.to_dict()), jax.random.key(0), cube)
+    except ValueError as error:
+        raise UserError(f'config.transforms: {error}') from None
     if count < config.batch_size:
         raise UserError(
             f'the training split has {count} cubes, less than one batch '
@@ -146,7 +159,7 @@ def _require(condition, name, value, expected):
 
 def _explain(argv, error):
     """What is wrong with the flags, given the error that parsing them raised."""
-    given = dict(argument.lstrip('-').partition('=')[::2] for argument in argv[1:])
+    given = _given(argv[1:])
     if 'config' not in given:
         return _last_line(error)
     try:
@@ -166,10 +179,22 @@ def _explain(argv, error):
             return (
                 f'there is no field config.{name}; the nearest is config.{_nearest(name, fields)}'
             )
-        if f'--{flag}={value}:' in str(error):
+        if f'--{flag}={value}:' in str(
+            error
+        ) or f'literal for int() with base 10: {value!r}' in str(error):
             now = '' if fields[name] is None else f', such as {fields[name]!r}'
             return f'--{flag}={value}: expected {flags.FLAGS[flag].flag_type()}{now}'
     return _last_line(error)
+
+
+def _given(arguments):
+    """Flags by name, written `--name=value` or `--name value`."""
+    given = {}
+    for argument, following in zip(arguments, [*arguments[1:], ''], strict=True):
+        if argument.startswith('-'):
+            name, equals, value = argument.lstrip('-').partition('=')
+            given[name] = value if equals else following
+    return given
 
 
 def _last_line(error):

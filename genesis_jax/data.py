@@ -18,6 +18,7 @@ from genesis_jax.errors import UserError
 
 _DEMO = 'ct_chest_demo'  # prepared on first use
 _BUFFERED = 8  # batches read ahead
+_EPOCHS = 1_000_000  # as good as endless, where Grain's endless datasets overflow when sliced
 
 
 def open_splits(data):
@@ -68,19 +69,23 @@ def train_batches(source, batch_size, seed, process=None, processes=None):
         grain.MapDataset.source(source)
         .seed(seed)
         .shuffle()
-        .repeat()
+        .repeat(_EPOCHS)
         .map_with_index(lambda i, record: _example(record, i % batch_size))
     )
     return iter(_read_ahead(dataset[process::processes].batch(batch_size // processes)))
 
 
 def validation_batches(source, batch_size, process=None, processes=None):
-    """All examples once, in order, the last batch padded; `position` is the place in the split."""
+    """All examples once, in order; `position` is the place in the split.
+
+    The last batch is padded with the first examples at weight 0 (they still enter the statistics of
+    a network with `batch_statistics='official'`).
+    """
     process, processes = _processes(process, processes)
     padded = -(-len(source) // batch_size) * batch_size
     dataset = (
         grain.MapDataset.source(source)
-        .repeat()
+        .repeat(_EPOCHS)
         .map_with_index(
             lambda i, record: _example(record, i) | {'weight': np.float32(i < len(source))}
         )[process:padded:processes]
@@ -111,6 +116,10 @@ def _prepare_demo(folder):
         ) from None
     except ValueError as error:  # one sentence of data_prep
         raise UserError(error) from None
+    except OSError as error:
+        raise UserError(
+            f'cannot write the demo in config.data.dir={folder} ({error.strerror}); change it'
+        ) from None
 
 
 def _example(record, position):

@@ -35,9 +35,7 @@ class Log:
             kept = [line for line in file.read_text().splitlines(True) if _step_of(line) <= step]
             write_atomically(file, ''.join(kept))
         self._lines = file.open('a')
-        self._tensorboard = SummaryWriter(
-            str(self._workdir / 'tensorboard'), purge_step=step + 1 if step else None
-        )
+        self._tensorboard = SummaryWriter(str(self._workdir / 'tensorboard'), purge_step=step + 1)
         # A log file gets a line a minute instead of an animation.
         interval = 0.2 if sys.stderr.isatty() else 60.0
         self._bar = tqdm(initial=step, total=total, unit='step', mininterval=interval)

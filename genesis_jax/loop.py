@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from genesis_jax import parallel
 from genesis_jax.errors import UserError
-from genesis_jax.interruption import Interruption
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +44,7 @@ def train(task, state, progress, batches, checkpoints, log, config, steps_per_ep
     step, total = int(state.step), config.epochs * steps_per_epoch
     reader = _Reader(batches)
     metrics = _Metrics(progress, log, config, steps_per_epoch)
-    with Interruption() as interruption:
+    with parallel.interruption() as interruption:
         while step < total and progress.epochs_without_gain < config.patience:
             state, current = task.train_step(state, reader.batch)
             step += 1
@@ -74,7 +73,7 @@ def _validate(task, state, progress, step, log, steps_per_epoch):
     _check_finite('the validation loss', loss, step)
     gained = loss < progress.best_loss
     progress.epochs_without_gain = 0 if gained else progress.epochs_without_gain + 1
-    if gained:
+    if loss <= progress.best_loss:  # of equals Orbax keeps the last, so that is the best here, too
         progress.best_loss, progress.best_step = loss, step
     progress.last = {
         'epoch': epoch,

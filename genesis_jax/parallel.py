@@ -6,6 +6,7 @@ State is passed and returned without a device axis; batches and per-example resu
 """
 
 import os
+import signal
 from pathlib import Path
 
 import jax
@@ -14,29 +15,35 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from genesis_jax.errors import UserError
+from genesis_jax.interruption import Interruption
+
 AXIS = 'batch'
 
 
 def start():
-    """Joins the other processes of a pod or cluster, if there are any; caches compilations.
+    """Joins the other processes, if this is one of several; caches compilations.
 
-    TPU pods, SLURM and Open MPI are recognised by JAX. Elsewhere the environment names the
-    coordinator: JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID.
+    For programs to call first, before anything touches a device. JAX recognises TPU pods, SLURM
+    and Open MPI; elsewhere JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID tell.
     """
     if jax.config.jax_compilation_cache_dir is None:
         base = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
         jax.config.update('jax_compilation_cache_dir', str(Path(base) / 'genesis_jax' / 'xla'))
-    env = os.environ
-    if 'JAX_COORDINATOR_ADDRESS' in env and 'JAX_NUM_PROCESSES' in env:
-        jax.distributed.initialize(
-            num_processes=int(env['JAX_NUM_PROCESSES']), process_id=int(env['JAX_PROCESS_ID'])
-        )
-    elif (
-        ',' in env.get('TPU_WORKER_HOSTNAMES', '')
-        or int(env.get('SLURM_NTASKS', 1)) > 1
-        or int(env.get('OMPI_COMM_WORLD_SIZE', 1)) > 1
-    ):
+    if 'JAX_COORDINATOR_ADDRESS' in os.environ:
+        try:
+            count, index = (int(os.environ[f'JAX_{n}']) for n in ('NUM_PROCESSES', 'PROCESS_ID'))
+        except (KeyError, ValueError):
+            raise UserError(
+                'JAX_COORDINATOR_ADDRESS is set, but JAX_NUM_PROCESSES and JAX_PROCESS_ID are not '
+                'both whole numbers; set all three or none'
+            ) from None
+        jax.distributed.initialize(num_processes=count, process_id=index)
+        return
+    try:
         jax.distributed.initialize()
+    except ValueError:  # no cluster: one process
+        return
 
 
 def is_main_process():
@@ -90,10 +97,20 @@ def to_local(tree):
     return multihost_utils.global_array_to_host_local_array(tree, _all_devices(), P())
 
 
+def interruption():
+    """A context manager that notes requests to stop, for `should_stop`.
+
+    Among several processes JAX's preemption service listens to SIGTERM, so that is left to it.
+    """
+    if jax.process_count() == 1:
+        return Interruption()
+    return Interruption(noted=(), as_sigterm=(signal.SIGINT,))
+
+
 def should_stop(told, step):
     """Whether to stop after this step, given whether this process was told to.
 
-    Several processes must stop at the same step, which JAX's preemption service arranges.
+    Several processes must stop at the same step, on which JAX's preemption service agrees.
     """
     if jax.process_count() == 1:
         return told

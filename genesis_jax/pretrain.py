@@ -32,7 +32,6 @@ def pretrain(config, workdir):
       UserError: something is wrong that the user can mend.
     """
     # --- What is asked for, checked before anything is compiled.
-    parallel.start()
     config = resolve(config, jax.device_count())
     train_source, validation_source, features = data.open_splits(config.data)
     cube_shape = features['cube'].shape

@@ -20,18 +20,25 @@ def claim(workdir, config, write=True):
     Raises:
       UserError: it holds a run of another config; names the first field that differs.
     """
+    if '://' in str(workdir):
+        raise UserError(f'--workdir={workdir} is a URL; expected a folder: mount it first')
     workdir = Path(workdir).expanduser()
     file = workdir / 'config.json'
-    if file.exists():
-        changed = difference(json.loads(file.read_text())['config'], config)
-        if changed:
-            name, saved, now = changed
+    started = any(workdir.glob('checkpoints/[0-9]*'))  # else nothing is lost by starting over
+    changed = started and difference(json.loads(file.read_text())['config'], config)
+    if changed:
+        name, saved, now = changed
+        raise UserError(
+            f'{workdir} holds a run with config.{name}={saved}, but this command has '
+            f'config.{name}={now}; resume with the same value or choose another --workdir'
+        )
+    if write and not started:
+        try:
+            write_atomically(file, json.dumps(describe(config), indent=2) + '\n')
+        except OSError as error:
             raise UserError(
-                f'{workdir} holds a run with config.{name}={saved}, but this command has '
-                f'config.{name}={now}; resume with the same value or choose another --workdir'
-            )
-    elif write:
-        write_atomically(file, json.dumps(describe(config), indent=2) + '\n')
+                f'cannot write in --workdir={workdir} ({error.strerror}); choose another folder'
+            ) from None
     return workdir
 
 

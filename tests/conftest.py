@@ -41,7 +41,7 @@ def small_data(tmp_path_factory):
     chest = sitk.ReadImage(str(demo._chest_ct()))
     for start in (0, 32, 64, 96):
         sitk.WriteImage(chest[start : start + 32, 32:96, :], str(source / f'slab_{start}.nrrd'))
-    options = '--cube_size=16,16,8 --border_low=0,0,0 --border_high=0,0,0 --cubes_per_scan=4'
+    options = '--cube_size=24,24,8 --border_low=0,0,0 --border_high=0,0,0 --cubes_per_scan=4'
     paths = [f'--source={source}', f'--data_dir={data_dir}']
     fixed = '--name=small --modality=ct --validation_share=0.25 --max_tissue=1 --workers=1'
     assert scans.main([*paths, *fixed.split(), *options.split()]) == 0

@@ -1,6 +1,7 @@
 """Configs and flags: every mistake is one sentence, before anything is compiled."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +17,10 @@ from genesis_jax.workdir import claim
 ROOT = Path(__file__).parent.parent
 
 
-def run_main(*arguments):
+def run_main(*arguments, env=None):
     command = [sys.executable, 'main.py', *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    env = os.environ | (env or {})
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=env, check=False)
 
 
 def changed(**fields):
@@ -55,6 +57,26 @@ def test_a_wrong_flag_is_one_sentence(flag, sentence, tmp_path):
     assert not (tmp_path / 'run').exists()
 
 
+def test_flags_may_be_written_with_a_space(tmp_path):
+    done = run_main(
+        '--config', 'configs/genesis_ct.py', '--workdir', 'x', '--config.model.widht', '8'
+    )
+    assert 'the nearest is config.model.width' in done.stderr
+    done = run_main(
+        '--config', 'configs/genesis_ct.py', '--workdir', 'x', '--config.model.width', '8x'
+    )
+    assert '--config.model.width=8x: expected int' in done.stderr
+
+
+def test_an_incomplete_cluster_is_one_sentence(tmp_path):
+    done = run_main(
+        '--config=configs/genesis_ct.py',
+        f'--workdir={tmp_path}',
+        env={'JAX_COORDINATOR_ADDRESS': 'localhost:1'},
+    )
+    assert 'set all three or none' in done.stderr and 'Traceback' not in done.stderr
+
+
 def test_a_missing_dataset_names_the_command_that_prepares_it(tmp_path):
     arguments = [f'--workdir={tmp_path / "run"}', f'--config.data.dir={tmp_path}']
     done = run_main('--config=configs/genesis_ct.py', *arguments)
@@ -85,7 +107,13 @@ def test_help_explains_itself():
         ('optimizer__momentum', 1.0, 'from 0 to below 1'),
         ('schedule__factor', 2.0, 'a factor between 0 and 1'),
         ('data__window', (5, 5), '(low, high)'),
+        ('data__window', ('a', 'b'), '(low, high)'),
         ('epochs', 0, 'a number above 0'),
+        ('picture_epochs', 0, 'a number above 0'),
+        ('schedule__min_delta', 0.0, 'a number above 0'),
+        ('model__epsilon', -1.0, 'a number above 0'),
+        ('model__statistics_momentum', 1.0, 'from 0 to below 1'),
+        ('seed', -1, '0 or more'),
     ],
 )
 def test_values_that_cannot_run_are_refused(field, value, sentence):
@@ -110,6 +138,8 @@ def test_cubes_must_fit_network_and_batch():
     check_cubes(config, (64, 64, 32, 1), 6)
     with pytest.raises(UserError, match='divide by 8.*--cube_size'):
         check_cubes(config, (60, 64, 32, 1), 100)
+    with pytest.raises(UserError, match='1000000000 windows; expected 1 to 100 times 131072'):
+        check_cubes(changed(transforms__shuffle_windows=10**9), (64, 64, 32, 1), 100)
     with pytest.raises(UserError, match='5 cubes, less than one batch'):
         check_cubes(config, (64, 64, 32, 1), 5)
     with pytest.raises(UserError, match='flip_axes=.*axes among'):
@@ -118,7 +148,9 @@ def test_cubes_must_fit_network_and_batch():
 
 def test_a_workdir_belongs_to_one_config(tmp_path):
     config = resolve(genesis_ct.get_config(), devices=1)
+    claim(tmp_path, changed(seed=5))  # it never came to a checkpoint, so it may be taken over
     claim(tmp_path, config)
+    (tmp_path / 'checkpoints' / '3').mkdir(parents=True)
     claim(tmp_path, resolve(genesis_ct.get_config(), devices=1))
     about = json.loads((tmp_path / 'config.json').read_text())
     assert about['config'] == to_json(config) and about['hash'] == config_hash(config)
@@ -128,6 +160,15 @@ def test_a_workdir_belongs_to_one_config(tmp_path):
         claim(tmp_path, other)
     assert difference(to_json(config), other) == ('optimizer.learning_rate', 1.0, 0.5)
     assert config_hash(config) != config_hash(other)
+
+
+def test_a_workdir_must_be_a_folder_one_can_write_in(tmp_path):
+    config = resolve(genesis_ct.get_config(), devices=1)
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match='cannot write in --workdir=.*choose another'):
+        claim(tmp_path / 'file', config)
+    with pytest.raises(UserError, match='is a URL; expected a folder'):
+        claim('gs://bucket/run', config)
 
 
 @pytest.mark.parametrize(
@@ -175,6 +216,24 @@ def test_schedules():
         assert rate(name, 0, warmup_steps=8) == 0
         assert rate(name, 4, warmup_steps=8) == pytest.approx(0.4)
         assert rate(name, 8, warmup_steps=8) == pytest.approx(0.8)
+
+
+def test_momentum_and_decay_reach_the_optimiser():
+    def moves(name, gradient=1.0, **fields):
+        fields = {f'optimizer__{k}': v for k, v in fields.items()}
+        rule = optim.make_optimizer(
+            changed(optimizer__name=name, **fields).optimizer, lambda _: 0.5
+        )
+        state, seen = rule.init(2.0), []
+        for _ in range(2):
+            update, state = rule.update(gradient, state, 2.0)
+            seen.append(float(update))
+        return seen
+
+    assert moves('sgd', momentum=0.9) == pytest.approx([-0.5, -0.95])
+    assert moves('sgd', momentum=0.0) == pytest.approx([-0.5, -0.5])
+    assert moves('adam') == pytest.approx([-0.5, -0.5], rel=1e-4)
+    assert moves('adamw', gradient=0.0, weight_decay=0.1) == pytest.approx([-0.1, -0.1])
 
 
 def test_plateau_halves_after_ten_epochs_without_gain_down_to_the_floor():

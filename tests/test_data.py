@@ -26,7 +26,7 @@ def by_position(batches):
 def test_splits_hold_what_was_prepared(splits):
     train, validation, features = splits
     assert (len(train), len(validation)) == (12, 4)
-    assert features['cube'].shape == (16, 16, 8, 1)
+    assert features['cube'].shape == (24, 24, 8, 1)
     scans = {record['scan_id'] for record in train}, {record['scan_id'] for record in validation}
     assert len(scans[0]) == 3 and len(scans[1]) == 1 and not scans[0] & scans[1]
 
@@ -97,7 +97,7 @@ def test_a_dataset_without_validation_is_refused(make_config, tmp_path):
     records.write_dataset(
         name='half',
         data_dir=tmp_path,
-        cube_size=(16, 16, 8),
+        cube_size=(24, 24, 8),
         shards={'train': [lambda: iter([('a', record)])]},
         metadata=dict,
     )

@@ -7,14 +7,15 @@ import struct
 import jax
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
 from genesis_jax import data, parallel
-from genesis_jax.checkpoints import Checkpoints, load_export
+from genesis_jax.checkpoints import Checkpoints, Progress, load_export
 from genesis_jax.config import resolve
 from genesis_jax.errors import UserError
 from genesis_jax.pretrain import Steps, pretrain
 
-CUBE = (16, 16, 8, 1)
+CUBE = (24, 24, 8, 1)
 
 
 def rows_of(workdir):
@@ -150,18 +151,66 @@ def test_training_stops_when_epochs_bring_no_gain(make_config, tmp_path):
         assert checkpoints.latest_step == 3 * len(epochs)
 
 
-@pytest.mark.parametrize('rate, steps_done', [(1e38, 0)])
-def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_good(
-    rate, steps_done, make_config, tmp_path
-):
-    with pytest.raises(
-        UserError, match=r'became (nan|inf) at step \d.*config.optimizer.learning_rate'
-    ):
-        pretrain(make_config(optimizer__learning_rate=rate, epochs=5, pictures=0), tmp_path)
-    with Checkpoints(tmp_path / 'checkpoints') as checkpoints:
-        assert checkpoints.latest_step is None
-    assert all(math.isfinite(row['train/loss']) for row in rows_of(tmp_path))
-    assert not (tmp_path / 'report.md').exists() and not (tmp_path / 'export').exists()
+@pytest.fixture
+def poisoned(small_data, tmp_path):
+    """The dataset `small` with one more training cube, whose window is no number."""
+    from data_prep import records
+
+    folder = records.dataset_folder(small_data, 'small')
+    builder = tfds.builder_from_directory(folder)
+    splits = {split: list(builder.as_data_source(split)) for split in ('train', 'validation')}
+    splits['train'].append(splits['train'][0] | {'window': np.full(2, np.nan, np.float32)})
+    shards = {
+        split: [
+            lambda split=split: (
+                (str(i), record | {'scan_id': 'a'}) for i, record in enumerate(splits[split])
+            )
+        ]
+        for split in splits
+    }
+    records.write_dataset(
+        name='poisoned', data_dir=tmp_path, cube_size=CUBE[:3], shards=shards, metadata=dict
+    )
+    return tmp_path
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_good(poisoned, make_config, tmp_path):
+    where = {'data__dir': str(poisoned), 'data__name': 'poisoned', 'pictures': 0}
+    source, _, _ = data.open_splits(make_config(**where).data)
+
+    def poison_at(seed):
+        """The step that first meets the bad cube: each epoch leaves one of 13 cubes to the next."""
+        batches = data.train_batches(source, 4, seed)
+        return next(i for i in range(1, 9) if np.isnan(next(batches)['window']).any())
+
+    seed = next(seed for seed in range(100) if poison_at(seed) == 4)
+    workdir = tmp_path / 'run'
+    with pytest.raises(UserError, match=r'the training \w+ became nan at step 4'):
+        pretrain(make_config(**where, seed=seed), workdir)
+    with Checkpoints(workdir / 'checkpoints') as checkpoints:
+        assert checkpoints.latest_step == 3
+    rows = rows_of(workdir)
+    assert max(row['step'] for row in rows) == 3
+    assert all(math.isfinite(value) for row in rows for value in row.values())
+    assert not (workdir / 'report.md').exists() and not (workdir / 'export').exists()
+
+
+def test_equal_losses_end_well(make_config, tmp_path):
+    """A network that never moves: the best is the last of equals, and still there at the end."""
+    fields = {'model__batch_statistics': 'official', 'optimizer__learning_rate': 1e-30}
+    progress = pretrain(make_config(epochs=20, patience=4, pictures=0, **fields), tmp_path)
+    epochs = [row for row in rows_of(tmp_path) if 'epoch' in row]
+    assert len({row['validation/loss'] for row in epochs}) == 1
+    assert len(epochs) == 5 and progress.best_step == 15
+    assert (tmp_path / 'export' / 'encoder').exists()
+
+
+def test_the_last_three_checkpoints_and_the_best_are_kept(make_config, tmp_path):
+    state = parallel.create(Steps(resolve(make_config(), 4), CUBE, 3).init)
+    with Checkpoints(tmp_path) as checkpoints:
+        for step, loss in enumerate([0.5, 0.1, 0.3, 0.4, 0.6, 0.7, None], start=1):
+            checkpoints.save(state.replace(step=np.int32(step)), {}, Progress(), loss)
+    assert sorted(int(path.name) for path in tmp_path.iterdir()) == [2, 5, 6, 7]
 
 
 @pytest.mark.parametrize(
@@ -184,6 +233,11 @@ def test_options_train(fields, make_config, tmp_path):
     variables, card = load_export(tmp_path / 'export' / 'encoder_decoder')
     assert ('up_0' in variables['params']['decoder']) == ('model__upsample' not in fields)
     assert card['config']['optimizer']['name'] == fields.get('optimizer__name', 'sgd')
+
+
+def test_a_batch_of_one_can_be_read(make_config):
+    source, _, _ = data.open_splits(make_config().data)
+    assert next(data.train_batches(source, 1, seed=0))['cube'].shape == (1, *CUBE)
 
 
 def test_the_plateau_lowers_the_learning_rate(make_config, tmp_path):

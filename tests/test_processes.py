@@ -87,30 +87,54 @@ def test_a_stopped_run_resumes_as_if_it_had_not_been(number, unstopped, small_da
     assert (tmp_path / 'report.md').exists()
 
 
-@pytest.mark.slow
-def test_two_processes_train_as_one(small_data, tmp_path):
-    """Two processes of two devices each, joined through a coordinator, against one of four."""
-    run(tmp_path / 'one', small_data, '--config.epochs=2', devices=4)
+def two_processes(workdir, data_dir, *more, stop_after=None):
+    """Two processes of two devices each, joined through a coordinator; their exit statuses.
+
+    The first gets a SIGTERM once it has said `stop_after`.
+    """
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         address = f'127.0.0.1:{free.getsockname()[1]}'
+    cluster = {'JAX_COORDINATOR_ADDRESS': address, 'JAX_NUM_PROCESSES': '2'}
     processes = [
         subprocess.Popen(
-            command(tmp_path / 'two', small_data, '--config.epochs=2'),
+            command(workdir, data_dir, '--config.pictures=2', *more),
             cwd=ROOT,
-            env=environment(
-                2,
-                JAX_COORDINATOR_ADDRESS=address,
-                JAX_NUM_PROCESSES='2',
-                JAX_PROCESS_ID=str(i),
-            ),
+            env=environment(2, **cluster, JAX_PROCESS_ID=str(i)),
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for i in range(2)
     ]
-    assert [process.wait() for process in processes] == [0, 0]
-    one, two = rows_of(tmp_path / 'one'), rows_of(tmp_path / 'two')
+    for line in processes[0].stdout:
+        if stop_after and line.startswith(stop_after):
+            processes[0].send_signal(signal.SIGTERM)
+    return [process.wait() for process in processes]
+
+
+def assert_close(one, two):
     assert len(one) == len(two)
     for a, b in zip(one, two, strict=True):
         assert a.keys() == b.keys()
         np.testing.assert_allclose(list(a.values()), list(b.values()), rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(small_data, tmp_path):
+    run(tmp_path / 'one', small_data, '--config.epochs=2', devices=4)
+    assert two_processes(tmp_path / 'two', small_data, '--config.epochs=2') == [0, 0]
+    assert_close(rows_of(tmp_path / 'one'), rows_of(tmp_path / 'two'))
     assert (tmp_path / 'two' / 'export' / 'encoder').exists()
+    assert list((tmp_path / 'two' / 'samples').iterdir())
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together_and_resume(small_data, tmp_path):
+    """One is told to stop; both do, at the same step, and go on as if nothing had been."""
+    epochs = '--config.epochs=40'
+    stopped = two_processes(tmp_path / 'b', small_data, epochs, stop_after='epoch 2:')
+    assert stopped == [128 + signal.SIGTERM] * 2
+    assert 6 <= max(row['step'] for row in rows_of(tmp_path / 'b')) < 120
+    assert two_processes(tmp_path / 'b', small_data, epochs) == [0, 0]
+    assert two_processes(tmp_path / 'a', small_data, epochs) == [0, 0]
+    assert rows_of(tmp_path / 'a') == rows_of(tmp_path / 'b')

@@ -25,11 +25,12 @@ class UNet3D(nn.Module):
       batch_statistics: 'synchronised': batch statistics (over all devices) in training, running
         averages in evaluation; 'official': batch statistics always, as the published network is
         used, so that a prediction depends on its neighbours in the batch.
-      epsilon: of batch normalisation (1e-5 in PyTorch, 1e-3 in Keras).
+      epsilon, statistics_momentum: of batch normalisation (1e-5 and 0.9 in PyTorch, 1e-3 and 0.99
+        in Keras).
       dtype: of the computation ('float32' or 'bfloat16'); parameters, statistics and logits are
         float32 in any case.
       remat: recompute the activations inside each level on the way back instead of keeping them.
-      axis_name: the mapped axis over which training synchronises batch statistics, if any.
+      axis_name: the mapped axis over which batch statistics are synchronised, if any.
     """
 
     width: int = 32
@@ -37,6 +38,7 @@ class UNet3D(nn.Module):
     upsample: str = 'transpose'
     batch_statistics: str = 'synchronised'
     epsilon: float = 1e-5
+    statistics_momentum: float = 0.9
     dtype: str = 'float32'
     remat: bool = False
     axis_name: str | None = None
@@ -45,13 +47,14 @@ class UNet3D(nn.Module):
     def __call__(self, x, *, train):
         """Logits `[B, X, Y, Z, out_channels]` of `[B, X, Y, Z, C]`; ValueError on bad sides."""
         check_sides(x.shape[1:-1])
+        of_batch = train or self.batch_statistics == 'official'
         norm = partial(
             nn.BatchNorm,
-            use_running_average=not train and self.batch_statistics != 'official',
-            momentum=0.9,
+            use_running_average=not of_batch,
+            momentum=self.statistics_momentum,
             epsilon=self.epsilon,
             dtype=self.dtype,
-            axis_name=self.axis_name if train else None,
+            axis_name=self.axis_name if of_batch else None,
         )
         parts = {'width': self.width, 'norm': norm, 'dtype': self.dtype, 'remat': self.remat}
         levels = Encoder(**parts, name='encoder')(x)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+FILLS = ('noise', 'constant')
 _BOXES = 5  # at most
 _MORE = 0.95  # the probability that there is one more box
 _MARGIN = 3  # voxels between a box and the border
@@ -20,6 +21,7 @@ def random_in_painting(key, volume, *, fill='noise'):
       fill: 'noise', uniform and independent per voxel (published code), or 'constant', one uniform
         value per box (paper); where boxes overlap the later one shows.
     """
+    _check_fill(fill)
     key_boxes, key_fill = jax.random.split(key)
     shape = volume.shape[:-1]
     sides = [(n // 6, n // 3) for n in shape]
@@ -40,13 +42,18 @@ def random_out_painting(key, volume, *, fill='noise'):
       fill: 'noise', uniform and independent per voxel (published code), or 'constant', one uniform
         value for the whole surrounding (paper).
     """
+    _check_fill(fill)
     key_boxes, key_fill = jax.random.split(key)
     shape = volume.shape[:-1]
     sides = [(n - 4 * n // 7, n - 3 * n // 7) for n in shape]
     boxes = _random_boxes(key_boxes, shape, sides, at_least_one=True)
-    constant = jax.random.uniform(key_fill) if fill == 'constant' else None
-    surrounding = _noise(key_fill, volume) if fill == 'noise' else constant
+    surrounding = _noise(key_fill, volume) if fill == 'noise' else jax.random.uniform(key_fill)
     return paint(volume, ~jnp.any(boxes, axis=0), surrounding)
+
+
+def _check_fill(fill):
+    if fill not in FILLS:
+        raise ValueError(f'fill is {fill!r}; expected one of {FILLS}')
 
 
 def _noise(key, volume):

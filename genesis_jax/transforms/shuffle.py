@@ -25,7 +25,9 @@ import numpy as np
 _LARGEST = 10  # a window's side is at most this fraction (1/10) of the volume's
 _ROUNDS = 12  # of swap-or-not
 _TRUNCATED = 1e-3  # share of cells that may see more arrivals than are drawn for one
-_STEPS = 16  # towards the time at which the last window arrives
+_STEPS = 24  # towards the time at which the last window arrives
+_MOST_PER_VOXEL = 100  # windows
+_BITS = 10  # for a number packed into an int32, of which the top one stays free
 _NEVER = np.int32(np.iinfo(np.int32).max)
 
 
@@ -39,6 +41,9 @@ def random_local_shuffle(key, volume, *, windows=10_000):
     """Permutes the voxels of `windows` random windows (MedIA 2021, section 3.2).
 
     Sides are uniform in 1…n//10 along each axis, places uniform among those inside the volume.
+
+    Raises:
+      ValueError: more windows than 100 per voxel, or a side of 5,120 voxels or more.
     """
     return rearrange(volume, _random_source(key, volume.shape[:-1], windows))
 
@@ -47,6 +52,14 @@ def _random_source(key, shape, windows):
     """For every voxel the index of the voxel that comes in its place, int32 `[*shape]`."""
     voxels = math.prod(shape)
     largest = tuple(max(1, n // _LARGEST) for n in shape)
+    if not 0 < windows <= _MOST_PER_VOXEL * voxels:
+        raise ValueError(
+            f'{windows} windows; expected 1 to {_MOST_PER_VOXEL} times {voxels} voxels'
+        )
+    if max(largest) >= 2 ** (_BITS - 1):
+        raise ValueError(
+            f'sides {shape}; shuffling expects them below {2 ** (_BITS - 1) * _LARGEST}'
+        )
     if math.prod(largest) == 1:  # too small a volume for any window of two voxels
         return jnp.arange(voxels, dtype=jnp.int32).reshape(shape)
     key_arrivals, key_permutations = jax.random.split(key)
@@ -196,17 +209,17 @@ def _mix(bits):
 
 
 def _pack(parts):
-    """Small numbers, one per axis, (at most three) in one int32: a byte each."""
-    return sum(part << (8 * axis) for axis, part in enumerate(parts))
+    """Small numbers, one per axis (at most three), in one int32."""
+    return sum(part << (_BITS * axis) for axis, part in enumerate(parts))
 
 
 def _unpack(packed, rank):
-    return [(packed >> (8 * axis)) & 0xFF for axis in range(rank)]
+    return [(packed >> (_BITS * axis)) & (2**_BITS - 1) for axis in range(rank)]
 
 
 def _at_least(packed, least):
-    """Whether every part (below 128) is at least the other's: no byte borrows from its top bit."""
-    tops = 0x808080
+    """Whether every part is at least the other's: then none borrows from its free top bit."""
+    tops = _pack([2 ** (_BITS - 1)] * 3)
     return (((packed | tops) - least) & tops) == tops
 
 
