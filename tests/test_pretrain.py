@@ -5,6 +5,7 @@ import math
 import struct
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -209,7 +210,7 @@ def test_the_last_three_checkpoints_and_the_best_are_kept(make_config, tmp_path)
     state = parallel.create(Steps(resolve(make_config(), 4), CUBE, 3).init)
     with Checkpoints(tmp_path) as checkpoints:
         for step, loss in enumerate([0.5, 0.1, 0.3, 0.4, 0.6, 0.7, None], start=1):
-            checkpoints.save(state.replace(step=np.int32(step)), {}, Progress(), loss)
+            checkpoints.save(state.replace(step=jnp.int32(step)), {}, Progress(), loss)
     assert sorted(int(path.name) for path in tmp_path.iterdir()) == [2, 5, 6, 7]
 
 

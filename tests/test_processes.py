@@ -109,7 +109,9 @@ def two_processes(workdir, data_dir, *more, stop_after=None):
     for line in processes[0].stdout:
         if stop_after and line.startswith(stop_after):
             processes[0].send_signal(signal.SIGTERM)
-    return [process.wait() for process in processes]
+    for process in processes:
+        process.communicate()
+    return [process.returncode for process in processes]
 
 
 def assert_close(one, two):
