@@ -179,9 +179,7 @@ def _explain(argv, error):
             return (
                 f'there is no field config.{name}; the nearest is config.{_nearest(name, fields)}'
             )
-        if f'--{flag}={value}:' in str(
-            error
-        ) or f'literal for int() with base 10: {value!r}' in str(error):
+        if any(words in str(error) for words in (f'--{flag}={value}:', f'base 10: {value!r}')):
             now = '' if fields[name] is None else f', such as {fields[name]!r}'
             return f'--{flag}={value}: expected {flags.FLAGS[flag].flag_type()}{now}'
     return _last_line(error)
