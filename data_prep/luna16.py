@@ -60,7 +60,7 @@ def list_entries(source: Path, folds: dict[str, Sequence[int]]) -> list[Entry]:
     wanted = [fold for numbers in folds.values() for fold in numbers]
     if missing := [fold for fold in wanted if fold not in present]:
         raise PrepareError(
-            f'{source} holds {_named(present) or "no subset"} but not {_named(missing)}; unpack '
+            f'{source} has no {_named(missing)} (found: {_named(present) or "none"}); unpack '
             'them there or name others with --train_folds and --validation_folds'
         )
     return [

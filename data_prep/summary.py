@@ -78,15 +78,18 @@ class Summary:
         if self.is_empty:
             return ['No cubes are left, so no dataset was written.']
         empty = [
-            f'The {split} split has no cubes, because its scans were skipped or gave none; '
-            'add scans or loosen the rule'
+            f'The {split} split has no cubes, because its scans were skipped or gave none, so this '
+            'dataset cannot train: delete it and prepare it again without the scans listed, with '
+            'more scans or with another --seed'
             for split, count in self.cubes.items()
             if not count
         ]
         data_dir, name = dataset.parents[1], dataset.parent.name
+        written = f'Dataset: {dataset} (this summary: its metadata.json)'
+        if empty:
+            return [written, *empty]
         return [
-            *empty,
-            f'Dataset: {dataset} (this summary: its metadata.json)',
+            written,
             f'Next: python main.py --config=configs/genesis_ct.py --config.data.dir={data_dir} '
             f'--config.data.name={name} --workdir=runs/{name}',
         ]

@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import json
+import re
 from functools import partial
 
 import jax
@@ -85,11 +86,16 @@ def check(config, devices):
     _require(0 < factor < 1, 'schedule.factor', factor, 'a factor between 0 and 1')
     for name in ('optimizer.momentum', 'model.statistics_momentum'):
         _require(0 <= fields[name] < 1, name, fields[name], 'a number from 0 to below 1')
+    name = fields['data.name']
+    plain = re.fullmatch('[a-zA-Z][a-zA-Z0-9_]*', name)
+    _require(plain, 'data.name', name, 'a letter, then letters, digits and _')
     window = fields['data.window']
     if window is not None:
         numbers = len(window) == 2 and all(isinstance(v, int | float) for v in window)
         ordered = numbers and window[0] < window[1]
-        _require(ordered, 'data.window', window, '(low, high) in the unit of the scans')
+        _require(
+            ordered, 'data.window', window, 'low,high in the unit of the scans, such as -1000,400'
+        )
     if config.batch_size % devices:
         near = max(devices, config.batch_size // devices * devices)
         raise UserError(
@@ -117,6 +123,8 @@ def check_cubes(config, shape, count):
             f'the training split has {count} cubes, less than one batch '
             f'(config.batch_size={config.batch_size}); lower it or prepare more cubes'
         )
+    steps, warmup = config.epochs * (count // config.batch_size), config.schedule.warmup_steps
+    _require(warmup < steps, 'schedule.warmup_steps', warmup, f'fewer than the {steps} of the run')
 
 
 def flatten(config):

@@ -47,7 +47,7 @@ def open_splits(data):
     if missing:
         raise UserError(
             f'{folder} has no split {sorted(missing)[0]!r}; expected train and validation: '
-            'delete it and prepare it again'
+            'delete it and prepare it again, with another --seed or without scans that it skips'
         )
     if not {'cube', 'window'} <= set(builder.info.features):
         raise UserError(

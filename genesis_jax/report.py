@@ -46,6 +46,9 @@ def write(workdir, config, cube_shape, counts, progress):
         'corrupted cube left unchanged': last['validation/unchanged'],
         'mean of each cube': last['validation/cube_mean'],
     }
+    verdict = []
+    if progress.best_loss >= last['validation/cube_mean']:
+        verdict = ['The restoration is no better than the mean of each cube: look at samples/.', '']
     lines = [
         f'# Pre-training on {config.data.name}',
         '',
@@ -53,12 +56,13 @@ def write(workdir, config, cube_shape, counts, progress):
         '| --- | --- |',
         *(f'| {name} | {value:.5f} |' for name, value in rows.items()),
         '',
+        *verdict,
         f'- corruption: {corruption(config.transforms)}',
-        f'- {last["epoch"]} epochs, best after step {progress.best_step}',
+        f'- epochs: {last["epoch"]}, best after step {progress.best_step}',
         f'- {counts["train"]} training and {counts["validation"]} validation cubes of '
         + 'x'.join(map(str, cube_shape)),
         f'- {about["devices"]} x {about["device"]}, batch {config.batch_size}: '
-        f'{speed:.3g} cubes a second, {progress.seconds / 60:.1f} minutes of steps',
+        f'{speed:.3g} cubes a second, {progress.seconds:.0f} s of steps without compilation',
         f'- config {config_hash(config)} (`config.json`), '
         + ', '.join(f'{package} {version}' for package, version in about['versions'].items()),
         '- weights: `export/encoder` (classification), `export/encoder_decoder` (segmentation)',
@@ -68,7 +72,7 @@ def write(workdir, config, cube_shape, counts, progress):
         lines += ['', f'![restorations](samples/{samples[-1].name})']
     write_atomically(workdir / 'report.md', '\n'.join(lines) + '\n')
     print('\n'.join(f'{name:30s} {value:.5f}' for name, value in rows.items()))
-    print(f'report: {workdir / "report.md"}')
+    print(*verdict[:1], f'report: {workdir / "report.md"}', sep='\n')
 
 
 def corruption(transforms):

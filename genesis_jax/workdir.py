@@ -24,6 +24,10 @@ def claim(workdir, config, write=True):
         raise UserError(f'--workdir={workdir} is a URL; expected a folder: mount it first')
     workdir = Path(workdir).expanduser()
     file = workdir / 'config.json'
+    if workdir.is_dir() and not file.exists() and any(workdir.glob('[!.]*')):
+        raise UserError(
+            f'{workdir} holds files but no run; choose an empty or a new folder as --workdir'
+        )
     started = any(workdir.glob('checkpoints/[0-9]*'))  # else nothing is lost by starting over
     changed = started and difference(json.loads(file.read_text())['config'], config)
     if changed:

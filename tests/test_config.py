@@ -106,8 +106,10 @@ def test_help_explains_itself():
         ('optimizer__learning_rate', -1.0, 'a number above 0'),
         ('optimizer__momentum', 1.0, 'from 0 to below 1'),
         ('schedule__factor', 2.0, 'a factor between 0 and 1'),
-        ('data__window', (5, 5), '(low, high)'),
-        ('data__window', ('a', 'b'), '(low, high)'),
+        ('data__window', (5, 5), 'low,high in the unit'),
+        ('data__window', ('a', 'b'), 'low,high in the unit'),
+        ('data__name', '', 'a letter, then'),
+        ('data__name', '../luna16', 'a letter, then'),
         ('epochs', 0, 'a number above 0'),
         ('picture_epochs', 0, 'a number above 0'),
         ('schedule__min_delta', 0.0, 'a number above 0'),
@@ -139,7 +141,9 @@ def test_cubes_must_fit_network_and_batch():
     with pytest.raises(UserError, match='divide by 8.*--cube_size'):
         check_cubes(config, (60, 64, 32, 1), 100)
     with pytest.raises(UserError, match='1000000000 windows; expected 1 to 100 times 131072'):
-        check_cubes(changed(transforms__shuffle_windows=10**9), (64, 64, 32, 1), 100)
+        check_cubes(resolve(changed(transforms__shuffle_windows=10**9), 1), (64, 64, 32, 1), 100)
+    with pytest.raises(UserError, match='warmup_steps=500: expected fewer than the 16 of the run'):
+        check_cubes(resolve(changed(schedule__warmup_steps=500, epochs=1), 1), (64, 64, 32, 1), 100)
     with pytest.raises(UserError, match='5 cubes, less than one batch'):
         check_cubes(config, (64, 64, 32, 1), 5)
     with pytest.raises(UserError, match='flip_axes=.*axes among'):
@@ -148,7 +152,9 @@ def test_cubes_must_fit_network_and_batch():
 
 def test_a_workdir_belongs_to_one_config(tmp_path):
     config = resolve(genesis_ct.get_config(), devices=1)
-    claim(tmp_path, changed(seed=5))  # it never came to a checkpoint, so it may be taken over
+    claim(
+        tmp_path, resolve(changed(seed=5), devices=1)
+    )  # it never came to a checkpoint, so it may be taken over
     claim(tmp_path, config)
     (tmp_path / 'checkpoints' / '3').mkdir(parents=True)
     claim(tmp_path, resolve(genesis_ct.get_config(), devices=1))
@@ -167,6 +173,10 @@ def test_a_workdir_must_be_a_folder_one_can_write_in(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match='cannot write in --workdir=.*choose another'):
         claim(tmp_path / 'file', config)
+    (tmp_path / 'full').mkdir()
+    (tmp_path / 'full' / 'thesis.tex').write_text('')
+    with pytest.raises(UserError, match='holds files but no run; choose an empty'):
+        claim(tmp_path / 'full', config)
     with pytest.raises(UserError, match='is a URL; expected a folder'):
         claim('gs://bucket/run', config)
 

@@ -279,7 +279,7 @@ def test_missing_subsets_are_named(tmp_path, capsys):
     fails_with(
         capsys,
         lambda: luna16.main([f'--source={tmp_path}']),
-        'holds subset0, subset1, subset2, subset5 but not subset3, subset4, subset6; unpack',
+        'has no subset3, subset4, subset6 (found: subset0, subset1, subset2, subset5); unpack',
     )
     write_scan(tmp_path / 'subset0' / '1.2.3.mhd', 0)
     flags = [f'--source={tmp_path}', '--train_folds=0', '--validation_folds=5']
