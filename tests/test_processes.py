@@ -95,7 +95,13 @@ def two_processes(workdir, data_dir, *more, stop_after=None):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         address = f'127.0.0.1:{free.getsockname()[1]}'
-    cluster = {'JAX_COORDINATOR_ADDRESS': address, 'JAX_NUM_PROCESSES': '2'}
+    cluster = {
+        'JAX_COORDINATOR_ADDRESS': address,
+        'JAX_NUM_PROCESSES': '2',
+        # Only the first process writes the cache. With it, the first would be ready at once and
+        # Gloo, which waits 30 s, would give up the second, which still compiles.
+        'JAX_ENABLE_COMPILATION_CACHE': 'false',
+    }
     processes = [
         subprocess.Popen(
             command(workdir, data_dir, '--config.pictures=2', *more),
