@@ -1,0 +1,156 @@
+"""Whole volumes through a network that takes windows: cut, predicted, blended.
+
+Rank-polymorphic: a volume is `[X, Y, Z, C]` or `[X, Y, C]`. The device only ever holds two batches
+of one fixed shape, so its memory does not depend on the volume, and nothing is compiled twice.
+"""
+
+import itertools
+from functools import reduce
+
+import jax
+import numpy as np
+
+from genesis_jax import parallel
+
+BATCH_SIZE = 8
+_SD = 1 / 8  # of the window's side: in 3D a corner weighs exp(-24) of the centre
+
+
+def on_devices(function, variables):
+    """Makes the `predict` of `sliding_window` from `function(variables, batch)`.
+
+    Batches are divided among all local devices, so their size must be a multiple of the devices'
+    number; the function is compiled once per shape of batch.
+    """
+    replicate = parallel.spmd(lambda tree, _: tree)
+    placed = replicate(variables, np.zeros(jax.local_device_count(), np.float32))
+    mapped = parallel.spmd(function, out_axes=0)
+    return lambda batch: mapped(placed, parallel.shard(batch))
+
+
+def sliding_window(
+    predict,
+    volume,
+    *,
+    window,
+    overlap=0.5,
+    batch_size=BATCH_SIZE,
+    value_range=None,
+    progress=None,
+):
+    """Predicts a volume of any size window by window, blended with Gaussian weights.
+
+    Args:
+      predict: maps a host batch, float32 `[B, *window, C]`, to an array `[B, *window, n]` or
+        `[devices, B / devices, *window, n]`; best without waiting for it, as JAX does.
+      volume: NumPy `[*sides, C]`. Sides below the window's are padded with zeros, that is with
+        the value range's lower end.
+      window: sides of the windows, in voxels.
+      overlap: share of a window's side that its neighbour covers too, from 0 to below 1; the last
+        window is moved back to end at the border, where more overlaps.
+      batch_size: windows predicted together, rounded up to a multiple of the local devices.
+      value_range: `[C, 2]`, per channel the values that become 0 and 1; others are clipped.
+        None: the volume is normalised already.
+      progress: called as `progress(windows done, windows in all)` after every batch.
+
+    Returns:
+      float32 `[*sides, n]` on the host; each of the n maps lies contiguous in memory.
+
+    Raises:
+      ValueError: the window's rank is not the volume's, or the overlap leaves no step.
+    """
+    sides, window = volume.shape[:-1], tuple(window)
+    if len(window) != len(sides):
+        raise ValueError(f'a volume of {len(sides)} spatial axes needs as many sides, not {window}')
+    axes = [_starts(*axis, overlap) for axis in zip(sides, window, strict=True)]
+    places = [
+        tuple(slice(i, min(i + w, side)) for i, w, side in zip(corner, window, sides, strict=True))
+        for corner in itertools.product(*axes)
+    ]
+    inside = tuple(_middle(*axis) for axis in zip(sides, window, strict=True))
+    weights = _gaussian(window)[inside]
+    devices = jax.local_device_count()
+    batch_size = -(-batch_size // devices) * devices
+
+    def run(batch):
+        return predict(_cut(volume, batch, inside, (batch_size, *window), value_range))
+
+    batches = [places[i : i + batch_size] for i in range(0, len(places), batch_size)]
+    total, mean, done = np.zeros(sides, np.float32), None, 0
+    for batch, output in _one_behind(run, batches):
+        windows = np.asarray(output).reshape(batch_size, *window, -1)
+        if mean is None:
+            mean = np.zeros((windows.shape[-1], *sides), np.float32)
+        for place, probabilities in zip(batch, windows, strict=False):  # the last is padded
+            _blend(mean, total, place, weights, probabilities[inside])
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(places))
+    return np.moveaxis(mean, 0, -1)
+
+
+def _starts(side, window, overlap):
+    """Where the windows along one axis start."""
+    if not 0 <= overlap < 1:
+        raise ValueError(f'the overlap is {overlap}, but must be from 0 to below 1')
+    step = max(1, round(window * (1 - overlap)))
+    last = max(0, side - window)
+    return [*range(0, last, step), last]
+
+
+def _middle(side, window):
+    """The part of a window that holds volume, along an axis that may be shorter than it."""
+    start = max(0, window - side) // 2
+    return slice(start, start + min(side, window))
+
+
+def _gaussian(window):
+    """Weights `window`, float32: 1 in the middle, never 0."""
+    axes = [(np.arange(side) - (side - 1) / 2) / (side * _SD) for side in window]
+    bells = reduce(np.multiply.outer, [np.exp(-0.5 * axis**2) for axis in axes])
+    return bells.astype(np.float32)
+
+
+def _cut(volume, places, inside, shape, value_range):
+    """A host batch float32 `[B, *window, C]`, filled up with its last window."""
+    shape = (*shape, volume.shape[-1])
+    # New memory for every batch: on the CPU, JAX reads it in place while this goes on.
+    whole = all(
+        part.stop - part.start == side for part, side in zip(inside, shape[1:-1], strict=True)
+    )
+    batch = np.empty(shape, np.float32) if whole else np.zeros(shape, np.float32)
+    for cut, place in zip(batch, places, strict=False):
+        cut[inside] = volume[place]
+    if value_range is not None:
+        filled = batch[(slice(len(places)), *inside)]
+        low, high = np.asarray(value_range, np.float32).T
+        filled -= low
+        filled /= high - low
+        np.clip(filled, 0, 1, out=filled)
+    batch[len(places) :] = batch[len(places) - 1]
+    return batch
+
+
+def _one_behind(run, batches):
+    """Pairs of a batch and its result, each given when the next batch runs already."""
+    running = None
+    for batch in batches:
+        result = run(batch)
+        if running is not None:
+            yield running
+        running = batch, result
+    yield running
+
+
+def _blend(mean, total, place, weights, probabilities):
+    """Takes one window into the weighted mean of every voxel it covers.
+
+    By increments: a voxel's first share is w / w = 1 and its mean so far 0, which gives exactly
+    the first prediction; while later ones equal it they add exactly 0. A sum of weighted
+    predictions over a sum of weights would leave the rounding of both.
+    """
+    covered = total[place]
+    covered += weights
+    share = weights / covered
+    for channel, part in enumerate(mean[(slice(None), *place)]):
+        part += (probabilities[..., channel] - part) * share
