@@ -98,6 +98,18 @@ def read_volume(scan: Scan, modality: Modality, spacing: Sequence[float] | None 
     Raises:
       ScanError: with one sentence on what is wrong with the scan and what to do.
     """
+    image = oriented(read_image(scan, modality))
+    if spacing is not None:
+        image = _resample(image, spacing, modality)
+    return as_volume(image, modality)
+
+
+def read_image(scan: Scan, modality: Modality) -> sitk.Image:
+    """Reads one scan as stored: its own voxel type, axes and geometry.
+
+    Raises:
+      ScanError: with one sentence on what is wrong with the scan and what to do.
+    """
     try:
         if scan.is_dicom:
             image = dicom.read_series(scan.files, modality)
@@ -106,12 +118,24 @@ def read_volume(scan: Scan, modality: Modality, spacing: Sequence[float] | None 
     except OSError as error:
         raise ScanError(f'cannot be read ({error.strerror}); check that it is there') from None
     check_spacing(image.GetSpacing())
-    if _orientation(image) != 'LPS':  # DICOMOrient copies even where nothing has to turn
-        image = sitk.DICOMOrient(image, 'LPS')
     if 'float' in image.GetPixelIDTypeAsString():
         check_finite(sitk.GetArrayViewFromImage(image))
-    if spacing is not None:
-        image = _resample(image, spacing, modality)
+    return image
+
+
+def oriented(image: sitk.Image) -> sitk.Image:
+    """The image with its axes turned and flipped to those nearest to LPS."""
+    if _orientation(image) == 'LPS':  # DICOMOrient copies even where nothing has to turn
+        return image
+    return sitk.DICOMOrient(image, 'LPS')
+
+
+def as_volume(image: sitk.Image, modality: Modality) -> Volume:
+    """The image's voxels as int16 [X, Y, Z], with their window.
+
+    Raises:
+      ScanError: not CT, and constant.
+    """
     voxels = _own_array(image).T
     if modality == 'ct':
         return Volume(_as_int16(voxels), image.GetSpacing(), _CT_WINDOW, CT_PADDING)
