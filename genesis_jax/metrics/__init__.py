@@ -1,0 +1,40 @@
+"""What a fine-tuned network is worth, in numbers: NumPy arrays in, floats out, on the host.
+
+Fractions are 0..1, distances mm. What has no answer is NaN, without a warning, and means leave
+NaN out. Every function says what it answers for empty masks or for labels of one class.
+"""
+
+from genesis_jax.metrics.cases import CASE_METRICS, case_metrics, mean, segmentation_metrics
+from genesis_jax.metrics.overlap import dice, iou, mean_iou_paper, soft_dice
+from genesis_jax.metrics.ranking import (
+    accuracy,
+    auc,
+    auc_interval,
+    average_precision,
+    classification_metrics,
+    froc,
+    luna16_score,
+)
+from genesis_jax.metrics.surface import TOLERANCE, hd95, surface_dice, surface_distances
+
+__all__ = [
+    'CASE_METRICS',
+    'TOLERANCE',
+    'accuracy',
+    'auc',
+    'auc_interval',
+    'average_precision',
+    'case_metrics',
+    'classification_metrics',
+    'dice',
+    'froc',
+    'hd95',
+    'iou',
+    'luna16_score',
+    'mean',
+    'mean_iou_paper',
+    'segmentation_metrics',
+    'soft_dice',
+    'surface_dice',
+    'surface_distances',
+]

@@ -1,0 +1,70 @@
+"""The metrics of a segmentation: rows for a case, and their means."""
+
+import numpy as np
+
+from genesis_jax.metrics.overlap import dice, iou, mean_iou_paper
+from genesis_jax.metrics.surface import TOLERANCE, hd95, surface_dice, surface_distances
+
+CASE_METRICS = ('dice', 'iou', 'mean_iou_paper', 'hd95', 'surface_dice')
+
+
+def case_metrics(prediction, mask, spacing, classes, tolerance=TOLERANCE):
+    """The metrics of one case, a row for every class but the background.
+
+    Args:
+      prediction: probabilities, float `[X, Y, Z, n]`, n = 1 for two classes (foreground where
+        above 0.5), else one for each class (the highest wins), or class indices `[X, Y, Z]`.
+      mask: class indices `[X, Y, Z]`.
+      spacing: mm along x, y, z.
+      classes: names, the background's first.
+      tolerance: mm within which one surface meets the other.
+
+    Returns:
+      dicts with `class` and CASE_METRICS. `mean_iou_paper` cuts the probabilities of the class
+      at its thresholds; of class indices it is the mean of the foreground's and background's IoU.
+    """
+    prediction, mask = np.asarray(prediction), np.asarray(mask)
+    answers = _answers(prediction, mask.shape, len(classes))
+    rows = []
+    for index, name in enumerate(classes[1:], start=1):
+        found, wanted = answers == index, mask == index
+        graded = found
+        if prediction.ndim > mask.ndim:
+            graded = prediction[..., index if prediction.shape[-1] > 1 else 0]
+        distances = surface_distances(found, wanted, spacing)
+        values = (
+            dice(found, wanted),
+            iou(found, wanted),
+            mean_iou_paper(graded, wanted),
+            hd95(*distances),
+            surface_dice(*distances, tolerance),
+        )
+        rows.append({'class': name, **dict(zip(CASE_METRICS, values, strict=True))})
+    return rows
+
+
+def segmentation_metrics(rows, classes):
+    """The means of the rows of all cases by name, and `dice_<class>` for every foreground class."""
+    means = {name: mean(row[name] for row in rows) for name in CASE_METRICS}
+    for name in classes[1:]:
+        means[f'dice_{name}'] = mean(row['dice'] for row in rows if row['class'] == name)
+    return means
+
+
+def mean(values):
+    """The mean of what is not NaN; NaN if nothing is left."""
+    values = np.fromiter(values, float)
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if values.size else float('nan')
+
+
+def _answers(prediction, shape, classes):
+    """Class indices `[X, Y, Z]`."""
+    if prediction.shape == shape:
+        return prediction
+    outputs = prediction.shape[-1]
+    if prediction.shape[:-1] != shape or (outputs if outputs > 1 else 2) != classes:
+        raise ValueError(
+            f'a prediction of {prediction.shape} for a mask of {shape} and {classes} classes'
+        )
+    return prediction[..., 0] > 0.5 if outputs == 1 else np.argmax(prediction, axis=-1)

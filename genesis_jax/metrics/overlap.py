@@ -1,0 +1,70 @@
+"""How much of two masks is the same.
+
+A prediction is a mask or probabilities of any shape, a mask an array of that shape, 0 or 1. Two
+empty masks agree (1); an empty and a filled one do not (0).
+"""
+
+import numpy as np
+
+_PAPER_THRESHOLDS = tuple(percent / 100 for percent in range(50, 100, 5))
+
+
+def dice(prediction, mask, threshold=0.5):
+    """Dice of what lies above the threshold: 2 |A and B| / (|A| + |B|)."""
+    both, predicted, wanted = _counts(prediction, mask, threshold)
+    return _ratio(2 * both, predicted + wanted)
+
+
+def soft_dice(probabilities, mask, smooth=1.0):
+    """Dice of probabilities as they are, over all voxels at once; what training maximises.
+
+    `smooth` is added to both sides of the fraction, so two empty masks give 1 here too.
+    """
+    probabilities, mask = _pair(probabilities, mask)
+    both = np.sum(probabilities, where=mask, dtype=np.float64)
+    total = np.sum(probabilities, dtype=np.float64) + np.count_nonzero(mask)
+    return float((2 * both + smooth) / (total + smooth))
+
+
+def iou(prediction, mask, threshold=0.5):
+    """Intersection over union of the foreground, of what lies above the threshold."""
+    both, predicted, wanted = _counts(prediction, mask, threshold)
+    return _ratio(both, predicted + wanted - both)
+
+
+def mean_iou_paper(probabilities, mask):
+    """The IoU that Models Genesis publish: it is *not* the foreground's at 0.5.
+
+    The mean of the foreground's and the background's IoU, over the thresholds 0.50, 0.55 … 0.95.
+    Large backgrounds lift it: half of it is close to 1 however small structures are segmented.
+    """
+    probabilities, mask = _pair(probabilities, mask)
+    wanted = np.count_nonzero(mask)
+    likely = probabilities > _PAPER_THRESHOLDS[0]  # all that matters; little of a whole scan
+    inside, likely = mask[likely], probabilities[likely]
+    scores = []
+    for threshold in _PAPER_THRESHOLDS:
+        above = likely > threshold
+        predicted, both = np.count_nonzero(above), np.count_nonzero(above & inside)
+        foreground = _ratio(both, predicted + wanted - both)
+        background = _ratio(mask.size - predicted - wanted + both, mask.size - both)
+        scores.append((foreground + background) / 2)
+    return float(np.mean(scores))
+
+
+def _counts(prediction, mask, threshold):
+    """Voxels in both, predicted, wanted."""
+    prediction, mask = _pair(prediction, mask)
+    above = prediction > threshold
+    return np.count_nonzero(above & mask), np.count_nonzero(above), np.count_nonzero(mask)
+
+
+def _pair(prediction, mask):
+    prediction, mask = np.asarray(prediction), np.asarray(mask)
+    if prediction.shape != mask.shape:
+        raise ValueError(f'a prediction of {prediction.shape} and a mask of {mask.shape}')
+    return prediction, mask.astype(bool, copy=False)
+
+
+def _ratio(part, whole):
+    return part / whole if whole else 1.0
