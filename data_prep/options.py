@@ -10,6 +10,7 @@ from typing import NoReturn
 from data_prep.cubes import CubeRule, default_rule
 from data_prep.prepare import Entry, PrepareError, Recipe, prepare
 from data_prep.records import dataset_folder
+from data_prep.summary import LabelledSummary, Summary
 from data_prep.volumes import Modality
 
 _RULE_FIELDS = {field.name for field in fields(CubeRule)}
@@ -22,8 +23,8 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f'{self.prog}: {message}\n')
 
 
-def make_parser(module: str, description: str) -> Parser:
-    """A parser with the options of every preparation."""
+def base_parser(module: str, description: str) -> Parser:
+    """A parser with the options of every preparation, labelled or not."""
     parser = Parser(prog=f'python -m {module}', description=description)
     parser.add_argument(
         '--data_dir',
@@ -32,6 +33,24 @@ def make_parser(module: str, description: str) -> Parser:
         metavar='DIR',
         help='folder of all datasets (default: data, in the current folder)',
     )
+    parser.add_argument(
+        '--spacing',
+        type=triple(float, 1e-3),
+        metavar='X,Y,Z',
+        help="resample to this spacing in mm (default: every scan's own)",
+    )
+    parser.add_argument(
+        '--seed', type=number(int, 0), default=0, metavar='N', help='of all draws (default: 0)'
+    )
+    parser.add_argument(
+        '--workers', type=number(int, 1), metavar='N', help='processes (default: one per core)'
+    )
+    return parser
+
+
+def make_parser(module: str, description: str) -> Parser:
+    """A parser with the options of every preparation of cubes without labels."""
+    parser = base_parser(module, description)
     cubes = parser.add_argument_group("cubes (defaults: the paper's rule for CT)")
     cubes.add_argument(
         '--cube_size',
@@ -84,18 +103,6 @@ def make_parser(module: str, description: str) -> Parser:
         metavar='SHARE',
         help='refuse cubes of more tissue (default: 0.15; not CT: 1)',
     )
-    parser.add_argument(
-        '--spacing',
-        type=triple(float, 1e-3),
-        metavar='X,Y,Z',
-        help="resample to this spacing in mm (default: every scan's own)",
-    )
-    parser.add_argument(
-        '--seed', type=number(int, 0), default=0, metavar='N', help='of all draws (default: 0)'
-    )
-    parser.add_argument(
-        '--workers', type=number(int, 1), metavar='N', help='processes (default: one per core)'
-    )
     return parser
 
 
@@ -116,21 +123,30 @@ def run(
             f'--min_tissue is {rule.min_tissue:g} and --max_tissue {rule.max_tissue:g}, which '
             'refuses every cube; the first must be lower'
         )
-    try:
-        summary = prepare(
+    return report(
+        parser,
+        lambda: prepare(
             list_entries(),
             name=name,
             data_dir=args.data_dir,
             recipe=Recipe(modality, rule, args.spacing, args.seed),
             workers=args.workers,
-        )
+        ),
+        dataset_folder(args.data_dir, name),
+    )
+
+
+def report(parser: Parser, work: Callable[[], Summary | LabelledSummary], dataset: Path) -> int:
+    """Runs a preparation, prints its summary or the one sentence why not; the exit status."""
+    try:
+        summary = work()
     except PrepareError as error:
         parser.exit(1, f'{parser.prog}: {error}\n')
     except OSError as error:
         parser.exit(1, f'{parser.prog}: cannot go on ({error}); check disk and permissions\n')
     except KeyboardInterrupt:
         parser.exit(130, f'{parser.prog}: interrupted, so no dataset was written\n')
-    print(summary.text(dataset_folder(args.data_dir, name)))
+    print(summary.text(dataset))
     return int(summary.is_empty)
 
 

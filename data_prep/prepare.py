@@ -5,7 +5,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
@@ -18,12 +18,19 @@ from tqdm import tqdm
 from data_prep.cubes import CubeRule, Cubes, sample_cubes
 from data_prep.integrity import ScanError
 from data_prep.pool import in_order
-from data_prep.records import SPLITS, NoExamplesError, dataset_folder, write_dataset
+from data_prep.records import (
+    SHARD_BYTES,
+    SPLITS,
+    NoExamplesError,
+    dataset_folder,
+    write_dataset,
+)
 from data_prep.summary import Summary
 from data_prep.volumes import Modality, Scan, read_volume
 from genesis_jax.interruption import Interruption
 
-_SHARD_BYTES = 128 << 20  # of cubes; TFDS holds one shard in memory while it writes
+_SHARD_BYTES = SHARD_BYTES  # TFDS holds one shard in memory while it writes
+KILLED = 'killed its worker process (out of memory?); use fewer --workers'
 
 
 class PrepareError(ValueError):
@@ -93,7 +100,7 @@ def prepare(
     results = in_order(work, [e.scan for e in ordered], workers or os.cpu_count() or 1)
     bar = tqdm(results, desc='scans', total=len(ordered), unit='scan', disable=None)
     interruption = Interruption()
-    pairs = _until_told(zip(ordered, bar, strict=True), interruption)
+    pairs = until_told(zip(ordered, bar, strict=True), interruption)
     per_shard = max(1, _SHARD_BYTES // (2 * recipe.rule.per_scan * math.prod(recipe.rule.size)))
     shards = {
         split: [
@@ -119,7 +126,7 @@ def prepare(
     return summary
 
 
-def _until_told(pairs: Iterator[tuple], interruption: Interruption) -> Iterator[tuple]:
+def until_told(pairs: Iterator[tuple], interruption: Interruption) -> Iterator[tuple]:
     """The pairs until the process is told to stop: between scans, where nothing swallows it."""
     for pair in pairs:
         if interruption.signal is not None:
@@ -129,24 +136,34 @@ def _until_told(pairs: Iterator[tuple], interruption: Interruption) -> Iterator[
 
 def sample_scan(scan: Scan, recipe: Recipe) -> Sampled:
     """Reads one scan and cuts its cubes: what a worker does."""
-    rng = np.random.default_rng(int.from_bytes(digest(recipe.seed, scan.scan_id)))
+    rng = generator(recipe.seed, scan.scan_id)
     try:
         volume = read_volume(scan, recipe.modality, recipe.spacing)
         cubes = sample_cubes(rng, volume.voxels, recipe.rule.at_window(volume.window))
-    except ScanError as error:
-        return Sampled(reason=str(error))
-    except MemoryError:
-        return Sampled(reason='needs more memory than there is; use fewer --workers')
     except Exception as error:  # whatever one scan does to a library, the others are prepared
-        words = ' '.join(str(error).split())
-        return Sampled(reason=f'failed unexpectedly ({type(error).__name__}: {words})')
+        return Sampled(reason=reason_of(error))
     cleaned = Cubes(**{**vars(cubes), 'voxels': volume.clean(cubes.voxels)})
     return Sampled(cleaned, volume.spacing, volume.window)
+
+
+def reason_of(error: Exception) -> str:
+    """Why a scan was skipped: a clause that continues its name."""
+    if isinstance(error, ScanError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return 'needs more memory than there is; use fewer --workers'
+    words = ' '.join(str(error).split())
+    return f'failed unexpectedly ({type(error).__name__}: {words})'
 
 
 def digest(seed: int, text: str) -> bytes:
     """A hash that is the same on every machine, for draws and orders that depend on an id."""
     return hashlib.sha256(f'{seed} {text}'.encode()).digest()
+
+
+def generator(seed: int, text: str) -> np.random.Generator:
+    """Random draws that depend on the seed and an id only."""
+    return np.random.default_rng(int.from_bytes(digest(seed, text)))
 
 
 def _examples(
@@ -156,9 +173,7 @@ def _examples(
     for entry, sampled in islice(pairs, count):
         scan_id = entry.scan.scan_id
         if sampled is None:
-            summary.skip(
-                entry.scan, 'killed its worker process (out of memory?); use fewer --workers'
-            )
+            summary.skip(entry.scan, KILLED)
             continue
         if sampled.cubes is None:
             summary.skip(entry.scan, sampled.reason)
@@ -179,19 +194,34 @@ def _examples(
 
 
 def _check_start(entries: Sequence[Entry], name: str, data_dir: Path) -> None:
-    if not re.fullmatch('[a-zA-Z][a-zA-Z0-9_]*', name):  # more would mean something to TFDS
+    check_name(name)
+    check_absent(data_dir, name)
+    check_ids(entry.scan.scan_id for entry in entries)
+    for split in SPLITS:
+        if not any(entry.split == split for entry in entries):
+            raise PrepareError(f'no scan is left for the {split} split; add scans')
+
+
+def check_name(name: str) -> None:
+    """Refuses a dataset name that would mean something else to TFDS."""
+    if not re.fullmatch('[a-zA-Z][a-zA-Z0-9_]*', name):
         raise PrepareError(
             f'the dataset name {name!r} must start with a letter and hold only letters, digits, _'
         )
+
+
+def check_absent(data_dir: Path, name: str) -> None:
+    """Refuses to write where a dataset already is."""
     folder = dataset_folder(data_dir, name)
     if folder.exists():
         raise PrepareError(
             f'the dataset {folder} already exists; delete that folder or choose another --name or '
             '--data_dir'
         )
-    for scan_id, count in Counter(entry.scan.scan_id for entry in entries).items():
+
+
+def check_ids(scan_ids: Iterable[str]) -> None:
+    """Refuses ids that are not unique."""
+    for scan_id, count in Counter(scan_ids).items():
         if count > 1:
             raise PrepareError(f'{count} scans have the id {scan_id!r}; keep one of them')
-    for split in SPLITS:
-        if not any(entry.split == split for entry in entries):
-            raise PrepareError(f'no scan is left for the {split} split; add scans')

@@ -1,4 +1,4 @@
-"""The dataset on disk: TFDS features and the writer. Works without TensorFlow and network.
+"""Datasets on disk: TFDS features and the writers. Works without TensorFlow and network.
 
 TFDS shuffles through TensorFlow as soon as a split passes 1 GB, so the records are written shard
 by shard, in the order given; readers shuffle, which ArrayRecord's random access makes free.
@@ -6,6 +6,7 @@ by shard, in the order given; readers shuffle, which ArrayRecord's random access
 
 import contextlib
 import io
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import tensorflow_datasets as tfds
 
 VERSION = '1.0.0'
 SPLITS = ('train', 'validation')
+SHARD_BYTES = 128 << 20  # of cubes
 Shard = Callable[[], Iterator[tuple[str, dict[str, Any]]]]
 
 
@@ -35,6 +37,29 @@ def features(cube_size: Sequence[int]) -> tfds.features.FeaturesDict:
             'spacing': tfds.features.Tensor(shape=(3,), dtype=np.float32),  # mm
             'fold': tfds.features.Scalar(dtype=np.int32),
             'window': tfds.features.Tensor(shape=(2,), dtype=np.float32),  # become 0 and 1
+        }
+    )
+
+
+def labelled_features(
+    cube_size: Sequence[int | None], channels: int, task: str
+) -> tfds.features.FeaturesDict:
+    """One labelled record: a cube [X, Y, Z, C] with a class or a mask; None: any side."""
+    tensor, text = tfds.features.Tensor, tfds.features.Text()
+    if task == 'classification':
+        answer = {'label': tfds.features.Scalar(dtype=np.int64)}
+    else:
+        answer = {'mask': tensor(shape=tuple(cube_size), dtype=np.uint8, encoding='bytes')}
+    return tfds.features.FeaturesDict(
+        answer
+        | {
+            'cube': tensor(shape=(*cube_size, channels), dtype=np.int16, encoding='bytes'),
+            'window': tensor(shape=(channels, 2), dtype=np.float32),  # become 0 and 1
+            'scan_id': text,
+            'patient': text,
+            'origin': tensor(shape=(3,), dtype=np.int32),  # voxels, scan as prepared
+            'spacing': tensor(shape=(3,), dtype=np.float32),  # mm
+            'fold': tfds.features.Scalar(dtype=np.int32),
         }
     )
 
@@ -105,3 +130,48 @@ class _CubeDataset(tfds.core.ShardBasedBuilder, skip_registration=True):
         # readers fail on a split of no examples with an error about paths
         self.info.set_splits(tfds.core.splits.SplitDict(filled))
         self.info.metadata.update(self._metadata())
+
+
+class SplitsWriter:
+    """Writes a dataset's splits side by side, whose lengths nobody knows beforehand.
+
+    Records are read back in the order in which they were added to their split. What is written
+    is a dataset only after `close`, and should be written elsewhere and moved into its place then.
+
+    Args:
+      data_dir: the dataset is written to `data_dir/name/1.0.0`.
+      features: with sides of None, every record gets a file of its own.
+    """
+
+    def __init__(self, data_dir: Path, name: str, features: tfds.features.FeaturesDict):
+        folder = dataset_folder(data_dir, name)
+        folder.mkdir(parents=True)
+        identity = tfds.core.DatasetIdentity(
+            name=name,
+            version=tfds.core.Version(VERSION),
+            data_dir=str(folder),
+            module_name=__name__,
+        )
+        self._info = tfds.core.DatasetInfo(
+            builder=identity,
+            features=features,
+            description='Labelled parts of 3D scans in their own unit.',
+            metadata=tfds.core.MetadataDict(),
+        )
+        sides = features['cube'].shape
+        per_shard = 1 if None in sides else max(1, SHARD_BYTES // (2 * math.prod(sides)))
+        self._writer = tfds.core.SequentialWriter(self._info, per_shard, file_format='array_record')
+        self._splits = set()
+
+    def add(self, split: str, examples: Sequence[dict[str, Any]]) -> None:
+        """Appends examples to a split, which comes into being with its first one."""
+        if split not in self._splits and examples:
+            self._writer.initialize_splits([split])
+            self._splits.add(split)
+        if examples:
+            self._writer.add_examples({split: examples})
+
+    def close(self, metadata: Mapping[str, Any]) -> None:
+        """Completes the dataset; the metadata goes into its metadata.json."""
+        self._info.metadata.update(metadata)
+        self._writer.close_all()

@@ -1,10 +1,11 @@
 """What a preparation did: counted while it runs, printed at its end, stored in the metadata."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_prep.cubes import Cubes
-from data_prep.records import SPLITS
+from data_prep.records import SPLITS, dataset_folder
 from data_prep.volumes import Scan
 
 _LISTED = 10  # scans with few cubes; the metadata has them all
@@ -46,7 +47,7 @@ class Summary:
     def text(self, dataset: Path) -> str:
         """The closing summary of a preparation into the folder `dataset`."""
         closing = self._closing(dataset)
-        return '\n'.join([*self._counts(), *self._few(), *self._skipped(), *closing])
+        return '\n'.join([*self._counts(), *self._few(), *_skipped_lines(self.skipped), *closing])
 
     def _counts(self) -> list[str]:
         air, tissue = (count / max(self.tried, 1) for count in (self.air, self.tissue))
@@ -69,11 +70,6 @@ class Summary:
             *more,
         ]
 
-    def _skipped(self) -> list[str]:
-        if not self.skipped:
-            return []
-        return ['Skipped:', *(f'  {file} {why}' for file, why in sorted(self.skipped.items()))]
-
     def _closing(self, dataset: Path) -> list[str]:
         if self.is_empty:
             return ['No cubes are left, so no dataset was written.']
@@ -93,3 +89,107 @@ class Summary:
             f'Next: python main.py --config=configs/genesis_ct.py --config.data.dir={data_dir} '
             f'--config.data.name={name} --workdir=runs/{name}',
         ]
+
+
+@dataclass
+class LabelledSummary:
+    """Counts of one labelled preparation; `skipped` maps cases to reasons.
+
+    Attributes:
+      config: of configs/, trains on the dataset.
+      task: decides what is counted per class: records of it, or records that hold it.
+      classes: names by class index.
+      splits: in the order of their listing.
+      cases, patients, records: by split; patients are those with records.
+      per_class: records by split, then by class name.
+      without: ids of cases that were read and gave no record.
+    """
+
+    config: str
+    task: str
+    classes: list[str]
+    splits: list[str]
+    cases: dict[str, int] = field(default_factory=dict)
+    patients: dict[str, int] = field(default_factory=dict)
+    records: dict[str, int] = field(default_factory=dict)
+    per_class: dict[str, dict[str, int]] = field(default_factory=dict)
+    without: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        for counts in (self.cases, self.patients, self.records):
+            counts.update(dict.fromkeys(self.splits, 0))
+        self.per_class.update({split: dict.fromkeys(self.classes, 0) for split in self.splits})
+
+    def skip(self, shown: str, reason: str) -> None:
+        """Counts a case that could not be used."""
+        self.skipped[shown] = reason
+
+    def count(self, split: str, case_id: str, held: Sequence[Sequence[int]]) -> None:
+        """Counts a case that was read; per record, the class indices it is of or holds."""
+        self.cases[split] += 1
+        self.records[split] += len(held)
+        if not held:
+            self.without.append(case_id)
+        for index in (index for indices in held for index in indices):
+            self.per_class[split][self.classes[index]] += 1
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no record was found, so that no dataset was written."""
+        return not any(self.records.values())
+
+    def text(self, dataset: Path) -> str:
+        """The closing summary of a preparation into the folder `dataset`."""
+        return '\n'.join(
+            [
+                f'Cases read: {sum(self.cases.values())}, skipped: {len(self.skipped)}',
+                *(self._split_line(split) for split in self.splits),
+                *self._without(),
+                *_skipped_lines(self.skipped),
+                *self._closing(dataset),
+            ]
+        )
+
+    def _split_line(self, split: str) -> str:
+        of, classes = ('of', 0) if self.task == 'classification' else ('with', 1)
+        shown = self.classes[classes:]
+        counts = ', '.join(f'{self.per_class[split][name]} {of} {name}' for name in shown)
+        return (
+            f'  {split}: {self.records[split]} records ({counts}) from {self.cases[split]} cases '
+            f'of {self.patients[split]} patients'
+        )
+
+    def _without(self) -> list[str]:
+        if not self.without:
+            return []
+        listed = ', '.join(sorted(self.without)[:_LISTED])
+        more = f' and {len(self.without) - _LISTED} more' if len(self.without) > _LISTED else ''
+        return [f'Cases without a record: {listed}{more}']
+
+    def _closing(self, dataset: Path) -> list[str]:
+        if self.is_empty:
+            return ['No records are left, so no dataset was written.']
+        data_dir, name = dataset.parents[1], dataset.parent.name
+        written = f'Dataset: {dataset} (this summary: its metadata.json)'
+        if cases := [path for path in [dataset_folder(data_dir, f'{name}_cases')] if path.exists()]:
+            written += f'; whole scans for the evaluation: {cases[0]}'
+        if empty := [split for split in self.splits if not self.records[split]]:
+            return [
+                written,
+                f'The split {empty[0]} has no records, because its cases were skipped or gave '
+                'none, so this dataset cannot be used: delete it and prepare it again without the '
+                'cases listed or with more of them',
+            ]
+        named = '' if name == self.config else f' --config.data.name={name}'
+        return [
+            written,
+            f'Next: python main.py --config=configs/{self.config}.py '
+            f'--config.data.dir={data_dir}{named} --workdir=runs/{name}',
+        ]
+
+
+def _skipped_lines(skipped: dict[str, str]) -> list[str]:
+    if not skipped:
+        return []
+    return ['Skipped:', *(f'  {file} {why}' for file, why in sorted(skipped.items()))]
