@@ -44,6 +44,7 @@ def get_config(variant='unified'):
     if variant not in VARIANTS:
         raise ValueError(f'there is no variant {variant!r}; expected {", ".join(VARIANTS)}')
     config = ml_collections.ConfigDict()
+    config.task = 'restoration'
     config.seed = 0  # everything random comes from it
 
     # Data

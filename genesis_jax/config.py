@@ -13,11 +13,17 @@ from absl import flags
 
 from genesis_jax import optim
 from genesis_jax.errors import UserError
-from genesis_jax.models.unet3d import check_sides
+from genesis_jax.models.network import check_sides
 from genesis_jax.transforms import corrupt
 from genesis_jax.transforms.painting import FILLS
 
+TASKS = ('restoration', 'classification', 'segmentation')
+
+# Checked wherever a config has the field.
 _CHOICES = {
+    'task': TASKS,
+    'transfer': ('encoder', 'encoder_decoder'),
+    'freeze': ('none', 'encoder'),
     'model.upsample': ('transpose', 'nearest'),
     'model.batch_statistics': ('synchronised', 'official'),
     'model.dtype': ('float32', 'bfloat16'),
@@ -26,7 +32,9 @@ _CHOICES = {
     'schedule.name': optim.SCHEDULES,
 }
 _POSITIVE = (
+    'runs',
     'batch_size',
+    'steps_per_epoch',
     'epochs',
     'patience',
     'log_every',
@@ -43,9 +51,17 @@ _NOT_NEGATIVE = (
     'seed',
     'pictures',
     'schedule.floor',
+    'head_warmup_epochs',
+    'model.hidden',
+    'augment.noise_sd',
     'schedule.warmup_steps',
     'optimizer.weight_decay',
 )
+_SHARES = {  # above 0, at most
+    'label_fraction': 1,
+    'layer_decay': 1,
+    'data.validation_share': 0.9,
+}
 
 
 def parse_flags(argv):
@@ -63,7 +79,7 @@ def parse_flags(argv):
 def resolve(config, devices):
     """A copy of the config with the global batch filled in, checked; UserError if it cannot run."""
     config = config.copy_and_resolve_references()
-    if config.batch_size is None:
+    if config.batch_size is None and 'batch_per_device' in config:
         with config.unlocked():
             config.batch_size = config.batch_per_device * devices
     check(config, devices)
@@ -73,12 +89,21 @@ def resolve(config, devices):
 def check(config, devices):
     """Raises UserError for the first value that no run can have."""
     fields = flatten(config)
-    for name, allowed in _CHOICES.items():
+    fields = {name: value for name, value in fields.items() if value is not None}
+    for name in _in(_CHOICES, fields):
+        allowed = _CHOICES[name]
         _require(fields[name] in allowed, name, fields[name], ' or '.join(map(repr, allowed)))
-    for name in _POSITIVE:
+    for name in _in(_POSITIVE, fields):
         _require(fields[name] > 0, name, fields[name], 'a number above 0')
-    for name in _NOT_NEGATIVE:
+    for name in _in(_NOT_NEGATIVE, fields):
         _require(fields[name] >= 0, name, fields[name], '0 or more')
+    for name in _in(_SHARES, fields):
+        highest = _SHARES[name]
+        _require(
+            0 < fields[name] <= highest, name, fields[name], f'a number above 0, at most {highest}'
+        )
+    if 'overlap' in fields:
+        _require(0 <= fields['overlap'] < 1, 'overlap', fields['overlap'], 'from 0 to below 1')
     for name, value in fields.items():
         if name.endswith('_probability'):
             _require(0 <= value <= 1, name, value, 'a probability between 0 and 1')
@@ -89,7 +114,7 @@ def check(config, devices):
     name = fields['data.name']
     plain = re.fullmatch('[a-zA-Z][a-zA-Z0-9_]*', name)
     _require(plain, 'data.name', name, 'a letter, then letters, digits and _')
-    window = fields['data.window']
+    window = fields.get('data.window')
     if window is not None:
         numbers = len(window) == 2 and all(isinstance(v, int | float) for v in window)
         ordered = numbers and window[0] < window[1]
@@ -106,10 +131,7 @@ def check(config, devices):
 
 def check_cubes(config, shape, count):
     """Raises UserError if cubes `[X, Y, Z, C]` do not fit the network, transforms or batch."""
-    try:
-        check_sides(shape[:-1])
-    except ValueError as error:
-        raise UserError(f'{error} (prepare the dataset with --cube_size)') from None
+    check_shape(shape)
     axes, possible = config.transforms.flip_axes, range(len(shape) - 1)
     some = axes is None or (len(axes) > 0 and set(axes) <= set(possible))
     _require(some, 'transforms.flip_axes', axes, f'axes among {tuple(possible)}')
@@ -123,7 +145,20 @@ def check_cubes(config, shape, count):
             f'the training split has {count} cubes, less than one batch '
             f'(config.batch_size={config.batch_size}); lower it or prepare more cubes'
         )
-    steps, warmup = config.epochs * (count // config.batch_size), config.schedule.warmup_steps
+    check_warmup(config, count // config.batch_size)
+
+
+def check_shape(shape):
+    """Raises UserError if cubes `[X, Y, Z, C]` do not fit the networks."""
+    try:
+        check_sides(shape[:-1])
+    except ValueError as error:
+        raise UserError(f'{error} (prepare the dataset with cubes of that size)') from None
+
+
+def check_warmup(config, steps_per_epoch):
+    """Raises UserError if the run would end before its learning rate is reached."""
+    steps, warmup = config.epochs * steps_per_epoch, config.schedule.warmup_steps
     _require(warmup < steps, 'schedule.warmup_steps', warmup, f'fewer than the {steps} of the run')
 
 
@@ -158,6 +193,10 @@ def difference(saved, config):
         if a != b:
             return name, a, b
     return None
+
+
+def _in(names, fields):
+    return [name for name in names if name in fields]
 
 
 def _require(condition, name, value, expected):

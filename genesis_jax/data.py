@@ -2,7 +2,8 @@
 
 A batch is a dict of arrays: `cube` int16 `[B, X, Y, Z, C]` in the scan's unit, `window` float32
 `[B, 2]` (the values that become 0 and 1), `position` int32 `[B]` (which draws of randomness an
-example gets), and, in validation, `weight` float32 `[B]` (0 for padding).
+example gets), in validation `weight` float32 `[B]` (0 for padding), and what is labelled: `label`
+int64 `[B]` or `mask` uint8 `[B, X, Y, Z]`.
 """
 
 import importlib
@@ -30,19 +31,11 @@ def open_splits(data):
     Raises:
       UserError: there is no such dataset; names the command that prepares it.
     """
-    import tensorflow_datasets as tfds
-
-    folder = _find(data)
-    if folder is None and data.name == _DEMO:
+    if data.name == _DEMO and find_dataset(data.dir, _DEMO) is None:
         _prepare_demo(data.dir)
-        folder = _find(data)
-    if folder is None:
-        command = 'luna16' if data.name == 'luna16' else f'scans --name={data.name} --modality=ct'
-        raise UserError(
-            f'there is no dataset {data.name!r} in {data.dir!r}; prepare it with: '
-            f'python -m data_prep.{command} --source=FOLDER_OF_SCANS --data_dir={data.dir}'
-        )
-    builder = tfds.builder_from_directory(folder)
+    command = 'luna16' if data.name == 'luna16' else f'scans --name={data.name} --modality=ct'
+    builder = open_dataset(data, f'{command} --source=FOLDER_OF_SCANS')
+    folder = builder.data_path
     missing = {'train', 'validation'} - set(builder.info.splits)
     if missing:
         raise UserError(
@@ -56,6 +49,30 @@ def open_splits(data):
         )
     sources = [builder.as_data_source(split) for split in ('train', 'validation')]
     return *sources, builder.info.features
+
+
+def open_dataset(data, command, name=None):
+    """The TFDS builder of `data.name` (or `name`) in `data.dir`.
+
+    Raises:
+      UserError: there is no such dataset; says that `data_prep`'s `command` makes it.
+    """
+    import tensorflow_datasets as tfds
+
+    name = name or data.name
+    folder = find_dataset(data.dir, name)
+    if folder is None:
+        raise UserError(
+            f'there is no dataset {name!r} in {data.dir!r}; prepare it with: '
+            f'python -m data_prep.{command} --data_dir={data.dir}'
+        )
+    return tfds.builder_from_directory(folder)
+
+
+def find_dataset(folder, name):
+    """The folder of a dataset's newest version, or None."""
+    versions = Path(folder).expanduser().glob(f'{name}/*/dataset_info.json')
+    return max((info.parent for info in versions), default=None)
 
 
 def train_batches(source, batch_size, seed, process=None, processes=None):
@@ -94,16 +111,15 @@ def validation_batches(source, batch_size, process=None, processes=None):
 
 
 def normalise(batch, window=None):
-    """Cubes as float32 in [0, 1]: `window` (low, high), by default each scan's own, fills it."""
+    """Cubes as float32 in [0, 1]: `window` (low, high), by default each scan's own, fills it.
+
+    A scan's own window is `[2]`, or `[C, 2]` with one for each channel.
+    """
     windows = batch['window'] if window is None else jnp.asarray(window, jnp.float32)[None, :]
-    low, high = (windows[:, i].reshape(-1, *[1] * (batch['cube'].ndim - 1)) for i in (0, 1))
+    spatial = [1] * (batch['cube'].ndim - 2)
+    shape = (windows.shape[0], *spatial, *(windows.shape[1:-1] or (1,)))
+    low, high = (windows[..., i].reshape(shape) for i in (0, 1))
     return jnp.clip((batch['cube'].astype(jnp.float32) - low) / (high - low), 0, 1)
-
-
-def _find(data):
-    """The folder of the dataset's newest version, or None."""
-    versions = Path(data.dir).expanduser().glob(f'{data.name}/*/dataset_info.json')
-    return max((info.parent for info in versions), default=None)
 
 
 def _prepare_demo(folder):
@@ -123,10 +139,12 @@ def _prepare_demo(folder):
 
 
 def _example(record, position):
+    labels = {name: record[name] for name in ('label', 'mask') if name in record}
     return {
         'cube': record['cube'],
         'window': np.asarray(record['window'], np.float32),
         'position': np.int32(position),
+        **labels,
     }
 
 

@@ -51,14 +51,15 @@ def is_main_process():
     return jax.process_index() == 0
 
 
-def create(init):
-    """Runs `init()` on every device; the result is replicated, without a device axis.
+def create(init, *arguments):
+    """Runs `init(*arguments)` on every device; all is replicated, without a device axis.
 
     The train state must be born mapped: an array made under plain jit cannot be donated to a step
     that spans several processes.
     """
-    mapped = jax.pmap(lambda _: init(), AXIS, in_axes=0, out_axes=None)
-    return mapped(np.zeros(jax.local_device_count()))
+    in_axes = (0, *[None] * len(arguments))
+    mapped = jax.pmap(lambda _, *given: init(*given), AXIS, in_axes=in_axes, out_axes=None)
+    return mapped(np.zeros(jax.local_device_count()), *arguments)
 
 
 def spmd(function, *, out_axes=None, donate=False):

@@ -6,7 +6,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from genesis_jax import data, optim, parallel, pictures, report
 from genesis_jax.checkpoints import Checkpoints, Progress, export
@@ -15,7 +14,6 @@ from genesis_jax.logs import Log
 from genesis_jax.loop import Task, train
 from genesis_jax.losses import squared_error
 from genesis_jax.models import UNet3D
-from genesis_jax.state import TrainState
 from genesis_jax.transforms import corrupt
 from genesis_jax.workdir import claim
 
@@ -85,35 +83,18 @@ class Steps:
         self._model = UNet3D(
             out_channels=cube_shape[-1], axis_name=parallel.AXIS, **config.model.to_dict()
         )
-        learning_rate = config.optimizer.learning_rate
-        schedule = (config.schedule, learning_rate)
-        self._schedule = optim.make_schedule(*schedule, steps_per_epoch, config.epochs)
-        self._optimizer = optim.make_optimizer(config.optimizer, self._schedule)
-        self._plateau = optim.make_plateau(*schedule)
+        self._optimisation = optim.Optimisation(config, steps_per_epoch)
         self.train = parallel.spmd(self._train, donate=True)
         self.evaluate = parallel.spmd(self._evaluate, out_axes=(None, 0))
-        self._end_epoch = parallel.spmd(self._lower_learning_rate, donate=True)
+        self.end_epoch = self._optimisation.end_epoch
 
     def init(self):
         """A new train state."""
-        key = jax.random.fold_in(self._root_key(), 0)
         # The parameters do not depend on the size of the input: the smallest compiles fastest.
         smallest = jnp.zeros((1, *[16] * (len(self._cube_shape) - 1), self._cube_shape[-1]))
+        key = jax.random.fold_in(jax.random.key(self._config.seed), 0)
         variables = self._model.init(key, smallest, train=True)
-        return TrainState(
-            step=jnp.int32(0),
-            params=variables['params'],
-            batch_stats=variables['batch_stats'],
-            opt_state=self._optimizer.init(variables['params']),
-            plateau=self._plateau.init(variables['params']),
-        )
-
-    def end_epoch(self, state, loss):
-        """Tells the plateau rule the validation loss."""
-        return self._end_epoch(state, np.full(jax.local_device_count(), loss, np.float32))
-
-    def _root_key(self):
-        return jax.random.key(self._config.seed)
+        return self._optimisation.init(variables, self._config.seed)
 
     def _corrupt(self, key, batch):
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch['position'])
@@ -121,7 +102,7 @@ class Steps:
         return jax.vmap(partial(corrupt, **self._config.transforms.to_dict()))(keys, cubes)
 
     def _train(self, state, batch):
-        key = jax.random.fold_in(jax.random.fold_in(self._root_key(), 1), state.step)
+        key = jax.random.fold_in(jax.random.fold_in(state.root_key, 1), state.step)
         corrupted, target = self._corrupt(key, batch)
 
         def loss_of(params):
@@ -131,26 +112,11 @@ class Steps:
             )
             return jnp.mean(squared_error(jax.nn.sigmoid(logits), target)), updated['batch_stats']
 
-        (loss, batch_stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-        loss, gradients = jax.lax.pmean((loss, gradients), parallel.AXIS)
-        updates, opt_state = self._optimizer.update(gradients, state.opt_state, state.params)
-        updates = jax.tree.map(lambda update: update * state.plateau.scale, updates)
-        metrics = {
-            'loss': loss,
-            'gradient_norm': optax.tree.norm(gradients),
-            'learning_rate': self._schedule(state.step) * state.plateau.scale,
-        }
-        state = state.replace(
-            step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
-            batch_stats=batch_stats,
-            opt_state=opt_state,
-        )
-        return state, metrics
+        return self._optimisation.update(state, loss_of)
 
     def _evaluate(self, state, batch):
         """Sums over the weighted examples of all devices, and this device's images."""
-        corrupted, target = self._corrupt(jax.random.fold_in(self._root_key(), 2), batch)
+        corrupted, target = self._corrupt(jax.random.fold_in(state.root_key, 2), batch)
         restored = jax.nn.sigmoid(self._model.predict(state.variables, corrupted))
         mean = jnp.mean(target, axis=tuple(range(1, target.ndim)), keepdims=True)
         losses = {
@@ -161,9 +127,6 @@ class Steps:
         }
         sums = {name: jnp.sum(values * batch['weight']) for name, values in losses.items()}
         return jax.lax.psum(sums, parallel.AXIS), (target, corrupted, restored)
-
-    def _lower_learning_rate(self, state, loss):
-        return state.replace(plateau=self._plateau.update({}, state.plateau, value=loss)[1])
 
 
 def _evaluate(steps, source, config, log, state, epoch, step):
@@ -191,6 +154,7 @@ def _card(config, cube_shape, counts, progress, parts):
         'network': 'unet3d',
         'parts': list(parts),
         'in_channels': cube_shape[-1],
+        'outputs': cube_shape[-1],
         'cube_shape': list(cube_shape),
         'config': to_json(config),
         'config_hash': config_hash(config),

@@ -12,16 +12,24 @@ class TrainState:
 
     Attributes:
       step: int32 scalar, steps taken.
+      seed: int32 scalar, of the run's root key; an array, so that runs of several seeds share one
+        compiled program.
       params, batch_stats: the network's variables.
       opt_state: of the optax optimiser.
       plateau: of `optax.contrib.reduce_on_plateau`; its `scale` multiplies the learning rate.
     """
 
     step: jax.Array
+    seed: jax.Array
     params: Any
     batch_stats: Any
     opt_state: Any
     plateau: Any
+
+    @property
+    def root_key(self):
+        """The key that everything random in the run comes from."""
+        return jax.random.key(self.seed)
 
     @property
     def variables(self):

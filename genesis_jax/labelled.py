@@ -1,0 +1,178 @@
+"""Labelled datasets: which records train, validate and test, chosen by patient.
+
+The records are those of `genesis_jax.data`, with `label` (classification) or `mask`
+(segmentation); see data_prep/labelled.py.
+"""
+
+import dataclasses
+import hashlib
+import math
+
+from genesis_jax import data
+from genesis_jax.errors import UserError
+
+SPLITS = ('train', 'validation', 'test')
+_SOURCES = {  # the preparation of each target task's data
+    'ncc': 'luna16_candidates --source=LUNA16',
+    'ncs': 'lidc --source=LIDC-IDRI',
+    'ecc': 'candidates --source=SCANS --csv=CANDIDATES.csv --name=ecc',
+    'lcs': 'lits --source=LITS',
+    'bms': 'brats --source=BRATS',
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """A labelled dataset, split.
+
+    Attributes:
+      train, validation, test: random-access sources of records.
+      cases: whole scans to test on instead of `test`, or None.
+      shape: of a cube, `(X, Y, Z, C)`.
+      about: what the dataset declares: `task`, `classes`, `channels`, `modality`, `spacing`.
+      patients: names, by split.
+    """
+
+    train: 'Chosen'
+    validation: 'Chosen'
+    test: 'Chosen'
+    cases: 'Chosen | None'
+    shape: tuple[int, ...]
+    about: dict
+    patients: dict[str, list[str]]
+
+    @property
+    def counts(self):
+        """Examples by split."""
+        test = self.test if self.cases is None else self.cases
+        return dict(zip(SPLITS, map(len, (self.train, self.validation, test)), strict=True))
+
+
+class Chosen:
+    """Some records of a dataset's splits, as one random-access source."""
+
+    def __init__(self, sources, places):
+        self._sources, self._places = sources, places
+
+    def __len__(self):
+        return len(self._places)
+
+    def __getitem__(self, index):
+        split, place = self._places[index]
+        return self._sources[split][place]
+
+
+def open_labelled(config):
+    """Opens the dataset that `config.data` names and splits it.
+
+    A dataset of folds is tested on fold `data.fold` (0 where that is None); of the other patients a
+    share of `data.validation_share` validates. Of the training patients `label_fraction` is kept:
+    a smaller fraction is part of a larger one, and which patients come first depends on the seed.
+
+    Raises:
+      UserError: there is no such dataset, it is not labelled for the task, or a split is empty.
+    """
+    builder = _open(config.data, config.task)
+    about = builder.info.metadata
+    by_patient = _places(about['records'])
+    split_of = _split(about['records'], config.data)
+    patients = {split: [p for p in by_patient if split_of[p] == split] for split in SPLITS}
+    patients['train'] = _fraction(patients['train'], config.label_fraction, config.seed)
+    for split in SPLITS:
+        if not patients[split]:
+            raise UserError(
+                f'no patient is left for the {split} split of {config.data.name!r}; prepare it '
+                'with more patients or other shares'
+            )
+    sources = {name: builder.as_data_source(name) for name in about['records']}
+    chosen = {
+        split: Chosen(sources, [place for p in patients[split] for place in by_patient[p]])
+        for split in SPLITS
+    }
+    return Labelled(
+        **chosen,
+        cases=_cases(config.data, set(patients['test'])),
+        shape=builder.info.features['cube'].shape,
+        about={key: about[key] for key in ('task', 'classes', 'channels', 'modality', 'spacing')},
+        patients=patients,
+    )
+
+
+def folds(config):
+    """The folds that `config` asks for: numbers, or `[None]` for a dataset of one fixed split."""
+    names = _open(config.data, config.task).info.metadata['records']
+    count = sum(name.startswith('fold_') for name in names)
+    asked = config.data.fold
+    if asked is None:
+        return list(range(count)) or [None]
+    if not count:
+        raise UserError(
+            f'config.data.fold={asked}: {config.data.name!r} has one fixed split; leave it out'
+        )
+    if not 0 <= asked < count:
+        raise UserError(f'config.data.fold={asked}: expected one of the folds 0 to {count - 1}')
+    return [asked]
+
+
+def _open(wanted, task):
+    builder = data.open_dataset(wanted, _SOURCES.get(wanted.name, 'nnunet --source=FOLDER'))
+    about = builder.info.metadata or {}
+    if about.get('task') != task:
+        raise UserError(
+            f'the dataset {wanted.name!r} in {wanted.dir!r} is for '
+            f'{about.get("task", "pre-training")} and config.task is {task}; choose another '
+            '--config.data.name or --config'
+        )
+    return builder
+
+
+def _cases(wanted, patients):
+    """Whole scans of these patients, or None if the dataset has none."""
+    if data.find_dataset(wanted.dir, f'{wanted.name}_cases') is None:
+        return None
+    builder = data.open_dataset(wanted, '', name=f'{wanted.name}_cases')
+    records = builder.info.metadata['records']
+    sources = {name: builder.as_data_source(name) for name in records}
+    places = [place for p, own in _places(records).items() if p in patients for place in own]
+    return Chosen(sources, places)
+
+
+def _places(records):
+    """Where each patient's records are: `{patient: [(split, index), ...]}`."""
+    places = {}
+    for split, counts in records.items():
+        first = 0
+        for patient, count in counts:
+            own = places.setdefault(patient, [])
+            own += [(split, index) for index in range(first, first + count)]
+            first += count
+    return places
+
+
+def _split(records, wanted):
+    """The split of every patient; UserError if one is in two."""
+    stored = {}
+    for split, counts in records.items():
+        for patient, _ in counts:
+            if stored.setdefault(patient, split) != split:
+                raise UserError(
+                    f'patient {patient!r} of {wanted.name!r} is in {stored[patient]} and in '
+                    f'{split}; prepare the dataset again, split by patient'
+                )
+    if set(records) <= set(SPLITS):
+        return stored
+    tested = f'fold_{wanted.fold or 0}'
+    others = sorted((p for p in stored if stored[p] != tested), key=lambda p: _rank(p, 'val'))
+    validating = set(others[: max(1, round(wanted.validation_share * len(others)))])
+    names = {True: 'validation', False: 'train'}
+    return {p: 'test' if stored[p] == tested else names[p in validating] for p in stored}
+
+
+def _fraction(patients, fraction, seed):
+    ranked = sorted(patients, key=lambda patient: _rank(patient, seed))
+    kept = set(ranked[: math.ceil(fraction * len(ranked))])
+    return [patient for patient in patients if patient in kept]
+
+
+def _rank(patient, salt):
+    return hashlib.sha256(f'{salt} {patient}'.encode()).digest()

@@ -1,0 +1,29 @@
+"""The encoder with a classification head (protocol of Models Genesis' target tasks)."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from genesis_jax.models.network import Network
+
+
+class Classifier3D(Network):
+    """Encoder, global average pool, a hidden layer with ReLU, one logit per output.
+
+    Its parts are `encoder`, `hidden` and `head` (the last two have no statistics).
+
+    Attributes:
+      hidden: units of the hidden layer; 0: none, so that with a frozen encoder this is a linear
+        probe.
+    """
+
+    hidden: int = 1024
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        """Logits `[B, out_channels]` of `[B, X, Y, Z, C]`; ValueError on bad sides."""
+        *_, deepest = self.encode(x, train)
+        features = jnp.mean(deepest, axis=tuple(range(1, x.ndim - 1)))
+        if self.hidden:
+            features = nn.relu(nn.Dense(self.hidden, dtype=self.dtype, name='hidden')(features))
+        head = nn.Dense(self.out_channels, dtype=self.dtype, name='head')
+        return head(features).astype(jnp.float32)

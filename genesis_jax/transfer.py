@@ -1,0 +1,166 @@
+"""Where a fine-tuning starts: from scratch, or from the parts of an exported network.
+
+Strict: a part that is asked for is there in full and fits, or the run does not start.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from genesis_jax.checkpoints import load_export
+from genesis_jax.errors import UserError
+
+PARTS = {'encoder': ('encoder',), 'encoder_decoder': ('encoder', 'decoder')}
+_FIRST_KERNEL = ('params', 'encoder', 'level_0', 'block_0', 'conv', 'kernel')
+_COMPARED = ('width', 'upsample', 'epsilon')  # of the network: else it computes something else
+_SHOWN = 3  # names in an error
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """What a network starts with.
+
+    Attributes:
+      variables: arrays of the loaded parts, `{collection: {part: tree}}`; empty from scratch.
+      lines: what was loaded and what was not, in words.
+    """
+
+    variables: dict[str, Any]
+    lines: tuple[str, ...]
+
+    @property
+    def parts(self):
+        """Names of the loaded parts."""
+        return tuple(self.variables.get('params', {}))
+
+
+def open_start(config, expected):
+    """Loads what `config.init` and `config.transfer` ask for.
+
+    Args:
+      expected: the network's variables, as arrays or their shapes.
+
+    Raises:
+      UserError: there is nothing of that name, or it does not fit the network.
+    """
+    own = tuple(expected['params'])
+    if config.init == 'scratch':
+        return Start({}, (f'from scratch: {", ".join(own)} are drawn at random',))
+    wanted = [part for part in PARTS[config.transfer] if part in own]
+    folder = _folder(config)
+    variables, card = load_export(folder)
+    missing = [part for part in wanted if part not in variables['params']]
+    if missing:
+        raise UserError(
+            f'{folder} holds {", ".join(variables["params"])} and no {missing[0]}; name an export '
+            f'with it as config.init, or ask for --config.transfer=encoder'
+        )
+    _check_network(config, card, folder, wanted)
+    loaded = {
+        name: {part: tree[part] for part in wanted if part in tree}
+        for name, tree in variables.items()
+    }
+    loaded, adapted = _adapt_channels(loaded, expected)
+    _check_fit(loaded, expected, wanted, folder)
+    count = sum(leaf.size for leaf in jax.tree.leaves(loaded['params']))
+    unused = [part for part in variables['params'] if part not in wanted]
+    new = [part for part in own if part not in wanted]
+    lines = [f'from {folder}: {" and ".join(wanted)} ({count:,} parameters)', *adapted]
+    lines += [f'not loaded from there: {", ".join(unused)}'] if unused else []
+    lines += [f'drawn at random: {", ".join(new)}'] if new else []
+    return Start(loaded, tuple(lines))
+
+
+def merge(variables, loaded):
+    """`variables` with the loaded parts in the place of their own."""
+    return {name: {**tree, **loaded.get(name, {})} for name, tree in variables.items()}
+
+
+def _folder(config):
+    """The export that `config.init` names: itself, or the fitting one of a workdir."""
+    path = Path(config.init).expanduser()
+    if not path.exists():
+        raise UserError(
+            f'config.init={config.init}: there is no such folder; expected scratch, the workdir of '
+            'a pre-training or an exported network'
+        )
+    inside = [path / 'export' / name for name in (config.transfer, 'model')]
+    found = [folder for folder in inside if folder.is_dir()]
+    if not found and (path / 'checkpoints').is_dir():
+        raise UserError(
+            f'{path} has no export yet, because its run has not ended; let it end, or choose '
+            'another config.init'
+        )
+    return found[0] if found else path
+
+
+def _check_network(config, card, folder, wanted):
+    """That the loaded parts would compute here what they did there."""
+    there = card['config']['model']
+    for name in _COMPARED:
+        if name == 'upsample' and 'decoder' not in wanted:
+            continue
+        here = config.model.get(name)
+        if there.get(name, here) != here:
+            raise UserError(
+                f'{folder} was trained with config.model.{name}={there[name]}, this run has '
+                f'{here}; add --config.model.{name}={there[name]}'
+            )
+
+
+def _adapt_channels(loaded, expected):
+    """Fits the first kernel to another number of input channels, and says so.
+
+    Every input channel gets the sum over the old channels, divided by the new number: an image that
+    is the same in all channels gives the response that it gave before.
+    """
+    flat = flatten_dict(loaded)
+    kernel, wanted = flat[_FIRST_KERNEL], flatten_dict(expected)[_FIRST_KERNEL].shape
+    old, new = kernel.shape[-2], wanted[-2]
+    if old == new:
+        return loaded, []
+    repeated = np.repeat(kernel.sum(axis=-2, keepdims=True) / new, new, axis=-2)
+    flat[_FIRST_KERNEL] = repeated.astype(kernel.dtype)
+    line = f'first kernel: {old} input channels there, {new} here: repeated and rescaled'
+    return unflatten_dict(flat), [line]
+
+
+def _check_fit(loaded, expected, wanted, folder):
+    """Raises UserError with every name that is missing, unexpected or of another shape."""
+    have = {name: leaf.shape for name, leaf in flatten_dict(loaded, sep='/').items()}
+    need = {
+        name: leaf.shape
+        for name, leaf in flatten_dict(expected, sep='/').items()
+        if name.split('/')[1] in wanted
+    }
+    missing, unexpected = sorted(need.keys() - have.keys()), sorted(have.keys() - need.keys())
+    misfits = [
+        f'{name} is {have[name]} there and {need[name]} here'
+        for name in sorted(have.keys() & need.keys())
+        if have[name] != need[name]
+    ]
+    problems = [
+        f'{len(names)} {what} ({", ".join(names[:_SHOWN])}{", ..." if names[_SHOWN:] else ""})'
+        for what, names in (
+            ('missing', missing),
+            ('unexpected', unexpected),
+            ('of another shape', misfits),
+        )
+        if names
+    ]
+    if problems:
+        raise UserError(
+            f'{folder} does not fit this network: arrays {"; ".join(problems)}; use an export of '
+            'the same architecture, or set config.model as it was there'
+        )
+
+
+def shapes_of(network, channels):
+    """The network's variables as shapes, which do not depend on the size of the input."""
+    smallest = jax.ShapeDtypeStruct((1, 16, 16, 16, channels), jnp.float32)
+    return jax.eval_shape(lambda x: network.init(jax.random.key(0), x, train=False), smallest)
