@@ -53,7 +53,7 @@ def group_series(files: Iterable[Path]) -> dict[str, list[Path]]:
     series, unreadable = defaultdict(list), []
     for path in files:
         try:
-            series[_tag(_header(path), '0020|000e') or path.name].append(path)
+            series[tag_of(read_header(path), '0020|000e') or path.name].append(path)
         except ScanError:
             unreadable.append(path)
     if len(series) == 1:
@@ -68,7 +68,7 @@ def read_series(files: Sequence[Path], modality: str) -> sitk.Image:
       ScanError: not of this modality, unreadable, a single slice, or slices that differ in size,
         spacing or orientation, lie at the same place, or are missing.
     """
-    headers = [_header(path) for path in files]
+    headers = [read_header(path) for path in files]
     for header in headers:
         _check_kind(header, modality)
     if len(files) == 1:
@@ -87,7 +87,12 @@ def read_series(files: Sequence[Path], modality: str) -> sitk.Image:
     return image
 
 
-def _header(path: Path) -> sitk.ImageFileReader:
+def read_header(path: Path) -> sitk.ImageFileReader:
+    """The header of one file, without its pixels.
+
+    Raises:
+      ScanError: it cannot be read.
+    """
     reader = sitk.ImageFileReader()
     reader.SetImageIO('GDCMImageIO')
     reader.SetFileName(str(path))
@@ -107,13 +112,14 @@ def _execute(reader: sitk.ImageFileReader | sitk.ImageSeriesReader) -> sitk.Imag
         ) from None
 
 
-def _tag(header: sitk.ImageFileReader, tag: str) -> str:
+def tag_of(header: sitk.ImageFileReader, tag: str) -> str:
+    """The text of a tag such as 0020|000e, empty if the header has none."""
     return header.GetMetaData(tag).strip(' \0') if header.HasMetaDataKey(tag) else ''
 
 
 def _numbers(header: sitk.ImageFileReader, tag: str, count: int, what: str) -> tuple[float, ...]:
     try:
-        numbers = tuple(float(word) for word in _tag(header, tag).split('\\'))
+        numbers = tuple(float(word) for word in tag_of(header, tag).split('\\'))
     except ValueError:
         numbers = ()
     if len(numbers) != count:
@@ -123,7 +129,7 @@ def _numbers(header: sitk.ImageFileReader, tag: str, count: int, what: str) -> t
 
 
 def _check_kind(header: sitk.ImageFileReader, modality: str) -> None:
-    found, expected = _tag(header, '0008|0060'), _MODALITIES.get(modality)
+    found, expected = tag_of(header, '0008|0060'), _MODALITIES.get(modality)
     if expected and found != expected:
         raise ScanError(
             f'is a DICOM series of modality {found or "unknown"} where {expected} was asked for; '

@@ -29,14 +29,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--name', default='luna16', help='of the dataset (default: luna16)')
     parser.add_argument(
         '--train_folds',
-        type=_folds,
+        type=fold_numbers,
         default=(0, 1, 2, 3, 4),
         metavar='N,N,...',
         help='subsets to train on (default: 0,1,2,3,4)',
     )
     parser.add_argument(
         '--validation_folds',
-        type=_folds,
+        type=fold_numbers,
         default=(5, 6),
         metavar='N,N,...',
         help='subsets to validate on (default: 5,6)',
@@ -75,7 +75,8 @@ def _named(folds: Sequence[int]) -> str:
     return ', '.join(f'subset{fold}' for fold in folds)
 
 
-def _folds(text: str) -> tuple[int, ...]:
+def fold_numbers(text: str) -> tuple[int, ...]:
+    """An argparse type: some of LUNA16's ten subsets, 0,1,2."""
     words = text.split(',')
     if any(word not in map(str, _FOLDS) for word in words) or len(set(words)) < len(words):
         raise argparse.ArgumentTypeError(f'expected different numbers 0 to 9, found {text!r}')
