@@ -92,6 +92,13 @@ def find_scans(source: Path) -> list[Scan]:
     return sorted(single + series, key=lambda scan: scan.scan_id)
 
 
+def scan_of_file(path: Path) -> Scan:
+    """The scan that a file is, named after it; of a DICOM series, this one file alone."""
+    if _suffix(path):
+        return Scan(_stem(path).name, path.name, (path,))
+    return Scan(path.stem, path.name, (path,), is_dicom=True)
+
+
 def read_volume(scan: Scan, modality: Modality, spacing: Sequence[float] | None = None) -> Volume:
     """Reads one scan, resampled linearly to `spacing` (mm) if that is given.
 
@@ -100,7 +107,7 @@ def read_volume(scan: Scan, modality: Modality, spacing: Sequence[float] | None 
     """
     image = oriented(read_image(scan, modality))
     if spacing is not None:
-        image = _resample(image, spacing, modality)
+        image = resampled(image, spacing, modality)
     return as_volume(image, modality)
 
 
@@ -117,10 +124,20 @@ def read_image(scan: Scan, modality: Modality) -> sitk.Image:
             image = _read_file(scan.files[0])
     except OSError as error:
         raise ScanError(f'cannot be read ({error.strerror}); check that it is there') from None
-    check_spacing(image.GetSpacing())
-    if 'float' in image.GetPixelIDTypeAsString():
-        check_finite(sitk.GetArrayViewFromImage(image))
-    return image
+    return _checked(image if image.GetDimension() == 3 else image[:, :, :, 0])
+
+
+def read_channels(path: Path, count: int) -> list[sitk.Image]:
+    """Reads a 4D file of `count` channels, each as stored.
+
+    Raises:
+      ScanError: with one sentence on what is wrong with the file and what to do.
+    """
+    try:
+        image = _read_file(path, count)
+    except OSError as error:
+        raise ScanError(f'cannot be read ({error.strerror}); check that it is there') from None
+    return [_checked(image[:, :, :, channel]) for channel in range(count)]
 
 
 def oriented(image: sitk.Image) -> sitk.Image:
@@ -130,8 +147,10 @@ def oriented(image: sitk.Image) -> sitk.Image:
     return sitk.DICOMOrient(image, 'LPS')
 
 
-def as_volume(image: sitk.Image, modality: Modality) -> Volume:
+def as_volume(image: sitk.Image, modality: Modality, full_range: bool = False) -> Volume:
     """The image's voxels as int16 [X, Y, Z], with their window.
+
+    `full_range` makes the window of anything but CT its minimum and maximum, not its robust range.
 
     Raises:
       ScanError: not CT, and constant.
@@ -139,7 +158,7 @@ def as_volume(image: sitk.Image, modality: Modality) -> Volume:
     voxels = _own_array(image).T
     if modality == 'ct':
         return Volume(_as_int16(voxels), image.GetSpacing(), _CT_WINDOW, CT_PADDING)
-    stored, window = _in_robust_range(voxels)
+    stored, window = _in_range(voxels, (0, 100) if full_range else _PERCENTILES)
     return Volume(stored, image.GetSpacing(), window)
 
 
@@ -152,27 +171,39 @@ def _stem(path: Path) -> Path:
     return path.with_name(path.name[: -len(_suffix(path))])
 
 
-def _read_file(path: Path) -> sitk.Image:
+def _checked(image: sitk.Image) -> sitk.Image:
+    check_spacing(image.GetSpacing())
+    if 'float' in image.GetPixelIDTypeAsString():
+        check_finite(sitk.GetArrayViewFromImage(image))
+    return image
+
+
+def _read_file(path: Path, channels: int = 1) -> sitk.Image:
+    """A 3D image; or a 4D one, of this many channels."""
     with tempfile.TemporaryDirectory(prefix='data_prep_') as scratch:
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(checked_copy(path, Path(scratch))))
         try:
             reader.ReadImageInformation()
-            _check_shape(reader)
-            image = reader.Execute()
+            _check_shape(reader, channels)
+            return reader.Execute()
         except RuntimeError as error:
             raise ScanError(
                 f'cannot be read as an image ({_last_words(error)}); copy or export it again'
             ) from None
-    return image if image.GetDimension() == 3 else image[:, :, :, 0]
 
 
-def _check_shape(reader: sitk.ImageFileReader) -> None:
+def _check_shape(reader: sitk.ImageFileReader, channels: int) -> None:
     sides = reader.GetSize()
     shape = ' x '.join(map(str, sides))
     if reader.GetDimension() == 2 or sides[2] == 1:
         raise ScanError(f'is a 2D image of {shape} pixels where a 3D volume is expected; remove it')
-    if reader.GetDimension() > 4 or (reader.GetDimension() == 4 and sides[3] > 1):
+    if channels > 1 and (reader.GetDimension() != 4 or sides[3] != channels):
+        raise ScanError(
+            f'has {reader.GetDimension()} dimensions ({shape}) where 4 are expected, the last of '
+            f'the {channels} channels; correct it'
+        )
+    if channels == 1 and reader.GetDimension() > 3 and sides[3:] != (1,):
         raise ScanError(
             f'has {reader.GetDimension()} dimensions ({shape}) where 3 are expected; '
             'split it into one file per volume'
@@ -195,7 +226,8 @@ def _orientation(image: sitk.Image) -> str:
     return sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
 
 
-def _resample(image: sitk.Image, spacing: Sequence[float], modality: Modality) -> sitk.Image:
+def resampled(image: sitk.Image, spacing: Sequence[float], modality: Modality) -> sitk.Image:
+    """The image at another spacing (mm), interpolated linearly; its first voxel stays in place."""
     padding = float(CT_PADDING) if modality == 'ct' else 0.0
     if modality == 'ct':
         image = sitk.Maximum(image, padding)  # else padding bleeds into the body's edge
@@ -230,15 +262,19 @@ def _as_int16(voxels: np.ndarray) -> np.ndarray:
     return rounded.clip(_INT16.min, _INT16.max).astype(np.int16)
 
 
-def _in_robust_range(voxels: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
-    """Stored int16 voxels and their window.
+def _in_range(
+    voxels: np.ndarray, percentiles: tuple[float, float]
+) -> tuple[np.ndarray, tuple[float, float]]:
+    """Stored int16 voxels and their window, the range between two percentiles.
 
-    Integers that fit are kept. Anything else is clipped to its robust range and spread over
+    Integers that fit are kept. Anything else is clipped to the range and spread over
     0 ... 32767, which is then the window.
     """
-    sample = voxels[(slice(None, None, _PERCENTILE_STRIDE),) * 3]
-    low, high = (float(value) for value in np.percentile(sample, _PERCENTILES))
-    if low == high:  # nearly empty: a few bright voxels on one value
+    low = high = 0.0
+    if percentiles != (0, 100):
+        sample = voxels[(slice(None, None, _PERCENTILE_STRIDE),) * 3]
+        low, high = (float(value) for value in np.percentile(sample, percentiles))
+    if low == high:  # the full range, or nearly empty: a few bright voxels on one value
         low, high = float(voxels.min()), float(voxels.max())
     if low == high:
         raise ScanError(f'is constant (every voxel is {low:g}); remove it')
