@@ -90,8 +90,8 @@ def series_of(path: Path) -> str | None:
     return None
 
 
-def read_markings(path: Path) -> tuple[list[Marking], int]:
-    """Every reader's nodules of at least 3 mm, and the number of readers.
+def read_markings(path: Path) -> list[Marking]:
+    """Every nodule of at least 3 mm as every reader outlined it.
 
     Raises:
       ScanError: not such an XML, or a value in it is not a number.
@@ -105,16 +105,15 @@ def read_markings(path: Path) -> tuple[list[Marking], int]:
             f'has the annotation file {path.name}, which is not a CT reading of LIDC-IDRI (its '
             f'root is {root.tag}, expected {_ROOT}); download it again'
         )
-    sessions = root.findall(f'{_NAMESPACE}readingSession')
     markings = []
-    for reader, session in enumerate(sessions):
+    for reader, session in enumerate(root.findall(f'{_NAMESPACE}readingSession')):
         for nodule in session.findall(f'{_NAMESPACE}unblindedReadNodule'):
             regions = nodule.findall(f'{_NAMESPACE}roi')
             outlines = tuple(_outline(region, path) for region in regions)
             # a lone pixel is the mark of a small nodule, or the tip of a larger one
             if outlines := tuple(item for item in outlines if len(item.points) > 1):
                 markings.append(Marking(reader, outlines))
-    return markings, len(sessions)
+    return markings
 
 
 def rasterise(

@@ -1,0 +1,288 @@
+"""Scans and a CSV file of labelled points to a dataset: the way in for anybody's candidates.
+
+    python -m data_prep.candidates --source=DIR --csv=FILE --name=ecc
+
+The defaults are those of the paper's ECC, candidates of pulmonary embolism in the private PE-CAD:
+cubes of 64x64x64 voxels, 20 mm across, three folds by patient.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from data_prep.labelled import FIXED_SPLITS, Case, Declaration, prepare_labelled
+from data_prep.options import Parser, base_parser, existing_folder, folder, number, report, triple
+from data_prep.points import (
+    PointRule,
+    check_points,
+    cut_points,
+    gather,
+    parse_position,
+    read_rows,
+)
+from data_prep.prepare import PrepareError, digest
+from data_prep.records import dataset_folder
+from data_prep.volumes import MODALITIES, Scan, find_scans
+
+_COLUMNS = ('scan', 'x', 'y', 'z', 'label')
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prepares candidates and returns the exit status."""
+    parser = _make_parser()
+    args = parser.parse_args(argv)
+    spacing = args.spacing or (None if args.native else (args.extent / args.size[0],) * 3)
+
+    def prepare():
+        rule = PointRule(
+            args.size, spacing, args.modality, args.coordinates == 'voxel', str(args.csv)
+        )
+        table = list(read_table(args.csv, args.split_column))
+        classes = args.classes or _classes_of(args.csv, table)
+        cases = list_cases(
+            find_scans(args.source), args.csv, table, classes, args.split_column, args.folds,
+            args.seed,
+        )  # fmt: skip
+        check_points(cases, rule)
+        channel = 'CT' if args.modality == 'ct' else args.modality.upper()
+        return prepare_labelled(
+            cases,
+            partial(cut_points, rule=rule),
+            name=args.name,
+            data_dir=args.data_dir,
+            declaration=Declaration('classification', classes, (channel,), args.modality, spacing),
+            cube_size=args.size,
+            recipe={
+                'source': 'candidates',
+                'table': args.csv.name,
+                'size': args.size,
+                'coordinates': args.coordinates,
+                'split_column': args.split_column,
+                'folds': None if args.split_column else args.folds,
+                'seed': args.seed,
+            },
+            config='ecc',
+            workers=args.workers,
+        )
+
+    return report(parser, prepare, dataset_folder(args.data_dir, args.name))
+
+
+def _make_parser() -> Parser:
+    parser = base_parser(
+        'data_prep.candidates',
+        'Cubes around labelled points of any scans. The CSV file has the columns scan, x, y, z, '
+        'label and, if a patient has several scans, patient (default: each scan is one).',
+    )
+    parser.add_argument(
+        '--source',
+        type=existing_folder,
+        required=True,
+        metavar='DIR',
+        help='folder that holds the scans, at any depth: .mhd, .mha, .nii, .nii.gz, .nrrd, .nhdr, '
+        'DICOM series',
+    )
+    parser.add_argument(
+        '--csv',
+        type=folder,
+        required=True,
+        metavar='FILE',
+        help='the points; scan is a path below the source, with or without the suffix; of a DICOM '
+        'series, its folder or folder/series UID',
+    )
+    parser.add_argument('--name', default='ecc', help='of the dataset (default: ecc)')
+    parser.add_argument(
+        '--modality',
+        choices=MODALITIES,
+        default='ct',
+        help="ct: values are HU; mri, other: the window is the scan's own range (default: ct)",
+    )
+    parser.add_argument(
+        '--coordinates',
+        choices=('world', 'voxel'),
+        default='world',
+        help='world: mm in LPS, as in DICOM and ITK (of RAS, as in NIfTI and 3D Slicer, negate x '
+        'and y); voxel: indices from 0 along the axes of the file (default: world)',
+    )
+    parser.add_argument(
+        '--classes',
+        type=_names,
+        metavar='NAME,NAME,...',
+        help='class names by index; the CSV holds names or indices (default: as in the CSV, 0 '
+        'negative and 1 positive, else in alphabetical order)',
+    )
+    parser.add_argument(
+        '--folds',
+        type=number(int, 2),
+        default=3,
+        metavar='K',
+        help='to deal the patients into (default: 3)',
+    )
+    parser.add_argument(
+        '--split_column',
+        metavar='COLUMN',
+        help='of the CSV, instead of --folds: train, validation, test; or fold numbers from 0',
+    )
+    parser.add_argument(
+        '--size',
+        type=triple(int, 1),
+        default=(64, 64, 64),
+        metavar='X,Y,Z',
+        help='voxels of a cube along x, y, z (default: 64,64,64)',
+    )
+    parser.add_argument(
+        '--extent',
+        type=number(float, 1e-3),
+        default=20.0,
+        metavar='MM',
+        help='of a cube along x: scans are resampled to this over the voxels, the same along all '
+        'axes (default: 20); --spacing or --native say otherwise',
+    )
+    parser.add_argument(
+        '--native', action='store_true', help="keep every scan's own spacing, without --extent"
+    )
+    return parser
+
+
+def read_table(table: Path, split_column: str | None) -> list[tuple[int, dict[str, str]]]:
+    """The rows of the table by line.
+
+    Raises:
+      PrepareError: it is not such a table, or empty.
+    """
+    rows = list(read_rows(table, (*_COLUMNS, *([split_column] if split_column else []))))
+    if not rows:
+        raise PrepareError(f'{table} holds no row below its header; add candidates')
+    return rows
+
+
+def list_cases(
+    scans: Sequence[Scan],
+    table: Path,
+    rows: Sequence[tuple[int, Mapping[str, str]]],
+    classes: Sequence[str],
+    split_column: str | None,
+    folds: int,
+    seed: int,
+) -> list[Case]:
+    """Every scan that the table names, with its points and its split.
+
+    Raises:
+      PrepareError: naming the row which has no scan, an unknown class or split, or contradicts
+        another row about its patient or split.
+    """
+    named = _by_name(scans)
+    indices = {name: index for index, name in enumerate(classes)}
+    indices |= {str(index): index for index in range(len(classes)) if str(index) not in indices}
+    points: dict[str, list] = {}
+    patients, splits = _Once(table, 'scan', 'patient'), _Once(table, 'patient', 'split')
+    found: dict[str, Scan] = {}
+    for line, row in rows:
+        scan = named.get(row['scan'].replace('\\', '/').removeprefix('./'))
+        if scan is None:
+            raise PrepareError(
+                f'{table}, row {line}: the source has no scan {row["scan"]!r} (or several); name '
+                'its path below --source'
+            )
+        if row['label'] not in indices:
+            raise PrepareError(
+                f'{table}, row {line}: the label is {row["label"]!r}, expected one of '
+                f'{", ".join(classes)}; correct it or give --classes'
+            )
+        if 'patient' in row and not row['patient']:
+            raise PrepareError(f'{table}, row {line}: the column patient is empty; fill it in')
+        patient = row.get('patient') or scan.scan_id
+        patients.set(scan.scan_id, patient, line)
+        if split_column:
+            splits.set(patient, _split(table, line, row[split_column]), line)
+        position = parse_position(table, line, row, 'xyz')
+        points.setdefault(scan.scan_id, []).append((line, position, indices[row['label']]))
+        found[scan.scan_id] = scan
+    split_of = {key: value for key, (value, _) in splits.values.items()}
+    if not split_column:
+        split_of = deal({value for value, _ in patients.values.values()}, folds, seed)
+    cases = []
+    for scan_id, scan in found.items():
+        patient = patients.values[scan_id][0]
+        split = split_of[patient]
+        number = FIXED_SPLITS.index(split) if split in FIXED_SPLITS else int(split[5:])
+        source = (scan, gather(points[scan_id]))
+        cases.append(Case(scan_id, patient, split, number, scan.shown, source))
+    return cases
+
+
+def deal(patients: set[str], folds: int, seed: int) -> dict[str, str]:
+    """Folds by patient, their numbers of patients as even as can be."""
+    if len(patients) < folds:
+        raise PrepareError(
+            f'{len(patients)} patients cannot be dealt into {folds} folds; lower --folds or add '
+            'patients'
+        )
+    ranked = sorted(patients, key=lambda patient: digest(seed, f'split {patient}'))
+    return {patient: f'fold_{rank % folds}' for rank, patient in enumerate(ranked)}
+
+
+class _Once:
+    """What rows say about a key, which must be the same everywhere."""
+
+    def __init__(self, table: Path, key: str, value: str):
+        self._table, self._key, self._value = table, key, value
+        self.values: dict[str, tuple[Any, int]] = {}
+
+    def set(self, key: str, value: str, line: int) -> None:
+        known, first = self.values.setdefault(key, (value, line))
+        if known != value:
+            raise PrepareError(
+                f'{self._table}, row {line}: the {self._key} {key} has the {self._value} {value}, '
+                f'but {known} in row {first}; it can have one only'
+            )
+
+
+def _by_name(scans: Sequence[Scan]) -> dict[str, Scan]:
+    """Scans by every name that a table may give them and that means one only."""
+    names: dict[str, set[Scan]] = {}
+    for scan in scans:
+        folder = [scan.scan_id.rpartition('/')[0]] if scan.is_dicom else []
+        for name in (scan.scan_id, scan.shown, *folder):
+            names.setdefault(name, set()).add(scan)
+    return {name: found.pop() for name, found in names.items() if len(found) == 1}
+
+
+def _split(table: Path, line: int, text: str) -> str:
+    if text in FIXED_SPLITS:
+        return text
+    fold = text.removeprefix('fold_')
+    if not (fold.isascii() and fold.isdigit()):
+        raise PrepareError(
+            f'{table}, row {line}: the split is {text!r}, expected {", ".join(FIXED_SPLITS)} or a '
+            'fold number from 0; correct it'
+        )
+    return f'fold_{int(fold)}'
+
+
+def _classes_of(table: Path, rows: Sequence[tuple[int, Mapping[str, str]]]) -> Sequence[str]:
+    labels = sorted({row['label'] for _, row in rows})
+    if len(labels) < 2:
+        raise PrepareError(
+            f'{table} has the label {labels[0]} only; add the other classes, or name all of them '
+            'with --classes'
+        )
+    if labels == ['0', '1']:
+        return ['negative', 'positive']
+    if all(label.isascii() and label.isdigit() for label in labels):
+        return [str(index) for index in range(max(map(int, labels)) + 1)]
+    return labels
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(','))
+    if len(names) < 2 or '' in names or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f'expected at least two different names, found {text!r}')
+    return names
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,267 @@
+"""LIDC-IDRI to the dataset `ncs`: python -m data_prep.lidc --source=LIDC-IDRI --data_dir=DIR
+
+The source is TCIA's: LIDC-IDRI-NNNN/<study>/<series>/*.dcm, with the readers' XML in the folder of
+the CT series or, as TCIA hands it out today, in a folder of its own (--annotations). The task is
+the paper's NCS: outline the nodule in the middle, by the consensus of its readers.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from data_prep import dicom
+from data_prep.crops import crop, crop_mask, prepare_image, to_index, to_world
+from data_prep.integrity import ScanError
+from data_prep.labelled import FIXED_SPLITS, Case, Declaration, Item, Prepared, prepare_labelled
+from data_prep.lidc_xml import Mask, consensus, group, rasterise, read_markings, series_of
+from data_prep.options import base_parser, existing_folder, number, report, triple
+from data_prep.prepare import PrepareError, digest
+from data_prep.records import dataset_folder
+from data_prep.volumes import Scan, oriented, read_image
+
+CLASSES = ('background', 'nodule')
+_SPLIT_CASES = (510, 100, 408)  # of 1018, the paper's
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prepares the nodules of LIDC-IDRI and returns the exit status."""
+    parser = base_parser(
+        'data_prep.lidc',
+        'Cubes around the nodules of LIDC-IDRI with a mask: the voxels inside the outlines of at '
+        "least half of a nodule's readers. Scans are resampled to 1 mm unless --spacing is given.",
+    )
+    parser.set_defaults(spacing=(1.0, 1.0, 1.0))
+    parser.add_argument(
+        '--source',
+        type=existing_folder,
+        required=True,
+        metavar='DIR',
+        help='folder that holds LIDC-IDRI-0001 and so on',
+    )
+    parser.add_argument(
+        '--annotations',
+        type=existing_folder,
+        metavar='DIR',
+        help="folder of the readers' XML, at any depth (default: the source)",
+    )
+    parser.add_argument('--name', default='ncs', help='of the dataset (default: ncs)')
+    parser.add_argument(
+        '--size',
+        type=triple(int, 1),
+        default=(64, 64, 32),
+        metavar='X,Y,Z',
+        help='voxels of a cube along x, y, z (default: 64,64,32)',
+    )
+    parser.add_argument(
+        '--consensus',
+        type=number(float, 0, 1),
+        default=0.5,
+        metavar='SHARE',
+        help='of the readers who outlined a nodule, for a voxel to belong to it (default: 0.5)',
+    )
+    parser.add_argument(
+        '--min_readers',
+        type=number(int, 1),
+        default=2,
+        metavar='N',
+        help='who outlined a nodule, for it to count (default: 2, half of the four; 1: whatever '
+        'anybody outlined)',
+    )
+    args = parser.parse_args(argv)
+
+    def prepare():
+        return prepare_labelled(
+            list_cases(args.source, args.annotations or args.source, args.seed),
+            partial(
+                cut_nodules,
+                size=args.size,
+                spacing=args.spacing,
+                share=args.consensus,
+                min_readers=args.min_readers,
+            ),
+            name=args.name,
+            data_dir=args.data_dir,
+            declaration=Declaration('segmentation', CLASSES, ('CT',), 'ct', args.spacing),
+            cube_size=args.size,
+            recipe={
+                'source': 'LIDC-IDRI',
+                'size': args.size,
+                'consensus': args.consensus,
+                'min_readers': args.min_readers,
+                'seed': args.seed,
+            },
+            config='ncs',
+            workers=args.workers,
+        )
+
+    return report(parser, prepare, dataset_folder(args.data_dir, args.name))
+
+
+def list_cases(source: Path, annotations: Path, seed: int) -> list[Case]:
+    """Every CT series below the source with its XML; radiographs and their XML are passed over.
+
+    Raises:
+      PrepareError: there is none, or one has no XML.
+    """
+    by_series, by_folder = _find_annotations(annotations)
+    found, without = [], []
+    for folder, uid, patient, files in _find_series(source):
+        shown = folder.relative_to(source).as_posix()
+        xml = by_series.get(uid) or by_folder.get(folder)
+        if xml is None:
+            without.append(shown)
+            continue
+        found.append((uid, patient, shown, (Scan(uid, shown, files, is_dicom=True), xml)))
+    if without:
+        raise PrepareError(
+            f"{len(without)} CT series have no readers' XML, the first is {without[0]}; put it "
+            'beside the slices, or unpack the collection of XML files and give --annotations'
+        )
+    if not found:
+        raise PrepareError(f'{source} holds no CT series of DICOM slices; check --source')
+    patients: dict[str, int] = {}
+    for _, patient, *_ in found:
+        patients[patient] = patients.get(patient, 0) + 1
+    splits = split_patients(patients, seed)
+    return [
+        Case(
+            uid, patient, splits[patient], FIXED_SPLITS.index(splits[patient]), shown, files_and_xml
+        )
+        for uid, patient, shown, files_and_xml in found
+    ]
+
+
+def split_patients(patients: dict[str, int], seed: int) -> dict[str, str]:
+    """Patients, with their numbers of scans, to splits in the paper's proportions of scans.
+
+    In a drawn order, each goes to the first split that has room for all of its scans.
+    """
+    if len(patients) < len(FIXED_SPLITS):
+        raise PrepareError(
+            f'{len(patients)} patients cannot be split into {", ".join(FIXED_SPLITS)}; add patients'
+        )
+    total, whole = sum(patients.values()), sum(_SPLIT_CASES)
+    room = [max(1, round(total * cases / whole)) for cases in _SPLIT_CASES]
+    splits, count = {}, len(patients)
+    for rank, patient in enumerate(
+        sorted(patients, key=lambda name: digest(seed, f'split {name}'))
+    ):
+        empty = [index for index in range(3) if FIXED_SPLITS[index] not in splits.values()]
+        fits = [index for index in range(3) if room[index] >= patients[patient]]
+        # the last patients fill splits that stayed empty because all had several scans
+        chosen = empty[0] if empty and count - rank <= len(empty) else (*fits, 2)[0]
+        room[chosen] -= patients[patient]
+        splits[patient] = FIXED_SPLITS[chosen]
+    return splits
+
+
+def cut_nodules(
+    case: Case,
+    size: Sequence[int],
+    spacing: Sequence[float],
+    share: float = 0.5,
+    min_readers: int = 2,
+) -> Prepared:
+    """Reads a series and its XML and cuts a cube around each nodule: what a worker does.
+
+    The mask of a cube holds every nodule in it, not only the one in its middle.
+
+    Raises:
+      ScanError: the series or its XML cannot be used, or they do not belong together.
+    """
+    scan, xml = case.source
+    stored = read_image(scan, 'ct')
+    nodules = agree(read_masks(stored, scan, xml), stored.GetSpacing(), share, min_readers)
+    voxels = np.zeros(stored.GetSize()[::-1], np.uint8)
+    for nodule in nodules:
+        box = tuple(slice(a, b) for a, b in zip(nodule.start, nodule.stop, strict=True))
+        voxels.T[box] |= nodule.voxels
+    marked = sitk.GetImageFromArray(voxels)
+    marked.CopyInformation(stored)
+    marked = oriented(marked)
+    image, window = prepare_image(stored, 'ct')
+    items = []
+    for nodule in sorted(nodules, key=lambda nodule: tuple(nodule.centre[::-1])):
+        centre = to_world(stored, nodule.centre[None])[0]
+        mask = crop_mask(marked, centre, size, spacing)
+        if mask.any():  # a few voxels may be lost to a coarser spacing
+            cube, origin = crop(image, centre, size, spacing)
+            items.append(Item(cube[..., None], origin, mask=mask))
+    return Prepared(items, tuple(spacing), np.array([window]))
+
+
+def read_masks(image: sitk.Image, scan: Scan, xml: Path) -> list[Mask]:
+    """What every reader outlined, as voxels of the image as stored."""
+    slices: dict[str | float, int] = {}
+    for path in scan.files:
+        header = dicom.read_header(path)
+        if dicom.tag_of(header, '0020|000e') != scan.scan_id:
+            raise ScanError(
+                f'mixes series ({path.name} is of another one); put each into a folder of its own'
+            )
+        position = [float(word) for word in dicom.tag_of(header, '0020|0032').split('\\')]
+        index = round(float(to_index(image, np.array([position]))[0, 2]))
+        slices[dicom.tag_of(header, '0008|0018')] = index
+        slices[round(position[2], 2)] = index
+    masks = [rasterise(marking, image.GetSize(), slices) for marking in read_markings(xml)]
+    return [mask for mask in masks if mask is not None]
+
+
+def agree(
+    masks: Sequence[Mask], spacing: Sequence[float], share: float, min_readers: int
+) -> list[Mask]:
+    """The consensus on every nodule that enough readers outlined."""
+    groups = [members for members in group(masks, spacing) if len(members) >= min_readers]
+    agreed = [consensus(members, share) for members in groups]
+    return [mask for mask in agreed if mask is not None]
+
+
+def _find_series(source: Path) -> list[tuple[Path, str, str, tuple[Path, ...]]]:
+    """Folder, series UID, patient and files of every CT series, one a folder.
+
+    One header of a folder is read here, because all of LIDC-IDRI are 240,000 files.
+    """
+    found = []
+    for folder, subfolders, names in os.walk(source):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith('.'))
+        paths = [Path(folder, name) for name in sorted(names) if not name.startswith('.')]
+        files = tuple(path for path in paths if path.suffix != '.xml' and dicom.is_dicom(path))
+        header = _first_header(files)
+        if header is None or dicom.tag_of(header, '0008|0060') != 'CT':
+            continue
+        inside = Path(folder).relative_to(source).parts
+        patient = dicom.tag_of(header, '0010|0020') or (inside[0] if inside else source.name)
+        found.append((Path(folder), dicom.tag_of(header, '0020|000e'), patient, files))
+    return found
+
+
+def _first_header(files: Sequence[Path]) -> sitk.ImageFileReader | None:
+    for path in files:
+        try:
+            return dicom.read_header(path)
+        except ScanError:
+            continue
+    return None
+
+
+def _find_annotations(folder: Path) -> tuple[dict[str, Path], dict[Path, Path]]:
+    """The readers' XML by series UID, and by folder: a damaged one does not tell its series."""
+    by_series, by_folder = {}, {}
+    for path in sorted(folder.rglob('*.xml')):
+        try:
+            uid = series_of(path)
+        except ScanError:
+            uid = ''
+        if uid is not None:
+            by_series.setdefault(uid, path)
+            by_folder[path.parent] = path
+    return by_series, by_folder
+
+
+if __name__ == '__main__':
+    sys.exit(main())

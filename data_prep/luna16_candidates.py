@@ -1,0 +1,218 @@
+"""LUNA16 candidates to the dataset `ncc`: python -m data_prep.luna16_candidates --source=DIR
+
+The source holds subset0 ... subset9 with a .mhd and a .raw per scan, and candidates_V2.csv. The
+task is the paper's NCC: is there a nodule at this place? LUNA16 tells no patients, so a scan
+stands for one.
+"""
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from data_prep import luna16
+from data_prep.labelled import Case, Declaration, prepare_labelled
+from data_prep.luna16 import fold_numbers
+from data_prep.options import base_parser, existing_folder, folder, number, report, triple
+from data_prep.points import (
+    PointRule,
+    Points,
+    check_points,
+    cut_points,
+    gather,
+    parse_position,
+    read_rows,
+)
+from data_prep.prepare import PrepareError, generator
+from data_prep.records import dataset_folder
+from data_prep.volumes import find_scans
+
+CLASSES = ('non-nodule', 'nodule')
+_TABLES = ('candidates_V2.csv', 'candidates_V2/candidates_V2.csv', 'CSVFILES/candidates_V2.csv')
+_AXES = ('coordX', 'coordY', 'coordZ')
+_FOLDS = {'train': (0, 1, 2, 3, 4), 'validation': (5, 6), 'test': (7, 8, 9)}
+_ALL_SUBSETS = 10
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prepares the candidates of LUNA16 and returns the exit status."""
+    parser = base_parser('data_prep.luna16_candidates', 'Cubes around the candidates of LUNA16.')
+    parser.add_argument(
+        '--source',
+        type=existing_folder,
+        required=True,
+        metavar='DIR',
+        help='folder that holds subset0 ... subset9 and candidates_V2.csv',
+    )
+    parser.add_argument(
+        '--csv',
+        type=folder,
+        metavar='FILE',
+        help='the candidates, also candidates.csv of V1 (default: candidates_V2.csv in the source)',
+    )
+    parser.add_argument('--name', default='ncc', help='of the dataset (default: ncc)')
+    parser.add_argument(
+        '--size',
+        type=triple(int, 1),
+        default=(64, 64, 32),
+        metavar='X,Y,Z',
+        help='voxels of a cube along x, y, z (default: 64,64,32)',
+    )
+    parser.add_argument(
+        '--negatives_per_positive',
+        type=_ratio,
+        default=10.0,
+        metavar='N',
+        help='non-nodules kept for each nodule of training and validation, drawn over all scans '
+        'of the split; or all (default: 10 of about 480)',
+    )
+    parser.add_argument(
+        '--test_negatives_per_positive',
+        type=_ratio,
+        default=math.inf,
+        metavar='N',
+        help='the same for the test split (default: all, 60 GB of cubes in all of LUNA16); a draw '
+        'leaves the expected AUC as it is, but false positives per scan, so the LUNA16 score, and '
+        'average precision are right for all only',
+    )
+    for split, folds in _FOLDS.items():
+        shown = ','.join(map(str, folds))
+        parser.add_argument(
+            f'--{split}_folds',
+            type=fold_numbers,
+            default=folds,
+            metavar='N,N,...',
+            help=f'subsets of the {split} split (default: {shown})',
+        )
+    args = parser.parse_args(argv)
+    folds = {split: getattr(args, f'{split}_folds') for split in _FOLDS}
+    asked = [fold for numbers in folds.values() for fold in numbers]
+    if shared := {fold for fold in asked if asked.count(fold) > 1}:
+        parser.error(f'fold {min(shared)} is asked for in two splits; leave it out of one')
+    training, test = args.negatives_per_positive, args.test_negatives_per_positive
+    ratios = {'train': training, 'validation': training, 'test': test}
+
+    def prepare():
+        table = args.csv or _find_table(args.source)
+        rule = PointRule(args.size, args.spacing, 'ct', False, str(table))
+        cases = list_cases(args.source, table, folds, ratios, args.seed)
+        check_points(cases, rule)
+        return prepare_labelled(
+            cases,
+            partial(cut_points, rule=rule),
+            name=args.name,
+            data_dir=args.data_dir,
+            declaration=Declaration('classification', CLASSES, ('CT',), 'ct', args.spacing),
+            cube_size=args.size,
+            recipe={
+                'source': 'LUNA16 candidates',
+                'table': table.name,
+                'size': args.size,
+                'folds': folds,
+                'negatives_per_positive': {
+                    split: 'all' if math.isinf(ratio) else ratio for split, ratio in ratios.items()
+                },
+                'seed': args.seed,
+            },
+            config='ncc',
+            workers=args.workers,
+        )
+
+    return report(parser, prepare, dataset_folder(args.data_dir, args.name))
+
+
+def list_cases(
+    source: Path,
+    table: Path,
+    folds: Mapping[str, Sequence[int]],
+    ratios: Mapping[str, float],
+    seed: int,
+) -> list[Case]:
+    """Every scan of the subsets asked for, with the candidates drawn for its split.
+
+    Raises:
+      PrepareError: a subset is missing, the table is not LUNA16's, or it names a scan that is in
+        none of the ten subsets. Where not all ten are there, rows of other scans are passed over.
+    """
+    entries = luna16.list_entries(source, folds)
+    points = read_candidates(table)
+    present = [n for n in range(_ALL_SUBSETS) if (source / f'subset{n}').is_dir()]
+    if len(present) == _ALL_SUBSETS:
+        _check_named(source, table, points)
+    cases = []
+    for split, ratio in ratios.items():
+        scans = [entry for entry in entries if entry.split == split]
+        empty = gather([])
+        drawn = draw(
+            {e.scan.scan_id: points.get(e.scan.scan_id, empty) for e in scans}, ratio, seed
+        )
+        for entry in scans:
+            uid, shown = entry.scan.scan_id, f'subset{entry.fold}/{entry.scan.shown}'
+            cases.append(Case(uid, uid, split, entry.fold, shown, (entry.scan, drawn[uid])))
+    return cases
+
+
+def read_candidates(table: Path) -> dict[str, Points]:
+    """The candidates of every scan, by series UID."""
+    rows: dict[str, list] = {}
+    for line, row in read_rows(table, ('seriesuid', *_AXES, 'class')):
+        if row['class'] not in ('0', '1'):
+            raise PrepareError(
+                f'{table}, row {line}: the class is {row["class"]!r}, expected 0 (non-nodule) or '
+                '1 (nodule); correct it'
+            )
+        position = parse_position(table, line, row, _AXES)
+        rows.setdefault(row['seriesuid'], []).append((line, position, int(row['class'])))
+    if not rows:
+        raise PrepareError(f'{table} holds no candidate; download it again')
+    return {uid: gather(found) for uid, found in rows.items()}
+
+
+def draw(points: Mapping[str, Points], ratio: float, seed: int) -> dict[str, Points]:
+    """All positives, and `ratio` times as many negatives, drawn from all scans alike.
+
+    A negative's lot depends on the seed, its scan and its place among the scan's candidates, so
+    that a larger ratio keeps what a smaller one keeps.
+    """
+    lots = {uid: generator(seed, uid).random(len(found.labels)) for uid, found in points.items()}
+    positives = sum(int((found.labels == 1).sum()) for found in points.values())
+    negatives = [lots[uid][found.labels == 0] for uid, found in points.items()]
+    ordered = np.sort(np.concatenate(negatives)) if negatives else np.empty(0)
+    wanted = min(len(ordered), ratio * max(positives, 1))
+    limit = ordered[round(wanted) - 1] if round(wanted) else -1.0
+    return {
+        uid: found.select((found.labels == 1) | (lots[uid] <= limit))
+        for uid, found in points.items()
+    }
+
+
+def _check_named(source: Path, table: Path, points: Mapping[str, Points]) -> None:
+    scans = {
+        scan.scan_id for n in range(_ALL_SUBSETS) for scan in find_scans(source / f'subset{n}')
+    }
+    for uid, found in points.items():
+        if uid not in scans:
+            raise PrepareError(
+                f'{table}, row {found.rows[0]}: no subset of {source} holds the scan {uid}; '
+                'unpack it there or remove its rows'
+            )
+
+
+def _find_table(source: Path) -> Path:
+    for name in _TABLES:
+        if (source / name).is_file():
+            return source / name
+    raise PrepareError(
+        f'{source} holds no {_TABLES[0]}; download it from LUNA16 and put it there, or give --csv'
+    )
+
+
+def _ratio(text: str) -> float:
+    return math.inf if text == 'all' else number(float, 0)(text)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
