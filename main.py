@@ -1,4 +1,7 @@
-"""Pre-trains a network: `python main.py --config=configs/genesis_ct.py --workdir=DIR`.
+"""Pre-trains or fine-tunes a network: `python main.py --config=configs/NAME.py --workdir=DIR`.
+
+    python main.py --config=configs/genesis_ct.py --workdir=runs/genesis_ct
+    python main.py --config=configs/ncc.py --workdir=runs/ncc --config.init=runs/genesis_ct
 
 Any field of the config is set from the command line (`--config.optimizer.learning_rate=0.1`); the
 config files explain them. Running the same command again resumes the run in that folder.
@@ -14,6 +17,7 @@ from ml_collections import config_flags
 from genesis_jax import parallel
 from genesis_jax.config import parse_flags
 from genesis_jax.errors import UserError
+from genesis_jax.finetune import finetune
 from genesis_jax.pretrain import pretrain
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -26,7 +30,8 @@ def main(_):
     logging.set_verbosity(logging.WARNING)  # libraries tell every file they touch
     try:
         parallel.start()
-        pretrain(_CONFIG.value, _WORKDIR.value)
+        run = pretrain if _CONFIG.value.task == 'restoration' else finetune
+        run(_CONFIG.value, _WORKDIR.value)
     except UserError as error:
         sys.exit(f'error: {error}')
 

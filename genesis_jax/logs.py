@@ -60,14 +60,14 @@ class Log:
         for name, value in metrics.items():
             self._tensorboard.add_scalar(name, value, step)
 
-    def picture(self, step, image):
+    def picture(self, step, image, name):
         """Keeps an RGB image (uint8 `[rows, columns, 3]`) as a file and in TensorBoard."""
         from PIL import Image
 
         folder = self._workdir / 'samples'
         folder.mkdir(exist_ok=True)
         Image.fromarray(image).save(folder / f'step_{step:07d}.png')
-        self._tensorboard.add_image('restoration', np.moveaxis(image, -1, 0), step)
+        self._tensorboard.add_image(name, np.moveaxis(image, -1, 0), step)
 
 
 def _step_of(line):

@@ -1,4 +1,4 @@
-"""Pictures of restorations: original, corrupted, restored, difference, in three planes."""
+"""Pictures: restorations beside their originals, segmentations beside the truth."""
 
 import importlib.util
 
@@ -43,6 +43,47 @@ def restorations(original, corrupted, restored):
                 axes[row, column].set_title(_COLUMNS[column])
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def segmentations(cubes, masks, predicted):
+    """Draws examples, one column each: the truth above, the prediction below, as outlines.
+
+    The axial plane is the one with most foreground in the truth (or, if it has none, the middle).
+
+    Args:
+      cubes: `[N, X, Y, Z, C]` in [0, 1]; the first channel is shown.
+      masks: class indices `[N, X, Y, Z]`.
+      predicted: probabilities `[N, X, Y, Z, n]`.
+
+    Returns:
+      an RGB image, uint8 `[rows, columns, 3]`.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    answers = predicted[..., 0] > 0.5 if predicted.shape[-1] == 1 else predicted.argmax(axis=-1)
+    figure = Figure((2.6 * len(cubes), 5.6), dpi=100, layout='constrained')
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots(2, len(cubes), squeeze=False)
+    for column, (cube, mask, answer) in enumerate(zip(cubes, masks, answers, strict=True)):
+        covered = (mask > 0).sum(axis=(0, 1))
+        z = int(covered.argmax()) if covered.any() else mask.shape[2] // 2
+        for row, (title, labels) in enumerate((('truth', mask), ('prediction', answer))):
+            outline(axes[row, column], cube[:, :, z, 0], labels[:, :, z])
+            axes[row, column].set_title(title)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def outline(axes, plane, labels, colours='tab10'):
+    """Draws an axial plane `[X, Y]` in [0, 1] and the outlines of its labels `[X, Y]`."""
+    from matplotlib import colormaps
+
+    axes.imshow(plane.T, cmap='gray', vmin=0, vmax=1, interpolation='nearest')
+    for label in np.unique(labels[labels > 0]):
+        colour = colormaps[colours]((int(label) - 1) % 10)
+        axes.contour((labels.T == label).astype(float), levels=[0.5], colors=[colour], linewidths=1.2)
+    axes.set_axis_off()
 
 
 def _planes(cube):

@@ -52,7 +52,7 @@ def pretrain(config, workdir):
             state, position, progress = ckpt.load(resumed, like=state)
             batches.set_state(position)
         counts = {'train': len(train_source), 'validation': len(validation_source)}
-        for line in report.opening(config, workdir, cube_shape, counts, state, resumed):
+        for line in report.opening_pretraining(config, workdir, cube_shape, counts, state, resumed):
             log.say(line)
         log.start(resumed or 0, config.epochs * steps_per_epoch)
 
@@ -144,7 +144,7 @@ def _evaluate(steps, source, config, log, state, epoch, step):
     wanted = epoch == 1 or epoch % config.picture_epochs == 0 or epoch == config.epochs
     if config.pictures and wanted and parallel.is_main_process() and pictures.available():
         host = [np.concatenate(jax.device_get(i))[: config.pictures] for i in images]
-        log.picture(step, pictures.restorations(*host))
+        log.picture(step, pictures.restorations(*host), 'restoration')
     return {name: total / examples for name, total in totals.items()}
 
 

@@ -1,4 +1,4 @@
-"""What a run says of itself in words: the opening lines and the closing `report.md`."""
+"""What runs say of themselves in words: the opening lines; of a pre-training `report.md`."""
 
 import jax
 import numpy as np
@@ -8,30 +8,67 @@ from genesis_jax.config import config_hash
 from genesis_jax.workdir import describe, write_atomically
 
 
-def opening(config, workdir, cube_shape, counts, state, resumed):
+def opening_pretraining(config, workdir, cube_shape, counts, state, resumed):
     """Lines that say what is about to run, on what, and where."""
+    yield from _opening(
+        config,
+        title='pre-training',
+        about={
+            'data': f'{config.data.name}: {counts["train"]} cubes of {_size(cube_shape)} for '
+            f'training, {counts["validation"]} for validation',
+            'corruption': corruption(config.transforms),
+            'network': f'UNet3D, width {config.model.width}, {_parameters(state)} parameters',
+        },
+        steps_per_epoch=counts['train'] // config.batch_size,
+        workdir=workdir,
+        resumed=resumed,
+    )
+
+
+def opening_finetune(config, workdir, dataset, start, steps_per_epoch, state, resumed):
+    """Lines that say what is about to run, on what, from which weights, and where."""
+    fold = '' if config.data.fold is None else f', tested on fold {config.data.fold}'
+    counts = ', '.join(f'{count} {split}' for split, count in dataset.counts.items())
+    patients = ', '.join(str(len(names)) for names in dataset.patients.values())
+    spared = '' if config.freeze == 'none' else f', {config.freeze} frozen'
+    yield from _opening(
+        config,
+        title=f'fine-tuning for {config.task}, seed {config.seed}{fold},',
+        about={
+            'data': f'{config.data.name}: {counts} of {_size(dataset.shape)} '
+            f'({patients} patients; label fraction {config.label_fraction:g})',
+            'classes': ', '.join(dataset.about['classes']),
+            'network': f'width {config.model.width}, {_parameters(state)} parameters{spared}',
+            'start': '; '.join(start.lines),
+        },
+        steps_per_epoch=steps_per_epoch,
+        workdir=workdir,
+        resumed=resumed,
+    )
+
+
+def _opening(config, *, title, about, steps_per_epoch, workdir, resumed):
     devices, processes = jax.device_count(), jax.process_count()
     hosts = f' of {processes} processes' if processes > 1 else ''
-    size = 'x'.join(map(str, cube_shape))
-    parameters = sum(np.prod(leaf.shape, dtype=int) for leaf in jax.tree.leaves(state.params))
-    yield f'pre-training on {devices} x {jax.devices()[0].device_kind}{hosts}'
-    yield (
-        f'  data       {config.data.name}: {counts["train"]} cubes of {size} for training, '
-        f'{counts["validation"]} for validation'
-    )
-    yield f'  corruption {corruption(config.transforms)}'
-    yield f'  network    UNet3D, width {config.model.width}, {parameters:,} parameters'
-    yield (
-        f'  batch      {config.batch_size} in all, {config.batch_size // devices} on each device; '
-        f'{counts["train"] // config.batch_size} steps an epoch, at most {config.epochs} epochs'
-    )
-    yield (
-        f'  optimiser  {config.optimizer.name}, learning rate {config.optimizer.learning_rate} '
-        f'(as configured, not scaled by the batch), schedule {config.schedule.name}'
-    )
-    yield f'  workdir    {workdir}' + (f', resumed after step {resumed}' if resumed else '')
+    rows = about | {
+        'batch': f'{config.batch_size} in all, {config.batch_size // devices} on each device; '
+        f'{steps_per_epoch} steps an epoch, at most {config.epochs} epochs',
+        'optimiser': f'{config.optimizer.name}, learning rate {config.optimizer.learning_rate} '
+        f'(as configured, not scaled by the batch), schedule {config.schedule.name}',
+        'workdir': f'{workdir}' + (f', resumed after step {resumed}' if resumed else ''),
+    }
     if config.pictures and not pictures.available() and parallel.is_main_process():
-        yield "  pictures   none: matplotlib is missing (pip install 'genesis-jax[plot]')"
+        rows['pictures'] = "none: matplotlib is missing (pip install 'genesis-jax[plot]')"
+    yield f'{title} on {devices} x {jax.devices()[0].device_kind}{hosts}'
+    yield from (f'  {name:10s} {text}' for name, text in rows.items())
+
+
+def _size(shape):
+    return 'x'.join(map(str, shape))
+
+
+def _parameters(state):
+    return f'{sum(np.prod(leaf.shape, dtype=int) for leaf in jax.tree.leaves(state.params)):,}'
 
 
 def write(workdir, config, cube_shape, counts, progress):

@@ -11,6 +11,7 @@ import jax
 from genesis_jax.config import config_hash, difference, to_json
 from genesis_jax.errors import UserError
 
+_OF_GROUPS = ('results.csv', 'report.md')
 _PACKAGES = ('genesis-jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 
@@ -20,9 +21,7 @@ def claim(workdir, config, write=True):
     Raises:
       UserError: it holds a run of another config; names the first field that differs.
     """
-    if '://' in str(workdir):
-        raise UserError(f'--workdir={workdir} is a URL; expected a folder: mount it first')
-    workdir = Path(workdir).expanduser()
+    workdir = _folder(workdir)
     file = workdir / 'config.json'
     if workdir.is_dir() and not file.exists() and any(workdir.glob('[!.]*')):
         raise UserError(
@@ -46,6 +45,18 @@ def claim(workdir, config, write=True):
     return workdir
 
 
+def check_group(workdir):
+    """The path of a folder that holds runs, or will; UserError if it holds something else."""
+    workdir = _folder(workdir)
+    strangers = [path for path in workdir.glob('[!.]*') if path.name not in _OF_GROUPS]
+    if not workdir.exists() or all(path.name.startswith('seed_') for path in strangers):
+        return workdir
+    raise UserError(
+        f'{workdir} holds something else than the runs of a fine-tuning; choose an empty or a new '
+        'folder as --workdir'
+    )
+
+
 def describe(config):
     """The config with what it runs on, as JSON."""
     devices = jax.devices()
@@ -65,6 +76,12 @@ def write_atomically(file, text):
     partial = file.with_name(f'.{file.name}.partial')
     partial.write_text(text)
     os.replace(partial, file)
+
+
+def _folder(workdir):
+    if '://' in str(workdir):
+        raise UserError(f'--workdir={workdir} is a URL; expected a folder: mount it first')
+    return Path(workdir).expanduser()
 
 
 def _versions():

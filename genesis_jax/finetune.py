@@ -1,0 +1,229 @@
+"""Fine-tuning: a network learns a target task, from scratch or from what it restored before."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from genesis_jax import data, evaluate, labelled, optim, parallel, pictures, report, results
+from genesis_jax.checkpoints import Checkpoints, Progress, export
+from genesis_jax.config import check_shape, check_warmup, config_hash, resolve, to_json
+from genesis_jax.logs import Log
+from genesis_jax.loop import Task, train
+from genesis_jax.losses import LOSSES
+from genesis_jax.models import NETWORKS, probabilities
+from genesis_jax.protocols import make_scales
+from genesis_jax.transfer import merge, open_start, shapes_of
+from genesis_jax.transforms.augment import augment
+from genesis_jax.workdir import check_group, claim
+
+_NETWORKS = {'classification': 'classifier3d', 'segmentation': 'unet3d'}
+
+
+def finetune(config, workdir):
+    """Runs, or resumes, the runs that `config` describes: one folder each in `workdir`.
+
+    A run is a seed, or a seed and the fold it is tested on. Runs that are complete are kept, so
+    that a larger `config.runs` adds to them.
+
+    Returns:
+      the results of all runs (`results.json` of each).
+
+    Raises:
+      UserError: something is wrong that the user can mend.
+    """
+    config = resolve(config, jax.device_count())
+    workdir = check_group(workdir)
+    programs = {}  # compiled once for runs that differ in nothing but the seed
+    found = []
+    for seed in range(config.seed, config.seed + config.runs):
+        for fold in labelled.folds(config):
+            name = f'seed_{seed}' + ('' if fold is None else f'_fold_{fold}')
+            found.append(_run(_member(config, seed, fold), workdir / name, programs))
+    if parallel.is_main_process():
+        results.summarise(workdir, config, found)
+    return found
+
+
+def _member(config, seed, fold):
+    """The config of one run."""
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        del config.runs
+        config.seed, config.data.fold = seed, fold
+    return config
+
+
+def _run(config, workdir, programs):
+    # --- What is asked for, checked before anything is compiled.
+    dataset = labelled.open_labelled(config)
+    check_shape(dataset.shape)
+    examples = len(dataset.train)
+    steps_per_epoch = config.steps_per_epoch or max(1, examples // config.batch_size)
+    check_warmup(config, steps_per_epoch)
+    network = make_network(config, dataset.about['classes'])
+    expected = shapes_of(network, dataset.shape[-1])
+    start = open_start(config, expected)
+    workdir = claim(workdir, config, write=parallel.is_main_process())
+    if (workdir / results.FILE).exists():
+        return results.read(workdir)
+
+    # --- The steps, and what the network starts with.
+    if steps_per_epoch not in programs:
+        scales = make_scales(config, expected['params'], start.parts, steps_per_epoch)
+        programs[steps_per_epoch] = Steps(config, network, dataset.shape, steps_per_epoch, scales)
+    steps = programs[steps_per_epoch]
+    state = parallel.create(steps.init, np.int32(config.seed), start.variables)
+    progress = Progress()
+    batches = data.train_batches(dataset.train, config.batch_size, config.seed)
+
+    with (
+        Log(workdir, parallel.is_main_process()) as log,
+        Checkpoints(workdir / 'checkpoints') as ckpt,
+    ):
+        # --- Where an earlier run stopped, or the start.
+        resumed = ckpt.latest_step
+        if resumed is not None:
+            state, position, progress = ckpt.load(resumed, like=state)
+            batches.set_state(position)
+        about = (dataset, start, steps_per_epoch, state, resumed)
+        for line in report.opening_finetune(config, workdir, *about):
+            log.say(line)
+        log.start(resumed or 0, config.epochs * steps_per_epoch)
+
+        # --- Training.
+        validate = functools.partial(_validate, steps, dataset, config, log)
+        task = Task(steps.train, validate, steps.end_epoch)
+        state = train(task, state, progress, batches, ckpt, log, config, steps_per_epoch)
+
+        # --- The best state leaves the run, and is tested.
+        best, _, _ = ckpt.load(progress.best_step, like=state)
+        card = _card(config, dataset, progress, start)
+        model = workdir / 'export' / 'model'
+        export(model, best.variables, card['parts'], card)
+    rows, metrics = evaluate.evaluate(jax.device_get(best.variables), card, dataset)
+    found = results.describe(config, dataset, progress, metrics)
+    if parallel.is_main_process():
+        results.write(workdir, config.task, found, rows)
+    return found
+
+
+class Steps:
+    """The programs of one device, and those mapped over all devices.
+
+    As in pre-training, the key of example `position` at step `step` is
+    `fold_in(fold_in(key, step), position)`.
+    """
+
+    def __init__(self, config, network, shape, steps_per_epoch, scales):
+        self._config, self._network, self._shape = config, network, shape
+        self._loss = LOSSES[config.task]()
+        self._optimisation = optim.Optimisation(config, steps_per_epoch, scales)
+        self.train = parallel.spmd(self._train, donate=True)
+        self.evaluate = parallel.spmd(self._evaluate, out_axes=(None, 0))
+        self.end_epoch = self._optimisation.end_epoch
+
+    def init(self, seed, loaded):
+        """A train state with the loaded parts (`Start.variables`) and the others at random."""
+        key = jax.random.fold_in(jax.random.key(seed), 0)
+        smallest = jnp.zeros((1, *[16] * (len(self._shape) - 1), self._shape[-1]))
+        variables = self._network.init(key, smallest, train=False)
+        return self._optimisation.init(merge(variables, loaded), seed)
+
+    def _train(self, state, batch):
+        key = jax.random.fold_in(jax.random.fold_in(state.root_key, 1), state.step)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch['position'])
+        cubes = data.normalise(batch, self._config.data.window)
+        turn = functools.partial(augment, **self._config.augment.to_dict())
+        cubes, mask = jax.vmap(turn)(keys, cubes, batch.get('mask'))
+        batch = {**batch, 'mask': mask}
+
+        def loss_of(params):
+            variables = {'params': params, 'batch_stats': state.batch_stats}
+            logits, updated = self._network.apply(
+                variables, cubes, train=True, mutable=['batch_stats']
+            )
+            terms = self._loss.terms(logits, batch)
+            totals = jax.lax.psum({k: v.sum(axis=0) for k, v in terms.items()}, parallel.AXIS)
+            return self._loss.loss(totals), updated['batch_stats']
+
+        return self._optimisation.update(state, loss_of)
+
+    def _evaluate(self, state, batch):
+        """Totals over the weighted examples of all devices, and this device's probabilities."""
+        cubes = data.normalise(batch, self._config.data.window)
+        logits = self._network.predict(state.variables, cubes)
+        terms = self._loss.terms(logits, batch)
+        totals = {name: jnp.tensordot(batch['weight'], v, axes=1) for name, v in terms.items()}
+        return jax.lax.psum(totals, parallel.AXIS), (cubes, probabilities(logits))
+
+    def conclude(self, totals):
+        """Loss and metrics of totals over a whole split."""
+        values = {'loss': self._loss.loss(totals)} | self._loss.metrics(totals)
+        return {name: float(value) for name, value in values.items()}
+
+
+def make_network(config, classes):
+    """The network that `config` trains to tell `classes` apart."""
+    return NETWORKS[_NETWORKS[config.task]](
+        out_channels=_outputs(classes),
+        frozen_encoder=config.freeze == 'encoder',
+        axis_name=parallel.AXIS,
+        **config.model.to_dict(),
+    )
+
+
+def _outputs(classes):
+    return 1 if len(classes) == 2 else len(classes)
+
+
+def _validate(steps, dataset, config, log, state, epoch, step):
+    """Loss and metrics over the validation split; now and then a picture of a segmentation."""
+    totals, shown = [], None
+    for batch in data.validation_batches(dataset.validation, config.batch_size):
+        batch_totals, outputs = steps.evaluate(state, parallel.shard(batch))
+        totals.append(batch_totals)
+        shown = (batch.get('mask'), *outputs) if shown is None else shown
+    summed = jax.tree.map(lambda *parts: sum(np.float64(part) for part in parts), *totals)
+    wanted = epoch == 1 or epoch % config.picture_epochs == 0
+    pictured = config.task == 'segmentation' and config.pictures and wanted
+    if pictured and parallel.is_main_process() and pictures.available():
+        mask, cubes, predicted = shown
+        host = [np.concatenate(jax.device_get(part)) for part in (cubes, predicted)]
+        images = [part[: config.pictures] for part in (host[0], mask, host[1])]
+        log.picture(step, pictures.segmentations(*images), 'segmentation')
+    return steps.conclude(jax.tree.map(np.float32, summed))
+
+
+def _card(config, dataset, progress, start):
+    """What an export tells of itself: enough to predict with it."""
+    about, classes = dataset.about, list(dataset.about['classes'])
+    network = _NETWORKS[config.task]
+    return {
+        'network': network,
+        'parts': ['encoder', 'decoder', 'head'] if network == 'unet3d' else _classifier(config),
+        'task': config.task,
+        'classes': classes,
+        'outputs': _outputs(classes),
+        'in_channels': dataset.shape[-1],
+        'channels': list(about['channels']),
+        'cube_shape': list(dataset.shape),
+        'modality': about['modality'],
+        'spacing': about['spacing'],
+        'window': list(config.data.window) if config.data.window else None,
+        'seed': config.seed,
+        'fold': config.data.fold,
+        'init': config.init,
+        'start': list(start.lines),
+        'examples': dataset.counts,
+        'patients': {split: len(names) for split, names in dataset.patients.items()},
+        'config': to_json(config),
+        'config_hash': config_hash(config),
+        'step': progress.best_step,
+        'validation_loss': progress.best_loss,
+    }
+
+
+def _classifier(config):
+    return ['encoder', *(['hidden'] if config.model.hidden else []), 'head']
