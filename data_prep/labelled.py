@@ -7,7 +7,7 @@ records, metadata, the closing summary. Whole scans, for the evaluation, go to a
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -159,6 +159,18 @@ def prepare_labelled(
         for book in books.values():
             book.close({**common, 'summary': asdict(summary)})
     return summary
+
+
+def deal(patients: Iterable[str], folds: int, seed: int) -> dict[str, int]:
+    """A fold for every patient, with as even numbers of patients as can be."""
+    patients = set(patients)
+    if len(patients) < folds:
+        raise PrepareError(
+            f'{len(patients)} patients cannot be dealt into {folds} folds; lower --folds or add '
+            'patients'
+        )
+    ranked = sorted(patients, key=lambda patient: digest(seed, f'split {patient}'))
+    return {patient: rank % folds for rank, patient in enumerate(ranked)}
 
 
 class _Book:

@@ -1,0 +1,160 @@
+"""BraTS 2013 and 2018 to the dataset `bms`: python -m data_prep.brats --source=DIR --data_dir=DIR
+
+2018: HGG and LGG hold a folder per case with case_{t1,t1ce,t2,flair,seg}.nii.gz.
+2013 (the VSD's layout): a folder per case holds one folder per sequence, such as
+VSD.Brain.XX.O.MR_Flair.54512, with a .mha in it, and one of the ground truth, VSD.Brain.XX.O.OT
+or VSD.Brain_3more.XX.XX.OT. Cases are dealt into folds by patient.
+"""
+
+import argparse
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_prep.labelled import Case, deal
+from data_prep.options import number
+from data_prep.patches import GridPatches
+from data_prep.prepare import PrepareError
+from data_prep.segmentation import Plan, run_segmentation, segmentation_parser
+from data_prep.segmented import Files, Reading
+
+CHANNELS = ('t1', 't1ce', 't2', 'flair')
+_NIFTI = re.compile(r'(?P<case>.+)_(?P<kind>t1|t1ce|t2|flair|seg)\.nii(\.gz)?', re.IGNORECASE)
+_VSD = re.compile(r'VSD\.Brain.*?\.(MR_(?P<kind>Flair|T1c|T1|T2)|(?P<truth>OT))\b.*\.mha', re.I)
+# The last number of these names is the examination; in others, such as BraTS20_Training_001, the
+# patient.
+_EXAMINATION = re.compile(r'(.*(?:brats_(?:2013|tcia)_pat\d+|brats1[78]_\w+))_\d+', re.IGNORECASE)
+_POSITIVE = {'whole': (1, 2, 3, 4), 'core': (1, 3, 4), 'enhancing': (4,)}
+# The published crops of 100 x 100 x 50 mm (voxels of 1 mm), resized to 64 x 64 x 32, are crops of
+# 64 x 64 x 32 voxels of this spacing; so whole scans of this spacing look the same to the network.
+_SPACING = (1.5625, 1.5625, 1.5625)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prepares BraTS and returns the exit status."""
+    parser = segmentation_parser('data_prep.brats', 'Patches of the BraTS brain MRI scans.', 'bms')
+    parser.set_defaults(spacing=_SPACING)
+    parser.add_argument(
+        '--channels',
+        type=_channels,
+        default=('flair',),
+        metavar='NAME,...',
+        help=f'sequences of {", ".join(CHANNELS)}, in the order wanted (default: flair)',
+    )
+    parser.add_argument(
+        '--positive',
+        choices=_POSITIVE,
+        default='whole',
+        help='what counts as tumour: all labels, all but oedema, or the enhancing part '
+        '(default: whole)',
+    )
+    parser.add_argument(
+        '--stride',
+        type=number(float, 0.1),
+        default=GridPatches.stride,
+        metavar='MM',
+        help=f'between patches (default: {GridPatches.stride:g})',
+    )
+    parser.add_argument(
+        '--min_brain',
+        type=number(float, 0, 1),
+        default=GridPatches.min_content,
+        metavar='SHARE',
+        help='keep patches in which this share of voxels is brain, that is, brighter than the '
+        f'blackened surroundings (default: {GridPatches.min_content:g})',
+    )
+    parser.add_argument(
+        '--folds', type=number(int, 2), default=3, metavar='N', help='by patient (default: 3)'
+    )
+    args = parser.parse_args(argv)
+    name = 'tumour' if args.positive == 'whole' else f'tumour_{args.positive}'
+
+    def make_plan() -> Plan:
+        reading = Reading(
+            modality='mri',
+            channels=len(args.channels),
+            classes={value: int(value in _POSITIVE[args.positive]) for value in range(5)},
+            declared_by='BraTS',
+            spacing=args.spacing,
+            full_range=True,
+            same_grid=args.same_grid,
+            seed=args.seed,
+        )
+        cases = list_cases(args.source, args.channels, args.folds, args.seed)
+        notes = {'source': 'brats', 'folds': args.folds}
+        channels = [channel.upper() for channel in args.channels]
+        return Plan(cases, reading, ('background', name), channels, notes)
+
+    rule = GridPatches(args.cube_size, args.stride, args.min_brain)
+    return run_segmentation(parser, args, make_plan, rule, 'bms')
+
+
+def list_cases(source: Path, channels: Sequence[str], folds: int, seed: int) -> list[Case]:
+    """Every case of either layout, with the files of these channels."""
+    found = _find(source)
+    if not found:
+        raise PrepareError(
+            f'{source} holds no case_flair.nii.gz and no VSD.Brain....mha; check --source'
+        )
+    for case_id, files in found.items():
+        for kind in (*channels, 'seg'):
+            if kind not in files:
+                raise PrepareError(
+                    f'{case_id} has no file of {"its labels" if kind == "seg" else kind} (found: '
+                    f'{", ".join(sorted(files))}); add it or move the case away'
+                )
+    patients = {case_id: _EXAMINATION.sub(r'\1', case_id) for case_id in found}
+    fold_of = deal(patients.values(), folds, seed)
+    return [
+        Case(
+            case_id=case_id,
+            patient=patient,
+            split=f'fold_{fold_of[patient]}',
+            fold=fold_of[patient],
+            shown=case_id,
+            source=Files(tuple(found[case_id][kind] for kind in channels), found[case_id]['seg']),
+        )
+        for case_id, patient in patients.items()
+    ]
+
+
+def _find(source: Path) -> dict[str, dict[str, Path]]:
+    """Files by kind, by case; a case is named by its folder below the source."""
+    found: dict[str, dict[str, Path]] = defaultdict(dict)
+    for path in sorted(source.rglob('*')):
+        folder = path.parent
+        if match := _NIFTI.fullmatch(path.name):
+            kind = match['kind'].lower()
+            if folder.name != match['case']:
+                folder = folder / match['case']
+        elif match := _VSD.fullmatch(path.name):
+            kind = 'seg' if match['truth'] else {'t1c': 't1ce'}.get(match['kind'].lower())
+            kind = kind or match['kind'].lower()
+            if _VSD.fullmatch(f'{folder.name}.mha'):
+                folder = folder.parent
+        else:
+            continue
+        case_id = folder.relative_to(source).as_posix()
+        case_id = source.resolve().name if case_id == '.' else case_id
+        if first := found[case_id].get(kind):
+            raise PrepareError(
+                f'{first.relative_to(source)} and {path.relative_to(source)} are the same of one '
+                'case; keep one of them'
+            )
+        found[case_id][kind] = path
+    return dict(found)
+
+
+def _channels(text: str) -> tuple[str, ...]:
+    words = tuple(text.lower().split(','))
+    if not set(words) <= set(CHANNELS) or len(set(words)) < len(words):
+        raise argparse.ArgumentTypeError(
+            f'expected different names of {", ".join(CHANNELS)}, found {text!r}'
+        )
+    return words
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""LiTS 2017 to the dataset `lcs`: python -m data_prep.lits --source=DIR --data_dir=DIR
+
+The source holds volume-N.nii and segmentation-N.nii (or .nii.gz) at any depth, as in its two
+"Training Batch" folders. Liver and lesions are one class by default, as in the paper, which takes
+scans 0-99 for training, 100-114 for validation and 115-129 for the test.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_prep.labelled import FIXED_SPLITS, Case
+from data_prep.options import number
+from data_prep.prepare import PrepareError
+from data_prep.segmentation import (
+    Plan,
+    add_random_patches,
+    random_patches,
+    run_segmentation,
+    segmentation_parser,
+)
+from data_prep.segmented import Files, Reading
+
+_FILE = re.compile(r'(volume|segmentation)-(\d+)\.nii(\.gz)?', re.IGNORECASE)
+_SPLIT = (100, 15, 15)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prepares LiTS and returns the exit status."""
+    parser = segmentation_parser('data_prep.lits', 'Patches of the LiTS abdominal CT scans.', 'lcs')
+    add_random_patches(parser)
+    parser.add_argument(
+        '--split',
+        type=_counts,
+        default=_SPLIT,
+        metavar='N,N,N',
+        help='how many indices, from 0 on, train, validate and test; scans of higher indices stay '
+        'out (default: 100,15,15: scans 0-99, 100-114 and 115-129, as in the paper)',
+    )
+    parser.add_argument(
+        '--lesion',
+        action='store_true',
+        help='keep lesions as a class of their own (default: they count as liver)',
+    )
+    args = parser.parse_args(argv)
+    classes = ('background', 'liver', 'lesion') if args.lesion else ('background', 'liver')
+
+    def make_plan() -> Plan:
+        reading = Reading(
+            modality='ct',
+            channels=1,
+            classes={0: 0, 1: 1, 2: len(classes) - 1},
+            declared_by='LiTS',
+            spacing=args.spacing,
+            same_grid=args.same_grid,
+            seed=args.seed,
+        )
+        cases = list_cases(args.source, args.split)
+        return Plan(cases, reading, classes, ('CT',), {'source': 'lits', 'split': args.split})
+
+    return run_segmentation(parser, args, make_plan, random_patches(args), 'lcs')
+
+
+def list_cases(source: Path, split: Sequence[int]) -> list[Case]:
+    """Every scan with its labels, split by index; each is a patient."""
+    found: dict[str, dict[int, Path]] = {'volume': {}, 'segmentation': {}}
+    for path in sorted(source.rglob('*')):
+        if match := _FILE.fullmatch(path.name):
+            kind, index = match[1].lower(), int(match[2])
+            if first := found[kind].get(index):
+                raise PrepareError(f'{first} and {path} are the same {kind}; keep one of them')
+            found[kind][index] = path
+    volumes, labels = found.values()
+    if not volumes:
+        raise PrepareError(f'{source} holds no volume-N.nii or .nii.gz; check --source')
+    for kind, index in _unpaired(volumes, labels):
+        other = (volumes | labels)[index]
+        raise PrepareError(
+            f'{other.relative_to(source)} has no {kind}-{index}.nii or .nii.gz; add it or move the '
+            'other away'
+        )
+    ends = [sum(split[: place + 1]) for place in range(3)]
+    cases = []
+    for index in sorted(volumes):
+        fold = next((place for place, end in enumerate(ends) if index < end), None)
+        if fold is None:
+            continue
+        path = volumes[index]
+        cases.append(
+            Case(
+                case_id=f'volume-{index}',
+                patient=f'volume-{index}',
+                split=FIXED_SPLITS[fold],
+                fold=fold,
+                shown=path.relative_to(source).as_posix(),
+                source=Files((path,), labels[index]),
+            )
+        )
+    present = {case.split for case in cases}
+    for fold, name in enumerate(FIXED_SPLITS):
+        if name not in present:
+            first = ends[fold] - split[fold]
+            raise PrepareError(
+                f'{source} holds no scan {first} to {ends[fold] - 1} for the split {name} (found: '
+                f'{min(volumes)} to {max(volumes)}); add them or give another --split'
+            )
+    return cases
+
+
+def _unpaired(volumes: dict[int, Path], labels: dict[int, Path]) -> list[tuple[str, int]]:
+    """What is missing: its kind and index."""
+    missing = [('segmentation', index) for index in sorted(set(volumes) - set(labels))]
+    return missing + [('volume', index) for index in sorted(set(labels) - set(volumes))]
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    words = text.split(',')
+    if len(words) != 3:
+        raise argparse.ArgumentTypeError(f'expected three numbers of scans, found {text!r}')
+    return tuple(number(int, 1)(word) for word in words)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
