@@ -174,7 +174,7 @@ def list_cases(
       PrepareError: naming the row which has no scan, an unknown class or split, or contradicts
         another row about its patient or split.
     """
-    named = _by_name(scans)
+    named = scans_by_name(scans)
     indices = {name: index for index, name in enumerate(classes)}
     indices |= {str(index): index for index in range(len(classes)) if str(index) not in indices}
     points: dict[str, list] = {}
@@ -241,7 +241,7 @@ class _Once:
             )
 
 
-def _by_name(scans: Sequence[Scan]) -> dict[str, Scan]:
+def scans_by_name(scans: Sequence[Scan]) -> dict[str, Scan]:
     """Scans by every name that a table may give them and that means one only."""
     names: dict[str, set[Scan]] = {}
     for scan in scans:
