@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         '--consensus',
-        type=number(float, 0, 1),
+        type=number(float, 0.01, 1),
         default=0.5,
         metavar='SHARE',
         help='of the readers who outlined a nodule, for a voxel to belong to it (default: 0.5)',
