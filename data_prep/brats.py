@@ -34,8 +34,9 @@ _SPACING = (1.5625, 1.5625, 1.5625)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prepares BraTS and returns the exit status."""
-    parser = segmentation_parser('data_prep.brats', 'Patches of the BraTS brain MRI scans.', 'bms')
-    parser.set_defaults(spacing=_SPACING)
+    parser = segmentation_parser(
+        'data_prep.brats', 'Patches of the BraTS brain MRI scans.', 'bms', _SPACING
+    )
     parser.add_argument(
         '--channels',
         type=_channels,

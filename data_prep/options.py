@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -23,8 +24,10 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f'{self.prog}: {message}\n')
 
 
-def base_parser(module: str, description: str) -> Parser:
-    """A parser with the options of every preparation, labelled or not."""
+def base_parser(
+    module: str, description: str, spacing: tuple[float, float, float] | None = None
+) -> Parser:
+    """A parser with the options of every preparation, labelled or not; `spacing` is a default."""
     parser = Parser(prog=f'python -m {module}', description=description)
     parser.add_argument(
         '--data_dir',
@@ -33,11 +36,13 @@ def base_parser(module: str, description: str) -> Parser:
         metavar='DIR',
         help='folder of all datasets (default: data, in the current folder)',
     )
+    own = ','.join(map(str, spacing)) if spacing else "every scan's own"
     parser.add_argument(
         '--spacing',
         type=triple(float, 1e-3),
+        default=spacing,
         metavar='X,Y,Z',
-        help="resample to this spacing in mm (default: every scan's own)",
+        help=f'resample to this spacing in mm (default: {own})',
     )
     parser.add_argument(
         '--seed', type=number(int, 0), default=0, metavar='N', help='of all draws (default: 0)'
@@ -191,3 +196,13 @@ def triple(kind: type, low: float) -> Callable[[str], tuple[float, ...]]:
         return tuple(side(word) for word in words)
 
     return parse
+
+
+def regex(text: str) -> re.Pattern:
+    """An argparse type: a regular expression."""
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(
+            f'expected a regular expression, found {text!r} ({error})'
+        ) from None

@@ -1,4 +1,4 @@
-"""What the preparations of whole labelled scans share: their options, and the call of the driver."""
+"""What preparations of whole labelled scans share: their options, and the call of the driver."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -29,9 +29,14 @@ class Plan:
     notes: dict
 
 
-def segmentation_parser(module: str, description: str, name: str | None = None) -> Parser:
-    """A parser with the options of all these preparations; `name` is the default dataset's."""
-    parser = base_parser(module, description)
+def segmentation_parser(
+    module: str,
+    description: str,
+    name: str | None = None,
+    spacing: tuple[float, float, float] | None = None,
+) -> Parser:
+    """A parser with the options of all these preparations; `name` and `spacing` are defaults."""
+    parser = base_parser(module, description, spacing)
     parser.add_argument(
         '--source', type=existing_folder, required=True, metavar='DIR', help='folder of the source'
     )

@@ -1,0 +1,160 @@
+"""Any dataset in nnU-Net's or the Medical Decathlon's layout: python -m data_prep.nnunet --name=N
+
+    python -m data_prep.nnunet --source=Dataset004_Hippocampus --name=hippocampus --data_dir=data
+
+The source holds dataset.json, imagesTr and labelsTr. nnU-Net (version 2) has one file per channel,
+imagesTr/case_0000.nii.gz; the Decathlon one 4D file per case, listed in dataset.json.
+
+If labelsTs is there, its cases are the test split, and training cases are split into train and
+validation. Else the cases are dealt into folds by patient, or as splits_final.json in the source
+says, nnU-Net's own file.
+"""
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from data_prep.dataset_json import DatasetJson, list_files, read_dataset_json, read_splits
+from data_prep.labelled import FIXED_SPLITS, Case, deal
+from data_prep.options import number, regex
+from data_prep.prepare import PrepareError, digest
+from data_prep.segmentation import (
+    Plan,
+    add_random_patches,
+    random_patches,
+    run_segmentation,
+    segmentation_parser,
+)
+from data_prep.segmented import Files, Reading
+from data_prep.volumes import MODALITIES
+
+_FOLDS = 5  # as nnU-Net
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prepares a dataset of these layouts and returns the exit status."""
+    parser = segmentation_parser(
+        'data_prep.nnunet', "Patches of scans in nnU-Net's or the Medical Decathlon's layout."
+    )
+    add_random_patches(parser)
+    parser.add_argument(
+        '--modality',
+        choices=MODALITIES,
+        help='ct: values are HU; mri, other: the window is the robust range of each channel '
+        '(default: ct if dataset.json calls every channel CT, else mri or other)',
+    )
+    parser.add_argument(
+        '--folds',
+        type=number(int, 2),
+        metavar='N',
+        help=f'folds by patient of the training cases (default: {_FOLDS}, or those of '
+        'splits_final.json; none if labelsTs holds a test set, which this option leaves unused)',
+    )
+    parser.add_argument(
+        '--validation_share',
+        type=number(float, 0.01, 0.99),
+        default=0.2,
+        metavar='SHARE',
+        help='of the training patients, if labelsTs holds a test set (default: 0.2)',
+    )
+    parser.add_argument(
+        '--patient_pattern',
+        type=regex,
+        metavar='REGEX',
+        help='finds the patient in the name of a case; its first group, if it has one '
+        "(default: every case is a patient); example: '(.*)_visit'",
+    )
+    args = parser.parse_args(argv)
+
+    def make_plan() -> Plan:
+        declared = read_dataset_json(args.source)
+        reading = Reading(
+            modality=args.modality or declared.modality,
+            channels=len(declared.channels),
+            classes={value: index for index, value in enumerate(declared.labels.values())},
+            declared_by='dataset.json',
+            spacing=args.spacing,
+            same_grid=args.same_grid,
+            seed=args.seed,
+        )
+        cases = list_cases(
+            args.source, declared, args.folds, args.validation_share, args.patient_pattern,
+            args.seed,
+        )  # fmt: skip
+        notes = {'source': 'nnunet', 'dataset': declared.name}
+        return Plan(cases, reading, list(declared.labels), declared.channels, notes)
+
+    return run_segmentation(parser, args, make_plan, random_patches(args), 'segment')
+
+
+def list_cases(
+    source: Path,
+    declared: DatasetJson,
+    folds: int | None,
+    validation_share: float,
+    pattern: re.Pattern | None,
+    seed: int,
+) -> list[Case]:
+    """Every labelled case and its split; see the module."""
+    training = list_files(source, declared, 'Tr')
+    test = list_files(source, declared, 'Ts') if folds is None else {}
+    patients = {case_id: _patient(case_id, pattern) for case_id in [*training, *test]}
+    if both := sorted(set(training) & set(test)):
+        raise PrepareError(f'the case {both[0]} is in labelsTr and in labelsTs; remove one of them')
+    if test:
+        placed = _fixed(training, test, patients, validation_share, seed)
+        named = {case_id: FIXED_SPLITS[place] for case_id, place in placed.items()}
+    else:
+        placed = None if folds else read_splits(source, list(training))
+        if placed is None:
+            fold_of = deal(patients.values(), folds or _FOLDS, seed)
+            placed = {case_id: fold_of[patients[case_id]] for case_id in training}
+        named = {case_id: f'fold_{place}' for case_id, place in placed.items()}
+    files = training | test
+    return [
+        Case(
+            case_id=case_id,
+            patient=patients[case_id],
+            split=split,
+            fold=placed[case_id],
+            shown=files[case_id].label.relative_to(source).as_posix(),
+            source=files[case_id],
+        )
+        for case_id, split in named.items()
+    ]
+
+
+def _fixed(
+    training: Mapping[str, Files],
+    test: Mapping[str, Files],
+    patients: Mapping[str, str],
+    validation_share: float,
+    seed: int,
+) -> dict[str, int]:
+    """0, 1 or 2 for train, validation, test, by case."""
+    groups = sorted(
+        {patients[case_id] for case_id in training},
+        key=lambda patient: digest(seed, f'split {patient}'),
+    )
+    if len(groups) < 2:
+        raise PrepareError('labelsTr holds one patient only; training and validation need two')
+    count = min(max(1, round(validation_share * len(groups))), len(groups) - 1)
+    validating = set(groups[:count])
+    placed = {case_id: int(patients[case_id] in validating) for case_id in training}
+    return placed | dict.fromkeys(test, 2)
+
+
+def _patient(case_id: str, pattern: re.Pattern | None) -> str:
+    if pattern is None:
+        return case_id
+    match = pattern.search(case_id)
+    if not match:
+        raise PrepareError(
+            f'--patient_pattern={pattern.pattern} finds nothing in the name of the case {case_id}'
+        )
+    return match[1] if pattern.groups else match[0]
+
+
+if __name__ == '__main__':
+    sys.exit(main())
