@@ -1,0 +1,131 @@
+"""`python -m genesis_jax.compare WORKDIR [WORKDIR ...] --out=DIR`."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from genesis_jax import pictures
+from genesis_jax.compare import analysis, tables
+from genesis_jax.compare.runs import read_workdir
+from genesis_jax.errors import UserError
+
+_EPILOG = """\
+examples:
+  python -m genesis_jax.compare runs/ncc_scratch runs/ncc_genesis --out=comparison
+  python -m genesis_jax.compare runs/s10 runs/s100 runs/g10 runs/g100 \\
+      --names=scratch,scratch,Genesis,Genesis      (curves over 10 % and 100 % of the labels)
+
+A run is one seed; where the task has folds, the mean over its folds. The paired test averages a
+patient's Dice (segmentation) or Brier score (classification) over runs; its interval is that of
+the difference of mean Dice or AUC, patients resampled. No p-value is corrected for the number of
+comparisons."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f'{self.prog}: {message}\n')
+
+
+def main(arguments=None):
+    """Compares what the arguments name, writes and prints it; returns the exit status."""
+    parser = _make_parser()
+    args = parser.parse_args(arguments)
+    try:
+        workdirs = [read_workdir(path) for path in args.workdirs]
+        entries = analysis.name_workdirs(workdirs, args.names)
+        comparison = analysis.analyse(
+            entries, args.baseline, welch=args.welch, draws=args.draws, seed=args.seed
+        )
+        written = _write(comparison, args.out)
+    except UserError as error:
+        parser.exit(1, f'{parser.prog}: {error}\n')
+    except OSError as error:
+        parser.exit(1, f'{parser.prog}: cannot go on ({error}); check disk and permissions\n')
+    print(tables.markdown(comparison))
+    print(f'written to {args.out}: {", ".join(written)}')
+    if not pictures.available():
+        print("no plots: matplotlib is missing (pip install 'genesis-jax[plot]')")
+    return 0
+
+
+def _write(comparison, folder):
+    """Writes tables and plots; returns the names of the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plots = {}
+    if pictures.available():
+        from genesis_jax.compare import charts
+
+        plots['bars.png'] = charts.bars(comparison)
+        if len(comparison.fractions) > 1:
+            plots['curves.png'] = charts.curves(comparison)
+    texts = {
+        'comparison.md': tables.markdown(comparison, tuple(plots)),
+        'comparison.tex': tables.latex(comparison),
+        'comparison.csv': tables.csv_text(comparison),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding='utf-8')
+    for name, plot in plots.items():
+        (folder / name).write_bytes(plot)
+    return [*texts, *plots]
+
+
+def _make_parser():
+    parser = _Parser(
+        prog='python -m genesis_jax.compare',
+        description='Compares fine-tuned methods on one task: mean and sd over runs, tests, plots.',
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'workdirs',
+        nargs='+',
+        type=lambda text: Path(text).expanduser(),
+        metavar='WORKDIR',
+        help='the --workdir of a fine-tuning: one method, at one label fraction',
+    )
+    parser.add_argument(
+        '--out',
+        type=lambda text: Path(text).expanduser(),
+        default=Path('comparison'),
+        metavar='DIR',
+        help='folder for the tables (.md, .tex, .csv) and plots (default: comparison)',
+    )
+    parser.add_argument(
+        '--names',
+        type=lambda text: [name.strip() for name in text.split(',')],
+        metavar='A,B,...',
+        help='a method name for each WORKDIR (default: config.init of each)',
+    )
+    parser.add_argument(
+        '--baseline', metavar='NAME', help="compare with this method (default: the first WORKDIR's)"
+    )
+    parser.add_argument(
+        '--welch',
+        action='store_true',
+        help="Welch's t-test (default: the one published, of equal variances)",
+    )
+    parser.add_argument(
+        '--draws',
+        type=_count,
+        default=2000,
+        metavar='N',
+        help='of patients, for the interval of the difference (default: 2000)',
+    )
+    parser.add_argument(
+        '--seed', type=int, default=0, metavar='N', help='of these draws (default: 0)'
+    )
+    return parser
+
+
+def _count(text):
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f'expected a whole number from 1, found {text!r}')
+    return int(text)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,273 @@
+"""What the numbers of several methods on one task say."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from genesis_jax.compare import published, statistics
+from genesis_jax.compare.runs import Workdir, read_cases, read_predictions, short_name
+from genesis_jax.errors import UserError
+
+_INTERVALS = ('auc_low', 'auc_high')  # of one run's AUC; their mean means nothing
+NEEDS_TWO = 'needs at least 2 runs'
+BASELINE = 'baseline'
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A workdir under the name of its method."""
+
+    method: str
+    workdir: Workdir
+
+
+@dataclass(frozen=True)
+class Row:
+    """A metric of a method at a share of the labels."""
+
+    metric: str
+    method: str
+    label_fraction: float
+    values: np.ndarray  # of each seed
+    runs: int  # complete
+    planned: int
+    mean: float
+    sd: float
+    difference: float  # of the mean from the baseline's
+    p: float
+    p_note: str  # why there is no p
+
+
+@dataclass(frozen=True)
+class PatientRow:
+    """A method against the baseline on the same patients."""
+
+    method: str
+    label_fraction: float
+    paired: statistics.Paired
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that tables and plots show."""
+
+    task: str
+    dataset: str
+    baseline: str
+    test: str
+    rows: list[Row]  # by metric, label fraction, method as given
+    patients: list[PatientRow]
+    notes: list[str]
+    published: published.Task | None
+
+    @property
+    def metrics(self):
+        return list(dict.fromkeys(row.metric for row in self.rows))
+
+    @property
+    def methods(self):
+        return list(dict.fromkeys(row.method for row in self.rows))
+
+    @property
+    def fractions(self):
+        return sorted({row.label_fraction for row in self.rows})
+
+
+def name_workdirs(workdirs, names=None):
+    """Entries under the given names, or those of their starts.
+
+    Raises:
+      UserError: workdirs of different data, another number of names than workdirs, or two
+        workdirs that would be one.
+    """
+    _check_alike(workdirs)
+    if names is not None and len(names) != len(workdirs):
+        raise UserError(
+            f'--names has {len(names)} names for {len(workdirs)} workdirs; give one for each, '
+            'the same for those of one method at several label fractions'
+        )
+    names = names or [short_name(workdir.init) for workdir in workdirs]
+    entries = [Entry(*pair) for pair in zip(names, workdirs, strict=True)]
+    places = {}
+    for entry in entries:
+        place = (entry.method, entry.workdir.label_fraction)
+        if place in places:
+            raise UserError(
+                f'{places[place].path} and {entry.workdir.path} are both called {place[0]!r} and '
+                f'have label fraction {place[1]:g}; tell them apart with --names=A,B,…'
+            )
+        places[place] = entry.workdir
+    return entries
+
+
+def analyse(entries, baseline=None, *, welch=False, draws=2000, seed=0):
+    """Compares entries with the method `baseline` (None: the first).
+
+    Raises:
+      UserError: no such baseline, or files that are not as they should be.
+    """
+    baseline = baseline or entries[0].method
+    bases = {e.workdir.label_fraction: e.workdir for e in entries if e.method == baseline}
+    if not bases:
+        methods = ', '.join(dict.fromkeys(entry.method for entry in entries))
+        raise UserError(f'--baseline={baseline} is none of the methods: {methods}')
+    entries = sorted(entries, key=lambda entry: entry.workdir.label_fraction)
+    first = entries[0].workdir
+    names = [name for name in first.runs[0].metrics if name not in _INTERVALS]
+    rows = [
+        _row(name, entry, bases.get(entry.workdir.label_fraction), baseline, welch)
+        for name in names
+        for entry in entries
+    ]
+    patients, notes = [], list(_notes(entries))
+    for entry in entries:
+        base = bases.get(entry.workdir.label_fraction)
+        if entry.method == baseline or base is None:
+            continue
+        paired, note = _pair(entry.workdir, base, draws, seed)
+        notes += [f'{_shown(entry)}: {note}'] * bool(note)
+        if paired:
+            patients.append(PatientRow(entry.method, entry.workdir.label_fraction, paired))
+    return Comparison(
+        task=first.task,
+        dataset=first.dataset,
+        baseline=baseline,
+        test="Welch's t-test" if welch else 'independent two-sample t-test',
+        rows=rows,
+        patients=patients,
+        notes=notes,
+        published=published.TASKS.get(first.task_name.lower()),
+    )
+
+
+def _check_alike(workdirs):
+    first = workdirs[0]
+    for other in workdirs[1:]:
+        for name in ('task', 'dataset', 'classes'):
+            a, b = getattr(first, name), getattr(other, name)
+            if a != b:
+                raise UserError(
+                    f'{first.path} has {name} {_plain(a)} and {other.path} has {_plain(b)}; only '
+                    'runs on the same data can be compared'
+                )
+
+
+def _row(name, entry, base, baseline, welch):
+    values = entry.workdir.values(name)
+    mean, sd = statistics.spread(values)
+    difference, p, note = float('nan'), float('nan'), ''
+    if entry.method == baseline:
+        note = BASELINE
+    elif base is None:
+        note = f'no {baseline} with these labels'
+    else:
+        others = base.values(name)
+        difference = mean - statistics.spread(others)[0]
+        p = statistics.t_test(values, others, welch)
+        note = NEEDS_TWO if min(len(values), len(others)) < 2 else ''
+    return Row(
+        metric=name,
+        method=entry.method,
+        label_fraction=entry.workdir.label_fraction,
+        values=values,
+        runs=len(entry.workdir.runs),
+        planned=entry.workdir.planned,
+        mean=mean,
+        sd=sd,
+        difference=difference,
+        p=p,
+        p_note=note,
+    )
+
+
+def _notes(entries):
+    for entry in entries:
+        workdir = entry.workdir
+        if len(workdir.runs) < workdir.planned:
+            yield (
+                f'{_shown(entry)}: {len(workdir.runs)} of {workdir.planned} runs are complete '
+                f'({workdir.path}); the others are left out'
+            )
+        folds = Counter(run.seed for run in workdir.runs)
+        short = [seed for seed, count in folds.items() if count < max(folds.values())]
+        if short:
+            yield (
+                f'{_shown(entry)}: seeds {", ".join(map(str, short))} lack folds that others '
+                'have; their means over folds are left out'
+            )
+        if workdir.task == 'segmentation':
+            distances = np.concatenate([read_cases(run)[2] for run in workdir.runs])
+            if np.isnan(distances).any():
+                yield (
+                    f'{_shown(entry)}: HD95 leaves out {np.isnan(distances).sum()} of '
+                    f'{len(distances)} test rows, whose prediction or mask is empty (their Dice '
+                    'is 0)'
+                )
+
+
+def _pair(workdir, base, draws, seed):
+    """`(Paired or None, a note or an empty text)`."""
+    sides = [_read(side) for side in (workdir, base)]
+    theirs, ours = (set().union(*(run[0] for run in side)) for side in sides)
+    shared = np.array(sorted(theirs & ours))
+    if len(shared) < 2:
+        return None, f'{len(shared)} test patients shared with {base.path}, too few for a test'
+    note = ''
+    if theirs != ours:
+        note = f'tested on other patients than {base.path}; paired on the {len(shared)} of both'
+    weights = statistics.draw_weights(len(shared), draws, seed)
+    values = [_by_patient(side, shared) for side in sides]
+    if workdir.task == 'segmentation':
+        known = ~np.isnan(values[0] + values[1])
+        return statistics.compare_means(*(v[known] for v in values), weights[:, known]), note
+    everyone = np.ones((1, len(shared)))
+    weights = np.concatenate([everyone, weights])
+    areas = [
+        statistics.mean_of([_areas(run[2], shared, weights) for run in side]) for side in sides
+    ]
+    differences = areas[0] - areas[1]
+    drawn = differences[1:][~np.isnan(differences[1:])]
+    low, high = np.percentile(drawn, (2.5, 97.5)) if drawn.size else (np.nan, np.nan)
+    p = statistics.wilcoxon(values[0] - values[1])
+    return statistics.Paired(len(shared), float(differences[0]), float(low), float(high), p), note
+
+
+def _read(workdir):
+    """Of every run: patients `[N]`, what is tested `[N]` (Dice, Brier score), predictions."""
+    if workdir.task == 'segmentation':
+        return [(*read_cases(run)[:2], None) for run in workdir.runs]
+    read = [read_predictions(run, workdir.classes) for run in workdir.runs]
+    return [(found.patients, found.brier(), found) for found in read]
+
+
+def _by_patient(runs, patients):
+    """Means over the examples of each patient, then over runs `[len(patients)]`."""
+    means = []
+    for owners, values, _ in runs:
+        index, keep = _index(owners, patients)
+        keep &= ~np.isnan(values)
+        total = np.bincount(index[keep], values[keep], len(patients))
+        count = np.bincount(index[keep], minlength=len(patients))
+        means.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+    return statistics.mean_of(means)
+
+
+def _areas(predictions, patients, weights):
+    index, keep = _index(predictions.patients, patients)
+    scores = predictions.probabilities[keep]
+    return statistics.auc_of_draws(predictions.labels[keep], scores, index[keep], weights)
+
+
+def _index(owners, patients):
+    """Where each owner is among the sorted patients, and whether it is."""
+    index = np.minimum(np.searchsorted(patients, owners), len(patients) - 1)
+    return index, patients[index] == owners
+
+
+def _shown(entry):
+    return f'{entry.method} with {100 * entry.workdir.label_fraction:g} % of the labels'
+
+
+def _plain(value):
+    return ', '.join(value) if isinstance(value, tuple) else repr(value)

@@ -1,0 +1,116 @@
+"""The numbers that Models Genesis publish for their seven target tasks: facts to stand beside ours.
+
+Mean and sd of ten runs in per cent, all labels. Whole networks, fine-tuned. Sources: Zhou and
+others, MICCAI 2019, and its longer version in Medical Image Analysis 67 (2021); TransVW: Haghighi
+and others, IEEE TMI 40 (2021). `mean_iou_paper` is what they call IoU.
+"""
+
+from dataclasses import dataclass
+
+_MICCAI, _MEDIA, _TMI = 'MICCAI 2019', 'MedIA 2021', 'TMI 2021'
+_3D = ('3D scratch', 'Distortion', 'Painting', 'Unified')
+_2D = ('2D scratch', '2D ImageNet', '2D Genesis')
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published number."""
+
+    method: str
+    mean: float
+    sd: float | None
+    source: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """What was published of a task: by metric, and p of the best against scratch."""
+
+    numbers: dict[str, tuple[Published, ...]]
+    p: float | None = None
+
+
+def _list(methods, values, source=_MICCAI):
+    return tuple(
+        Published(method, mean, sd, source)
+        for method, (mean, sd) in zip(methods, values, strict=True)
+    )
+
+
+def _later(genesis, transvw):
+    return (Published('Genesis', *genesis, _MEDIA), Published('TransVW', transvw, None, _TMI))
+
+
+TASKS = {
+    'ncc': Task(
+        {
+            'auc': _list(_3D, ((94.25, 5.07), (96.46, 1.03), (98.20, 0.51), (97.90, 0.57)))
+            + _later((98.34, 0.44), 98.46)
+            + _list(_2D, ((96.03, 0.86), (97.79, 0.71), (97.45, 0.61))),
+            'luna16_score': (
+                Published('Genesis', 97.1, None, _MEDIA),
+                Published('winner of the challenge', 96.8, None, _MEDIA),
+            ),
+        },
+        p=0.0180,
+    ),
+    'ncs': Task(
+        {
+            'mean_iou_paper': _list(
+                _3D, ((74.05, 1.97), (77.08, 0.68), (77.02, 0.58), (77.62, 0.64))
+            )
+            + _later((77.62, 0.64), 77.33)
+            + _list(_2D, ((70.48, 1.07), (72.39, 0.77), (72.20, 0.67))),
+            'dice': (Published('Genesis', 75.86, 0.90, _MEDIA),),
+        },
+        p=1.04e-4,
+    ),
+    'ecc': Task(
+        {
+            'auc': _list(_3D, ((79.99, 8.06), (88.04, 1.40), (87.18, 2.72), (87.20, 2.87)))
+            + _later((87.20, 2.87), 87.07)
+            + _list(_2D, ((71.27, 4.64), (78.61, 3.73), (78.58, 3.67))),
+        },
+        p=0.0058,
+    ),
+    'lcs': Task(
+        {
+            'mean_iou_paper': _list(
+                _3D, ((74.60, 4.57), (79.08, 4.26), (78.62, 4.05), (79.52, 4.77))
+            )
+            + _later((85.10, 2.15), 86.53),
+            'dice': (Published('Genesis', 91.13, 1.51, _MEDIA),),
+        },
+        p=0.0361,
+    ),
+    'bms': Task(
+        {
+            'mean_iou_paper': _list(
+                _3D, ((90.16, 0.41), (90.60, 0.20), (90.46, 0.21), (90.59, 0.21))
+            )
+            + (
+                Published('Genesis, BraTS 2018', 67.96, 1.29, _MEDIA),
+                Published('TransVW, BraTS 2018', 68.82, None, _TMI),
+            ),
+            'dice': (Published('Genesis', 92.58, 0.30, _MEDIA),),
+        },
+        p=0.0041,
+    ),
+    'dxc': Task(
+        {
+            'auc': _list(
+                ('scratch', 'ImageNet', 'Genesis CT 2D', 'Genesis X-ray'),
+                ((69.15, 0.77), (75.55, 0.48), (74.99, 0.36), (75.48, 0.13)),
+            )
+        }
+    ),
+    'iuc': Task(  # said to be accuracy in one place and AUC in another
+        dict.fromkeys(
+            ('auc', 'accuracy'),
+            _list(
+                ('scratch', 'ImageNet', 'Genesis CT 2D', 'Genesis X-ray'),
+                ((92.78, 3.71), (95.51, 1.77), (94.50, 2.08), (94.99, 0.93)),
+            ),
+        )
+    ),
+}

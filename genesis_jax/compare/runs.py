@@ -1,0 +1,187 @@
+"""Reads what fine-tunings left: a workdir is a method on a task, its folders seed_* the runs."""
+
+import csv
+import json
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from genesis_jax.errors import UserError
+
+_RUN = re.compile(r'seed_(\d+)(?:_fold_(\d+))?')
+_PARTS_OF_A_RUN = {'export', 'checkpoints', 'best', 'encoder', 'encoder_decoder', 'model'}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A complete run."""
+
+    folder: Path
+    seed: int
+    fold: int | None
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Workdir:
+    """The runs of one method at one share of the labels."""
+
+    path: Path
+    task: str
+    dataset: str
+    classes: tuple[str, ...]
+    init: str
+    label_fraction: float
+    task_name: str  # the name of the config's task, or the dataset's
+    runs: tuple[Run, ...]
+    planned: int
+
+    def values(self, metric):
+        """One value for each seed, its mean over folds: `[seeds]`, without NaN.
+
+        Seeds that lack folds which others have are left out, for folds differ in difficulty.
+        """
+        seeds = defaultdict(list)
+        for run in self.runs:
+            seeds[run.seed].append(run.metrics.get(metric, np.nan))
+        folds = max(map(len, seeds.values()))
+        means = np.array([np.mean(found) for found in seeds.values() if len(found) == folds])
+        return means[~np.isnan(means)]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The test examples of a classification run: `[N]`, `[N]` and `[N]` or `[N, classes]`."""
+
+    patients: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
+
+    def brier(self):
+        """Squared error of the probabilities by example `[N]`."""
+        if self.probabilities.ndim == 1:
+            return (self.probabilities - self.labels) ** 2
+        wanted = np.arange(self.probabilities.shape[1]) == self.labels[:, None]
+        return np.sum((self.probabilities - wanted) ** 2, axis=1)
+
+
+def read_workdir(path):
+    """The complete runs of a fine-tuning.
+
+    Raises:
+      UserError: it is none, nothing of it is complete, or its runs are not of one kind.
+    """
+    folders = sorted(folder for folder in path.glob('seed_*') if _RUN.fullmatch(folder.name))
+    if not path.is_dir():
+        raise UserError(f'there is no folder {path}; expected the --workdir of a fine-tuning')
+    if not folders or not (path / 'config.json').is_file():
+        inside = _RUN.fullmatch(path.name) and (path.parent / 'config.json').is_file()
+        remedy = f'give {path.parent}, all runs of it' if inside else 'give that of a fine-tuning'
+        raise UserError(
+            f'{path} is not the workdir of a fine-tuning, which has config.json and folders '
+            f'seed_0, seed_1, …; {remedy}'
+        )
+    config = _json(path / 'config.json').get('config', {})
+    found = {
+        folder: _json(folder / 'results.json')
+        for folder in folders
+        if (folder / 'results.json').is_file()
+    }
+    planned = _planned(folders, config)
+    if not found:
+        raise UserError(
+            f'{path}: 0 of {planned} runs are complete; run its main.py command again, which '
+            'goes on where it stopped'
+        )
+    fields = ('task', 'dataset', 'classes', 'init', 'label_fraction')
+    first = next(iter(found.values()))
+    for folder, results in found.items():
+        for name in (*fields, 'seed', 'metrics'):
+            if name not in results:
+                raise UserError(f'{folder / "results.json"} has no {name!r}; run it again')
+        for name in fields:
+            if results[name] != first[name]:
+                raise UserError(
+                    f'{folder} has {name} {results[name]!r} and {next(iter(found))} has '
+                    f'{first[name]!r}; one workdir holds runs of one kind'
+                )
+    runs = tuple(
+        Run(folder, results['seed'], results.get('fold'), _numbers(results['metrics']))
+        for folder, results in found.items()
+    )
+    return Workdir(
+        path=path,
+        task=first['task'],
+        dataset=first['dataset'],
+        classes=tuple(first['classes']),
+        init=str(first['init']),
+        label_fraction=float(first['label_fraction']),
+        task_name=str(config.get('task_name') or first['dataset']),
+        runs=tuple(sorted(runs, key=lambda run: (run.seed, run.fold or 0))),
+        planned=planned,
+    )
+
+
+def short_name(init):
+    """What a start is called: `scratch`, or the run that a path leads to."""
+    parts = [part for part in Path(init).parts if part not in _PARTS_OF_A_RUN]
+    return parts[-1] if parts else init
+
+
+def read_predictions(run, classes):
+    """The test examples of a classification run."""
+    columns = [f'p_{name}' for name in (classes if len(classes) > 2 else classes[1:])]
+    rows = _rows(run.folder / 'predictions.csv', ('patient', 'label', *columns))
+    probabilities = np.array([[row[name] for name in columns] for row in rows], float)
+    return Predictions(
+        np.array([row['patient'] for row in rows]),
+        np.array([row['label'] for row in rows], float).astype(int),
+        probabilities if len(classes) > 2 else probabilities[:, 0],
+    )
+
+
+def read_cases(run):
+    """The rows of a segmentation run: patients `[N]`, Dice `[N]`, HD95 `[N]`."""
+    rows = _rows(run.folder / 'cases.csv', ('patient', 'dice', 'hd95'))
+    return (
+        np.array([row['patient'] for row in rows]),
+        np.array([row['dice'] or 'nan' for row in rows], float),
+        np.array([row['hd95'] or 'nan' for row in rows], float),
+    )
+
+
+def _planned(folders, config):
+    """How many runs there will be: those begun, or all seeds with all folds seen."""
+    seeds, folds = zip(*(_RUN.fullmatch(folder.name).groups() for folder in folders), strict=True)
+    wanted = config.get('runs')
+    seeds = max(len(set(seeds)), wanted if isinstance(wanted, int) else 1)
+    return max(len(folders), seeds * len(set(folds)))
+
+
+def _numbers(metrics):
+    return {name: np.nan if value is None else float(value) for name, value in metrics.items()}
+
+
+def _json(file):
+    try:
+        return json.loads(file.read_text())
+    except ValueError as error:
+        raise UserError(f'{file} is not JSON ({error}); run its main.py command again') from None
+
+
+def _rows(file, columns):
+    """The rows of a CSV file that has these columns."""
+    try:
+        with file.open(newline='') as stream:
+            reader = csv.DictReader(stream)
+            rows = list(reader)
+    except FileNotFoundError:
+        raise UserError(f'{file} is missing, which a complete run has; run it again') from None
+    missing = [name for name in columns if name not in (reader.fieldnames or ())]
+    if missing or not rows:
+        what = f'no column {missing[0]}' if missing else 'no rows'
+        raise UserError(f'{file} has {what}; expected the columns {", ".join(columns)}')
+    return rows
