@@ -16,6 +16,7 @@ from genesis_jax.checkpoints import load_export
 from genesis_jax.errors import UserError
 
 PARTS = {'encoder': ('encoder',), 'encoder_decoder': ('encoder', 'decoder')}
+_ORDER = ('encoder', 'decoder', 'hidden', 'head')
 _FIRST_KERNEL = ('params', 'encoder', 'level_0', 'block_0', 'conv', 'kernel')
 _COMPARED = ('width', 'upsample', 'epsilon')  # of the network: else it computes something else
 _SHOWN = 3  # names in an error
@@ -48,7 +49,7 @@ def open_start(config, expected):
     Raises:
       UserError: there is nothing of that name, or it does not fit the network.
     """
-    own = tuple(expected['params'])
+    own = [part for part in _ORDER if part in expected['params']]
     if config.init == 'scratch':
         return Start({}, (f'from scratch: {", ".join(own)} are drawn at random',))
     wanted = [part for part in PARTS[config.transfer] if part in own]

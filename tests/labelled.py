@@ -1,0 +1,52 @@
+"""Labelled datasets of bright balls in noise, written as data_prep writes them."""
+
+from functools import partial
+
+import numpy as np
+
+from data_prep.labelled import Case, Declaration, Item, Prepared, prepare_labelled
+
+SIZE = (16, 16, 16)
+
+
+def make(data_dir, name, task, *, classes=2, channels=1, splits=None, per_patient=2, whole=False):
+    """Writes `data_dir/name`, a patient for every entry of `splits` (a list of split names)."""
+    splits = splits or ['train'] * 4 + ['validation'] * 2 + ['test'] * 2
+    cases = [
+        Case(f'case{i}', f'patient{i}', split, 0, f'case{i}', (i, task, classes, channels))
+        for i, split in enumerate(splits)
+    ]
+    names = ['background', *(f'ball{i}' for i in range(1, classes))]
+    declaration = Declaration(task, names, ['CT'] * channels, 'ct', None)
+    prepare_labelled(
+        cases,
+        partial(_read, per_patient=per_patient, whole=whole),
+        name=name,
+        data_dir=data_dir,
+        declaration=declaration,
+        cube_size=SIZE,
+        recipe={},
+        workers=1,
+    )
+
+
+def _read(case, per_patient, whole):
+    number, task, classes, channels = case.source
+    rng = np.random.default_rng(number)
+    items = [_item(rng, SIZE, task, i % classes, classes, channels) for i in range(per_patient)]
+    scan = _item(rng, (20, 24, 18), task, 1, classes, channels) if whole else None
+    window = np.tile(np.float32([-1000, 1000]), (channels, 1))
+    return Prepared(items, (1.0, 1.0, 2.0), window, scan if case.split == 'test' else None)
+
+
+def _item(rng, size, task, label, classes, channels):
+    """A ball whose brightness tells its class: none of class 0 in a classification."""
+    centre = np.array([rng.uniform(5, side - 5) for side in size])
+    grid = np.stack(np.meshgrid(*map(np.arange, size), indexing='ij'), axis=-1)
+    inside = np.linalg.norm(grid - centre, axis=-1) < rng.uniform(3, 4.5)
+    index = label if task == 'classification' else 1 + label % (classes - 1)
+    hu = rng.normal(-500, 60, size) + inside * 900 * index / (classes - 1)
+    cube = np.repeat(hu.astype(np.int16)[..., None], channels, axis=-1)
+    if task == 'classification':
+        return Item(cube, (0, 0, 0), label=label)
+    return Item(cube, (0, 0, 0), mask=(inside * index).astype(np.uint8))
