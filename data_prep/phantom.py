@@ -1,57 +1,104 @@
 """Miniature data sets in their sources' own layout: python -m data_prep.phantom --out=DIR
 
-Writes LUNA16: subset0 ... subset9, each with a <series uid>.mhd and .raw per scan.
+    python -m data_prep.phantom --layout=lits --out=phantom_lits
+
+What is drawn is simple, but differs from patient to patient and can be learned. The default layout
+is LUNA16 of scans big enough for pre-training; the others hold labels and are small.
 """
 
-import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
+from data_prep import phantom_points, phantom_volumes
 from data_prep.options import Parser, folder, number, triple
 from data_prep.thorax import thorax
 
 _SUBSETS = 10
 _UID_ROOT = '1.3.6.1.4.1.14519.5.2.1.6279.6001'  # of the LIDC-IDRI collection
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A source that can be imitated.
+
+    Attributes:
+      write: takes the folder, the number of patients, voxels along x, y, z, and the seed.
+      patients, shape: defaults.
+      prepare: the preparation to run next, for the default number of patients.
+    """
+
+    write: Callable[[Path, int, Shape, int], None]
+    patients: int
+    shape: Shape
+    prepare: str
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes a phantom and returns the exit status."""
     parser = Parser(
         prog='python -m data_prep.phantom',
-        description='A folder that looks like LUNA16, of drawn chests.',
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description='A folder that looks like a public data set, of drawn patients.',
     )
     parser.add_argument('--out', type=folder, required=True, help='folder to write', metavar='DIR')
     parser.add_argument(
+        '--layout',
+        choices=_LAYOUTS,
+        default='luna16',
+        help='the data set to imitate: %(choices)s (default: luna16, without labels)',
+        metavar='NAME',
+    )
+    parser.add_argument(
+        '--patients',
+        type=number(int, 1),
+        metavar='N',
+        help='patients (default: '
+        + ', '.join(f'{name} {layout.patients}' for name, layout in _LAYOUTS.items())
+        + ')',
+    )
+    parser.add_argument(
         '--scans_per_subset',
         type=number(int, 1),
-        default=1,
         metavar='N',
-        help='scans in each of the ten subsets',
+        help='instead of --patients, for luna16: scans in each of the ten subsets (default: 1)',
     )
     parser.add_argument(
         '--shape',
         type=triple(int, 16),
-        default='288,288,112',
         metavar='X,Y,Z',
-        help='voxels of a scan',
+        help='voxels of a scan (default: '
+        + ', '.join(f'{name} {_text(layout.shape)}' for name, layout in _LAYOUTS.items())
+        + ')',
     )
     parser.add_argument(
-        '--seed', type=number(int, 0), default=0, metavar='N', help='of all patients'
+        '--seed', type=number(int, 0), default=0, metavar='N', help='of all patients (default: 0)'
     )
     args = parser.parse_args(argv)
     if args.out.exists():
         parser.error(f'{args.out} already exists; delete it or choose another --out')
-    write_luna16(args.out, args.scans_per_subset, args.shape, args.seed)
-    print(f'Wrote {_SUBSETS * args.scans_per_subset} scans to {args.out}')
+    layout = _LAYOUTS[args.layout]
+    patients = args.patients or layout.patients
+    if args.layout == 'luna16':
+        if patients % _SUBSETS:
+            parser.error(
+                f'--patients is {patients}; luna16 needs a multiple of {_SUBSETS}, one for each '
+                'subset'
+            )
+        patients = _SUBSETS * (args.scans_per_subset or patients // _SUBSETS)
+    elif args.scans_per_subset:
+        parser.error(f'--scans_per_subset is for luna16 only; give --patients for {args.layout}')
+    layout.write(args.out, patients, args.shape or layout.shape, args.seed)
+    print(f'Wrote {patients} patients to {args.out}')
+    print(f'Next: python -m data_prep.{layout.prepare.format(out=args.out)} --data_dir=data')
     return 0
 
 
-def write_luna16(out: Path, scans_per_subset: int, shape: tuple[int, int, int], seed: int) -> None:
+def write_luna16(out: Path, scans_per_subset: int, shape: Shape, seed: int) -> None:
     """Writes LUNA16 in its own layout, a new patient for every scan."""
     for subset in range(_SUBSETS):
         folder = out / f'subset{subset}'
@@ -64,6 +111,39 @@ def write_luna16(out: Path, scans_per_subset: int, shape: tuple[int, int, int], 
             image.SetSpacing(spacing)
             image.SetOrigin([-mm * n / 2 for mm, n in zip(spacing, shape, strict=True)])
             sitk.WriteImage(image, str(folder / f'{uid}.mhd'))
+
+
+def _write_luna16(out: Path, patients: int, shape: Shape, seed: int) -> None:
+    write_luna16(out, patients // _SUBSETS, shape, seed)
+
+
+def _text(shape: Shape) -> str:
+    return ','.join(map(str, shape))
+
+
+_VOLUMES, _CHEST = (64, 64, 48), (96, 96, 64)
+_LAYOUTS = {
+    'luna16': Layout(_write_luna16, 10, (288, 288, 112), 'luna16 --source={out}'),
+    'luna16_candidates': Layout(
+        phantom_points.write_luna16_candidates, 20, _CHEST, 'luna16_candidates --source={out}'
+    ),
+    'lidc': Layout(phantom_points.write_lidc, 12, _CHEST, 'lidc --source={out}'),
+    'candidates': Layout(
+        phantom_points.write_candidates,
+        12,
+        _CHEST,
+        'candidates --source={out} --csv={out}/candidates.csv',
+    ),
+    'lits': Layout(phantom_volumes.write_lits, 12, _VOLUMES, 'lits --source={out} --split=6,3,3'),
+    'brats2013': Layout(phantom_volumes.write_brats2013, 12, _VOLUMES, 'brats --source={out}'),
+    'brats2018': Layout(phantom_volumes.write_brats2018, 12, _VOLUMES, 'brats --source={out}'),
+    'nnunet': Layout(
+        phantom_volumes.write_nnunet, 12, _VOLUMES, 'nnunet --source={out} --name=phantom'
+    ),
+    'decathlon': Layout(
+        phantom_volumes.write_decathlon, 12, _VOLUMES, 'nnunet --source={out} --name=phantom'
+    ),
+}
 
 
 if __name__ == '__main__':
