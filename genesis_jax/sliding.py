@@ -77,7 +77,7 @@ def sliding_window(
 
     batches = [places[i : i + batch_size] for i in range(0, len(places), batch_size)]
     total, mean, done = np.zeros(sides, np.float32), None, 0
-    for batch, output in _one_behind(run, batches):
+    for batch, output in one_behind(run, batches):
         windows = np.asarray(output).reshape(batch_size, *window, -1)
         if mean is None:
             mean = np.zeros((windows.shape[-1], *sides), np.float32)
@@ -131,7 +131,7 @@ def _cut(volume, places, inside, shape, value_range):
     return batch
 
 
-def _one_behind(run, batches):
+def one_behind(run, batches):
     """Pairs of a batch and its result, each given when the next batch runs already."""
     running = None
     for batch in batches:

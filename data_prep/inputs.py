@@ -1,0 +1,85 @@
+"""What a network is asked about: a file, a DICOM folder or a folder of scans, as cases.
+
+A network of several channels takes them from one file per channel, named as nnU-Net does
+(CASE_0000.nii.gz, CASE_0001.nii.gz, ...), or from one 4D file.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from data_prep.prepare import PrepareError
+from data_prep.volumes import Scan, find_scans, scan_of_file
+
+_NUMBERED = re.compile(r'(.+)_(\d{4})')
+
+
+@dataclass(frozen=True)
+class Input:
+    """One case: a name for its results, and a scan per channel or one 4D file of all.
+
+    `reason` is not empty if it cannot be used; it continues `shown`.
+    """
+
+    case_id: str
+    shown: str
+    channels: tuple[Scan, ...]
+    reason: str = ''
+
+
+def find_inputs(source: Path, channels: Sequence[str], output: Path) -> list[Input]:
+    """The cases of a file or folder, for a network that takes the channels of these names.
+
+    Results of an earlier run, below `output`, are no input.
+
+    Raises:
+      PrepareError: there is no case.
+    """
+    scans = _find(source, output)
+    if not scans:
+        raise PrepareError(
+            f'{source} holds no scan; expected .nii, .nii.gz, .mha, .mhd, .nrrd, .nhdr or DICOM'
+        )
+    if len(channels) == 1:
+        return [Input(scan.scan_id, scan.shown, (scan,)) for scan in scans]
+    return _grouped(scans, channels)
+
+
+def naming(channels: Sequence[str]) -> str:
+    """How to name the files of the channels, in words."""
+    names = ', '.join(f'CASE_{number:04} ({name})' for number, name in enumerate(channels))
+    return f'the network takes {len(channels)} channels: name their files {names}'
+
+
+def _find(source: Path, output: Path) -> list[Scan]:
+    if not source.exists():
+        raise PrepareError(f'{source} does not exist; check --input')
+    if source.is_file():
+        return [scan_of_file(source)]
+    below = output.resolve()
+    found = find_scans(source)
+    scans = [scan for scan in found if below not in scan.files[0].resolve().parents]
+    if len(scans) == 1 and scans[0].is_dicom and scans[0].files[0].parent == source:
+        return [replace(scans[0], scan_id=source.resolve().name)]
+    return scans
+
+
+def _grouped(scans: Sequence[Scan], channels: Sequence[str]) -> list[Input]:
+    """Files of one case together; a file without a number stands for all channels."""
+    cases: dict[str, dict[int, Scan]] = {}
+    inputs = []
+    for scan in scans:
+        if match := _NUMBERED.fullmatch(scan.scan_id):
+            cases.setdefault(match[1], {})[int(match[2])] = scan
+        else:
+            inputs.append(Input(scan.scan_id, scan.shown, (scan,)))
+    for case_id, files in cases.items():
+        ordered = tuple(files[number] for number in sorted(files))
+        shown = f'{case_id}_*'
+        if sorted(files) == list(range(len(channels))):
+            inputs.append(Input(case_id, shown, ordered))
+            continue
+        found = ', '.join(f'{number:04}' for number in sorted(files))
+        inputs.append(Input(case_id, shown, ordered, f'has {found}, but {naming(channels)}'))
+    return sorted(inputs, key=lambda case: case.case_id)

@@ -1,0 +1,64 @@
+"""What came of predicting many scans: counted, written as a table, told at the end."""
+
+import csv
+import dataclasses
+import io
+import time
+from pathlib import Path
+
+import jax
+
+from data_prep.integrity import ScanError
+from genesis_jax.errors import UserError
+from genesis_jax.workdir import write_atomically
+
+
+@dataclasses.dataclass
+class Outcome:
+    """The results of some scans.
+
+    Attributes:
+      table: the CSV file of the rows.
+      rows: one a scan or a candidate.
+      scans: predicted.
+      skipped: why the others were not, by what a user looks for.
+      lines: what else the closing summary says.
+    """
+
+    table: Path
+    rows: list[dict] = dataclasses.field(default_factory=list)
+    scans: int = 0
+    skipped: dict[str, str] = dataclasses.field(default_factory=dict)
+    lines: list[str] = dataclasses.field(default_factory=list)
+    started: float = dataclasses.field(default_factory=time.perf_counter)
+
+    def write(self):
+        """Writes the table as it is now."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(self.rows[0]), lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_atomically(self.table, text.getvalue())
+
+    def skip(self, shown, error):
+        """Counts a scan that failed with an exception, or for a reason in words.
+
+        Raises:
+          UserError: it was the device, whose memory would not be enough for the next one either.
+        """
+        if isinstance(error, jax.errors.JaxRuntimeError) and 'RESOURCE_EXHAUSTED' in str(error):
+            raise UserError('the device is out of memory; use a smaller --batch_size') from None
+        if isinstance(error, MemoryError):
+            error = 'needs more memory than there is'
+        elif isinstance(error, Exception) and not isinstance(error, ScanError):
+            words = ' '.join(str(error).split())
+            error = f'failed unexpectedly ({type(error).__name__}: {words})'
+        self.skipped[shown] = str(error)
+
+    def text(self):
+        """The closing summary."""
+        seconds = time.perf_counter() - self.started
+        counts = f'Scans predicted: {self.scans}, skipped: {len(self.skipped)}, {seconds:.1f} s'
+        skipped = [f'  {shown} {reason}' for shown, reason in sorted(self.skipped.items())]
+        closing = f'Table: {self.table}' if self.scans else 'No scan is left: nothing was written.'
+        return '\n'.join([counts, *self.lines, *(['Skipped:'] * bool(skipped)), *skipped, closing])

@@ -1,0 +1,188 @@
+r"""Predicts on scans with a fine-tuned network.
+
+    python -m genesis_jax.predict --model=runs/lcs/seed_0 --input=SCANS --output=DIR
+    python -m genesis_jax.predict --model=runs/ncc/seed_0 --input=SCANS --output=DIR \
+        --candidates=POINTS.csv
+
+A segmentation is written per scan, in its own geometry and format (NIfTI for DICOM), with its
+volumes in summary.csv; of a classification, predictions.csv.
+"""
+
+import argparse
+import importlib.util
+import sys
+from pathlib import Path
+
+import jax
+
+from genesis_jax import parallel
+from genesis_jax.errors import UserError
+from genesis_jax.evaluate import load_model
+from genesis_jax.models import from_card, probabilities
+from genesis_jax.sliding import BATCH_SIZE, on_devices
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence."""
+
+    def error(self, message):
+        self.exit(2, f'error: {message}\n')
+
+
+def main(argv=None):
+    """Predicts as the arguments say; returns the exit status, 1 if any scan failed."""
+    parser = _make_parser()
+    args = parser.parse_args(argv)
+    try:
+        outcome = _predict(args)
+    except UserError as error:
+        parser.exit(1, f'error: {error}\n')
+    except KeyboardInterrupt:
+        parser.exit(130, 'error: interrupted; the scans told above are complete\n')
+    print(outcome.text())
+    return int(bool(outcome.skipped))
+
+
+def _make_parser():
+    parser = _Parser(
+        prog='python -m genesis_jax.predict',
+        description='Predicts on scans with a fine-tuned network.',
+    )
+    parser.add_argument(
+        '--model', required=True, metavar='DIR', help='a run (WORKDIR/seed_0) or its export/model'
+    )
+    parser.add_argument(
+        '--input',
+        type=_path,
+        required=True,
+        metavar='PATH',
+        help='a scan, a DICOM folder, or a folder of scans at any depth; of several channels, '
+        'files named CASE_0000, CASE_0001, ... or one 4D file',
+    )
+    parser.add_argument(
+        '--output', type=_path, required=True, metavar='DIR', help='folder for the results'
+    )
+    parser.add_argument(
+        '--candidates',
+        type=_path,
+        metavar='FILE',
+        help='classification: CSV of points with the columns scan (path below --input), x, y, z '
+        '(world mm, LPS)',
+    )
+    parser.add_argument(
+        '--overlap',
+        type=_share,
+        metavar='SHARE',
+        help="of neighbouring windows along each axis (default: the training's)",
+    )
+    parser.add_argument(
+        '--batch_size',
+        type=_count,
+        default=BATCH_SIZE,
+        metavar='N',
+        help='windows or cubes predicted together, over all devices (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--probabilities',
+        action='store_true',
+        help='segmentation: write the probabilities of every class too',
+    )
+    parser.add_argument('--overwrite', action='store_true', help='replace earlier results')
+    return parser
+
+
+def _predict(args):
+    if importlib.util.find_spec('SimpleITK') is None:
+        raise UserError('reading scans needs SimpleITK; run: pip install "genesis-jax[prep]"')
+    from data_prep.prepare import PrepareError
+
+    variables, card = load_model(args.model)
+    _check_task(args, card)
+    _check_output(args)
+    network = from_card(card)
+    predict = on_devices(lambda v, x: probabilities(network.predict(v, x)), variables)
+    try:
+        return (_segment if card['task'] == 'segmentation' else _classify)(args, card, predict)
+    except PrepareError as error:  # one sentence of data_prep
+        raise UserError(error) from None
+
+
+def _segment(args, card, predict):
+    from data_prep.inputs import find_inputs
+    from genesis_jax.predict_scans import Segmenter, segment
+
+    overlap = card['config'].get('overlap', 0.5) if args.overlap is None else args.overlap
+    segmenter = Segmenter(predict, card, overlap, args.batch_size, args.probabilities)
+    inputs = find_inputs(args.input, card['channels'], args.output)
+    return segment(inputs, segmenter, args.output, overwrite=args.overwrite)
+
+
+def _classify(args, card, predict):
+    from data_prep.inputs import find_inputs
+    from genesis_jax.predict_points import classify
+
+    scans = [case.channels[0] for case in find_inputs(args.input, card['channels'], args.output)]
+    devices = jax.local_device_count()
+    return classify(
+        scans,
+        args.candidates,
+        predict,
+        card,
+        args.output,
+        batch_size=-(-args.batch_size // devices) * devices,
+        overwrite=args.overwrite,
+    )
+
+
+def _check_task(args, card):
+    if card['task'] == 'segmentation':
+        if args.candidates is not None:
+            raise UserError(f'{args.model} segments whole scans; leave out --candidates')
+        return
+    if args.candidates is None:
+        raise UserError(
+            f'{args.model} classifies points; give --candidates=FILE.csv with the columns scan, x, '
+            'y, z (world mm, LPS)'
+        )
+    if card['in_channels'] > 1:
+        raise UserError(
+            f'{args.model} classifies cubes of {card["in_channels"]} channels; points can be '
+            'classified in scans of one channel only'
+        )
+
+
+def _check_output(args):
+    """Refuses an output that is no folder, or that would mix results with scans."""
+    source, output = args.input.resolve(), args.output.resolve()
+    folder = source if source.is_dir() else source.parent
+    if folder == output or (source.is_dir() and output in source.parents):
+        raise UserError(f'--output={args.output} holds the input; choose another folder')
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f'--output={args.output} cannot be made ({error.strerror}); choose another folder'
+        ) from None
+
+
+def _path(text):
+    return Path(text).expanduser()  # which shells do not after `=`
+
+
+def _share(text):
+    share = float(text)
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError(f'expected a share from 0 to below 1, found {text!r}')
+    return share
+
+
+def _count(text):
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f'expected 1 or more, found {text!r}')
+    return count
+
+
+if __name__ == '__main__':
+    parallel.start()
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""Classes of candidate points: a cube around each, cut as those that the network was trained on."""
+
+import numpy as np
+from tqdm import tqdm
+
+from data_prep.candidates import scans_by_name
+from data_prep.labelled import Case
+from data_prep.points import (
+    PointRule,
+    check_points,
+    cut_points,
+    gather,
+    parse_position,
+    read_rows,
+)
+from data_prep.prepare import PrepareError
+from genesis_jax import data
+from genesis_jax.errors import UserError
+from genesis_jax.outcome import Outcome
+from genesis_jax.sliding import one_behind
+
+_COLUMNS = ('scan', 'x', 'y', 'z')
+
+
+def classify(scans, table, predict, card, output, *, batch_size, overwrite=False):
+    """Classifies the points of a CSV file with columns scan, x, y, z (world mm, LPS).
+
+    Writes predictions.csv: the same rows with `p_<class>` (of two classes, the second's only),
+    empty for the points of a scan that fails. Returns the Outcome.
+
+    Args:
+      scans: `data_prep.volumes.Scan`s that the rows may name.
+      table: the CSV file.
+      predict: maps batches of cubes to probabilities (`sliding.on_devices`).
+      card: of the export.
+      output: the folder to write to.
+      batch_size: a multiple of the number of local devices.
+
+    Raises:
+      PrepareError: the table is not such a table, or a row contradicts the scans.
+      UserError: results are there already and are not to be overwritten.
+    """
+    outcome = Outcome(output / 'predictions.csv')
+    if outcome.table.exists() and not overwrite:
+        raise UserError(
+            f'{outcome.table} exists already; choose another --output or give --overwrite'
+        )
+    names = [f'p_{name}' for name in card['classes'][-card['outputs'] :]]
+    spacing = card['spacing'] and tuple(card['spacing'])
+    rule = PointRule(
+        tuple(card['cube_shape'][:-1]), spacing, card['modality'], False, str(table)
+    )  # fmt: skip
+    rows = list(read_rows(table, _COLUMNS))
+    cases = _cases(scans, table, rows)
+    check_points(cases, rule)
+    outcome.rows = [row | dict.fromkeys(names, '') for _, row in rows]
+    line_of = {line: place for place, (line, _) in enumerate(rows)}
+    for case in tqdm(cases, 'scans', unit='scan', disable=None):
+        try:
+            prepared = cut_points(case, rule)
+            cubes = np.stack([item.cube for item in prepared.items])
+            found = _probabilities(predict, cubes, prepared.window, card['window'], batch_size)
+        except PrepareError:  # a row contradicts its scan: the table is wrong
+            raise
+        except Exception as error:  # whatever one scan does to a library, the others are predicted
+            outcome.skip(case.shown, error)
+            continue
+        outcome.scans += 1
+        for line, probabilities in zip(case.source[1].rows, found, strict=True):
+            row = outcome.rows[line_of[line]]
+            row |= zip(names, map(float, probabilities), strict=True)
+    if outcome.scans:
+        outcome.write()
+    done = sum(row[names[0]] != '' for row in outcome.rows)
+    outcome.lines.append(f'Candidates: {done} of {len(rows)}')
+    return outcome
+
+
+def _cases(scans, table, rows):
+    """The scans that the table names, each with its points."""
+    named = scans_by_name(scans)
+    points, found = {}, {}
+    for line, row in rows:
+        scan = named.get(row['scan'].replace('\\', '/').removeprefix('./'))
+        if scan is None:
+            raise PrepareError(
+                f'{table}, row {line}: the input has no scan {row["scan"]!r} (or several); name '
+                'its path below --input'
+            )
+        found[scan.scan_id] = scan
+        position = parse_position(table, line, row, _COLUMNS[1:])
+        points.setdefault(scan.scan_id, []).append((line, position, 0))
+    if not points:
+        raise PrepareError(f'{table} holds no row below its header; add candidates')
+    return [
+        Case(scan_id, scan_id, 'test', 0, scan.shown, (scan, gather(points[scan_id])))
+        for scan_id, scan in found.items()
+    ]
+
+
+def _probabilities(predict, cubes, window, given, batch_size):
+    """Probabilities [N, n] of int16 cubes [N, X, Y, Z, C]."""
+
+    def run(part):
+        padding = [(0, batch_size - len(part)), *[(0, 0)] * (part.ndim - 1)]
+        padded = np.pad(part, padding, mode='edge')
+        windows = np.broadcast_to(window, (batch_size, *window.shape))
+        return predict(np.asarray(data.normalise({'cube': padded, 'window': windows}, given)))
+
+    parts = [cubes[i : i + batch_size] for i in range(0, len(cubes), batch_size)]
+    found = [
+        np.asarray(result).reshape(batch_size, -1)[: len(part)]
+        for part, result in one_behind(run, parts)
+    ]
+    return np.concatenate(found)
