@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from genesis_jax.compare import published, statistics
-from genesis_jax.compare.runs import Workdir, read_cases, read_predictions, short_name
+from genesis_jax.compare.runs import Workdir, read_tests, short_name
 from genesis_jax.errors import UserError
 
 _INTERVALS = ('auc_low', 'auc_high')  # of one run's AUC; their mean means nothing
@@ -114,18 +114,21 @@ def analyse(entries, baseline=None, *, welch=False, draws=2000, seed=0):
         raise UserError(f'--baseline={baseline} is none of the methods: {methods}')
     entries = sorted(entries, key=lambda entry: entry.workdir.label_fraction)
     first = entries[0].workdir
-    names = [name for name in first.runs[0].metrics if name not in _INTERVALS]
+    tests = {entry.workdir.path: read_tests(entry.workdir) for entry in entries}
+    hidden = _INTERVALS + ((f'dice_{first.classes[1]}',) if len(first.classes) == 2 else ())
+    names = [name for name in first.runs[0].metrics if name not in hidden]
     rows = [
         _row(name, entry, bases.get(entry.workdir.label_fraction), baseline, welch)
         for name in names
         for entry in entries
     ]
-    patients, notes = [], list(_notes(entries))
+    patients, notes = [], list(_notes(entries, tests))
     for entry in entries:
         base = bases.get(entry.workdir.label_fraction)
         if entry.method == baseline or base is None:
             continue
-        paired, note = _pair(entry.workdir, base, draws, seed)
+        sides = [tests[side.path] for side in (entry.workdir, base)]
+        paired, note = _pair(*sides, base.path, draws, seed)
         notes += [f'{_shown(entry)}: {note}'] * bool(note)
         if paired:
             patients.append(PatientRow(entry.method, entry.workdir.label_fraction, paired))
@@ -181,7 +184,7 @@ def _row(name, entry, base, baseline, welch):
     )
 
 
-def _notes(entries):
+def _notes(entries, tests):
     for entry in entries:
         workdir = entry.workdir
         if len(workdir.runs) < workdir.planned:
@@ -197,7 +200,7 @@ def _notes(entries):
                 'have; their means over folds are left out'
             )
         if workdir.task == 'segmentation':
-            distances = np.concatenate([read_cases(run)[2] for run in workdir.runs])
+            distances = np.concatenate([test.distances for test in tests[workdir.path]])
             if np.isnan(distances).any():
                 yield (
                     f'{_shown(entry)}: HD95 leaves out {np.isnan(distances).sum()} of '
@@ -206,63 +209,58 @@ def _notes(entries):
                 )
 
 
-def _pair(workdir, base, draws, seed):
-    """`(Paired or None, a note or an empty text)`."""
-    sides = [_read(side) for side in (workdir, base)]
-    theirs, ours = (set().union(*(run[0] for run in side)) for side in sides)
-    shared = np.array(sorted(theirs & ours))
+def _pair(tests, base, base_path, draws, seed):
+    """`(Paired or None, a note or an empty text)` of the tests of two workdirs."""
+    ours, theirs = ({name for test in side for name in test.patients} for side in (tests, base))
+    shared = {name: index for index, name in enumerate(sorted(ours & theirs))}
     if len(shared) < 2:
-        return None, f'{len(shared)} test patients shared with {base.path}, too few for a test'
+        return None, f'{len(shared)} test patients shared with {base_path}, too few for a test'
     note = ''
-    if theirs != ours:
-        note = f'tested on other patients than {base.path}; paired on the {len(shared)} of both'
+    if ours != theirs:
+        note = f'tested on other patients than {base_path}; paired on the {len(shared)} of both'
     weights = statistics.draw_weights(len(shared), draws, seed)
-    values = [_by_patient(side, shared) for side in sides]
-    if workdir.task == 'segmentation':
-        known = ~np.isnan(values[0] + values[1])
-        return statistics.compare_means(*(v[known] for v in values), weights[:, known]), note
-    everyone = np.ones((1, len(shared)))
-    weights = np.concatenate([everyone, weights])
-    areas = [
-        statistics.mean_of([_areas(run[2], shared, weights) for run in side]) for side in sides
-    ]
-    differences = areas[0] - areas[1]
-    drawn = differences[1:][~np.isnan(differences[1:])]
-    low, high = np.percentile(drawn, (2.5, 97.5)) if drawn.size else (np.nan, np.nan)
-    p = statistics.wilcoxon(values[0] - values[1])
-    return statistics.Paired(len(shared), float(differences[0]), float(low), float(high), p), note
+    values, others = (_by_patient(side, shared) for side in (tests, base))
+    if tests[0].labels is None:
+        known = ~np.isnan(values + others)
+        return statistics.compare_means(values[known], others[known], weights[:, known]), note
+    weights = np.concatenate([np.ones((1, len(shared))), weights])  # first everyone, once
+    areas, drawn = np.split(_areas(tests, shared, weights) - _areas(base, shared, weights), [1])
+    paired = statistics.Paired(
+        len(shared),
+        float(areas[0]),
+        *statistics.interval(drawn),
+        float(np.mean(values - others)),
+        statistics.wilcoxon(values - others),
+    )
+    return paired, note
 
 
-def _read(workdir):
-    """Of every run: patients `[N]`, what is tested `[N]` (Dice, Brier score), predictions."""
-    if workdir.task == 'segmentation':
-        return [(*read_cases(run)[:2], None) for run in workdir.runs]
-    read = [read_predictions(run, workdir.classes) for run in workdir.runs]
-    return [(found.patients, found.brier(), found) for found in read]
-
-
-def _by_patient(runs, patients):
-    """Means over the examples of each patient, then over runs `[len(patients)]`."""
+def _by_patient(tests, patients):
+    """Means over the rows of each patient, then over runs `[len(patients)]`, NaN left out."""
     means = []
-    for owners, values, _ in runs:
-        index, keep = _index(owners, patients)
-        keep &= ~np.isnan(values)
-        total = np.bincount(index[keep], values[keep], len(patients))
+    for test in tests:
+        index = _index(test, patients)
+        keep = (index >= 0) & ~np.isnan(test.values)
+        total = np.bincount(index[keep], test.values[keep], len(patients))
         count = np.bincount(index[keep], minlength=len(patients))
         means.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
     return statistics.mean_of(means)
 
 
-def _areas(predictions, patients, weights):
-    index, keep = _index(predictions.patients, patients)
-    scores = predictions.probabilities[keep]
-    return statistics.auc_of_draws(predictions.labels[keep], scores, index[keep], weights)
+def _areas(tests, patients, weights):
+    """The AUC in each draw, mean over runs `[draws]`."""
+    areas = []
+    for test in tests:
+        index = _index(test, patients)
+        keep = index >= 0
+        columns = test.labels[keep], test.probabilities[keep], index[keep]
+        areas.append(statistics.auc_of_draws(*columns, weights))
+    return statistics.mean_of(areas)
 
 
-def _index(owners, patients):
-    """Where each owner is among the sorted patients, and whether it is."""
-    index = np.minimum(np.searchsorted(patients, owners), len(patients) - 1)
-    return index, patients[index] == owners
+def _index(test, patients):
+    """Each row's patient among `patients` (name: index); −1: none of them."""
+    return np.array([patients.get(name, -1) for name in test.patients])[test.owners]
 
 
 def _shown(entry):

@@ -80,8 +80,8 @@ def curves(comparison):
 def _panels(comparison):
     """A figure, and its axes with their metrics."""
     metrics = [name for name in comparison.metrics if _rows(comparison, name)]
-    columns = min(_COLUMNS, len(metrics))
-    rows = math.ceil(len(metrics) / columns)
+    columns = min(_COLUMNS, len(metrics)) or 1
+    rows = math.ceil(len(metrics) / columns) or 1
     figure = Figure((3.4 * columns, 2.9 * rows + 0.5), dpi=150, layout='constrained')
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[len(metrics) :]:

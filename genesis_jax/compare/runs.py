@@ -53,19 +53,15 @@ class Workdir:
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """The test examples of a classification run: `[N]`, `[N]` and `[N]` or `[N, classes]`."""
+class Tested:
+    """The rows of a run's test: examples (classification), or cases and classes (segmentation)."""
 
-    patients: np.ndarray
-    labels: np.ndarray
-    probabilities: np.ndarray
-
-    def brier(self):
-        """Squared error of the probabilities by example `[N]`."""
-        if self.probabilities.ndim == 1:
-            return (self.probabilities - self.labels) ** 2
-        wanted = np.arange(self.probabilities.shape[1]) == self.labels[:, None]
-        return np.sum((self.probabilities - wanted) ** 2, axis=1)
+    patients: tuple[str, ...]
+    owners: np.ndarray  # `[N]`, an index among the patients
+    values: np.ndarray  # `[N]`, what is compared by patient: Dice, or the Brier score
+    distances: np.ndarray | None = None  # `[N]`, HD95
+    labels: np.ndarray | None = None  # `[N]`
+    probabilities: np.ndarray | None = None  # `[N]` of class 1 of two, or `[N, classes]`
 
 
 def read_workdir(path):
@@ -131,26 +127,51 @@ def short_name(init):
     return parts[-1] if parts else init
 
 
-def read_predictions(run, classes):
-    """The test examples of a classification run."""
+def read_tests(workdir):
+    """What each run of a workdir was tested on, and how it did."""
+    segmented = workdir.task == 'segmentation'
+    return [
+        _cases(run) if segmented else _predictions(run, workdir.classes) for run in workdir.runs
+    ]
+
+
+def _cases(run):
+    file = run.folder / 'cases.csv'
+    rows = _rows(file, ('patient', 'dice', 'hd95'))
+    dice, distances = (_column(file, rows, name) for name in ('dice', 'hd95'))
+    return Tested(*_owners(rows), values=dice, distances=distances)
+
+
+def _predictions(run, classes):
     columns = [f'p_{name}' for name in (classes if len(classes) > 2 else classes[1:])]
-    rows = _rows(run.folder / 'predictions.csv', ('patient', 'label', *columns))
-    probabilities = np.array([[row[name] for name in columns] for row in rows], float)
-    return Predictions(
-        np.array([row['patient'] for row in rows]),
-        np.array([row['label'] for row in rows], float).astype(int),
-        probabilities if len(classes) > 2 else probabilities[:, 0],
-    )
+    file = run.folder / 'predictions.csv'
+    rows = _rows(file, ('patient', 'label', *columns))
+    labels = _column(file, rows, 'label')
+    probabilities = np.stack([_column(file, rows, name) for name in columns], axis=1)
+    if len(columns) == 1:
+        probabilities = probabilities[:, 0]
+        errors = (probabilities - labels) ** 2
+    else:
+        wanted = np.arange(len(classes)) == labels[:, None]
+        errors = np.sum((probabilities - wanted) ** 2, axis=1)
+    return Tested(*_owners(rows), values=errors, labels=labels, probabilities=probabilities)
 
 
-def read_cases(run):
-    """The rows of a segmentation run: patients `[N]`, Dice `[N]`, HD95 `[N]`."""
-    rows = _rows(run.folder / 'cases.csv', ('patient', 'dice', 'hd95'))
-    return (
-        np.array([row['patient'] for row in rows]),
-        np.array([row['dice'] or 'nan' for row in rows], float),
-        np.array([row['hd95'] or 'nan' for row in rows], float),
-    )
+def _owners(rows):
+    """The patients, and whose each row is."""
+    places = {}
+    owners = [places.setdefault(row['patient'], len(places)) for row in rows]
+    return tuple(places), np.array(owners)
+
+
+def _column(file, rows, name):
+    """Numbers `[N]`; NaN where a cell is empty."""
+    try:
+        return np.array([row[name] or 'nan' for row in rows], float)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f'{file}, column {name}: expected numbers ({error}); run it again'
+        ) from None
 
 
 def _planned(folders, config):
@@ -167,9 +188,12 @@ def _numbers(metrics):
 
 def _json(file):
     try:
-        return json.loads(file.read_text())
+        found = json.loads(file.read_text())
     except ValueError as error:
         raise UserError(f'{file} is not JSON ({error}); run its main.py command again') from None
+    if not isinstance(found, dict):
+        raise UserError(f'{file} holds a {type(found).__name__}; expected a JSON object')
+    return found
 
 
 def _rows(file, columns):

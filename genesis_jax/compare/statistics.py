@@ -11,9 +11,10 @@ class Paired:
     """Two methods on the same patients."""
 
     patients: int
-    difference: float
-    low: float  # 95 % interval of the difference
+    difference: float  # of mean Dice or AUC
+    low: float  # its 95 % interval
     high: float
+    tested: float  # mean difference of what is tested: Dice, or the Brier score
     p: float
 
 
@@ -48,10 +49,17 @@ def compare_means(values, baseline, weights):
     """Values by patient `[P]` against the baseline's; weights `[draws, P]`."""
     differences = values - baseline
     drawn = weights @ differences / weights.sum(axis=1)
+    mean = float(differences.mean())
+    return Paired(len(values), mean, *interval(drawn), mean, wilcoxon(differences))
+
+
+def interval(drawn):
+    """The central 95 % of what was drawn, NaN left out."""
+    drawn = drawn[~np.isnan(drawn)]
+    if not drawn.size:
+        return float('nan'), float('nan')
     low, high = np.percentile(drawn, (2.5, 97.5))
-    return Paired(
-        len(values), float(differences.mean()), float(low), float(high), wilcoxon(differences)
-    )
+    return float(low), float(high)
 
 
 def auc_of_draws(labels, scores, patients, weights):

@@ -10,13 +10,17 @@ _TITLES = {
     'accuracy': 'Accuracy',
     'luna16_score': 'LUNA16 score',
     'dice': 'Dice',
-    'iou': 'IoU (foreground, at 0.5)',
-    'mean_iou_paper': 'IoU as published (mean_iou_paper)',
+    'iou': 'Foreground IoU',
+    'mean_iou_paper': 'IoU as published, mean_iou_paper',
     'hd95': 'HD95',
     'surface_dice': 'Surface Dice',
 }
 _UNITS = {'hd95': 'mm'}
-_TEX = str.maketrans({character: f'\\{character}' for character in '_%&#$'} | {'±': r'$\pm$'})
+_TEX = str.maketrans(
+    {character: f'\\{character}' for character in '_%&#${}'}
+    | {'\\': r'\textbackslash{}', '^': r'\^{}', '~': r'\~{}'}
+    | {'±': r'$\pm$', '−': r'$-$', '–': '--'}
+)
 
 
 def title(metric):
@@ -120,10 +124,11 @@ def csv_text(comparison):
             | _known(row, ('difference', 'p'))
             | {'source': 'measured', 'test': row.p_note or comparison.test}
         )
-    what = 'dice' if comparison.task == 'segmentation' else 'auc'
+    segmented = comparison.task == 'segmentation'
+    what, tested = ('dice', 'Dice') if segmented else ('auc', 'Brier scores')
     for row in comparison.patients:
         writer.writerow(
-            {'metric': what, 'source': 'measured', 'test': 'Wilcoxon by patient'}
+            {'metric': what, 'source': 'measured', 'test': f'Wilcoxon of {tested} by patient'}
             | _known(row, ('method', 'label_fraction'))
             | _known(row.paired, ('patients', 'difference', 'low', 'high', 'p'))
         )
@@ -166,14 +171,16 @@ def _published_cells(comparison, metric):
 
 def _patient_cells(comparison):
     for row in comparison.patients:
-        paired = row.paired
+        paired, tested = row.paired, ''
+        if comparison.task == 'classification':  # p is of another measure than the interval
+            tested = f' (Brier score {paired.tested:+.3f})'.replace('-', '−')
         yield (
             row.method,
             _percent(row.label_fraction),
             str(paired.patients),
             _signed(100 * paired.difference),
             f'{_signed(100 * paired.low)} to {_signed(100 * paired.high)}',
-            _p(paired.p),
+            _p(paired.p) + tested,
         )
 
 
@@ -189,8 +196,8 @@ def _published_p(comparison, metric):
 
 def _paired_measures(comparison):
     if comparison.task == 'segmentation':
-        return 'mean Dice (points of per cent)', 'mean Dice'
-    return 'AUC (points of per cent)', 'mean Brier scores'
+        return 'mean Dice (percentage points)', 'mean Dice'
+    return 'AUC (percentage points)', 'Brier scores'
 
 
 def _grid(names):
@@ -223,4 +230,4 @@ def _p(p):
 
 
 def _tex(text):
-    return text.replace('−', '$-$').replace('–', '--').translate(_TEX)
+    return text.translate(_TEX)
