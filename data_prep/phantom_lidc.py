@@ -23,12 +23,15 @@ def write_lidc(out: Path, patients: int, shape: Shape, seed: int) -> None:
     """Writes LIDC-IDRI: a CT series of every patient with its readers' XML, and some radiographs.
 
     Three or four readers outline every nodule a little differently, and not all of them all. They
-    also mark nodules under 3 mm and what is no nodule, by one pixel each.
+    also mark nodules under 3 mm and what is no nodule, by one pixel each. Some slices run to the
+    right and the front instead of the left and the back.
     """
     for number in range(patients):
         rng = np.random.default_rng((seed, number))
         patient = f'LIDC-IDRI-{number + 1:04}'
         image, nodules = chest(rng, shape, (150, 150, 120))
+        if number % 4 == 1:
+            image, nodules = _turned(image, nodules)
         study, series = new_uid(rng), new_uid(rng)
         folder = out / patient / study / series
         uids = _write_slices(folder, image, {
@@ -46,6 +49,16 @@ def write_lidc(out: Path, patients: int, shape: Shape, seed: int) -> None:
             root = ET.Element('IdriReadMessage', xmlns=_NAMESPACE)
             ET.SubElement(root, 'CXRreadingSession')
             _write_xml(folder / f'{number + 1:03}.xml', root)
+
+
+def _turned(image: sitk.Image, nodules: Sequence[Nodule]) -> tuple[sitk.Image, list[Nodule]]:
+    """The same patient, stored with x and y flipped."""
+    turned = sitk.DICOMOrient(image, 'RAS')
+    x, y = (side - 1 for side in image.GetSize()[:2])
+    flipped = [(x - item.centre[0], y - item.centre[1], item.centre[2]) for item in nodules]
+    return turned, [
+        Nodule(centre, item.diameter) for centre, item in zip(flipped, nodules, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -130,6 +143,7 @@ def _write_slices(folder: Path, image: sitk.Image, tags: dict[str, str], rng) ->
     writer.SetImageIO('GDCMImageIO')
     writer.KeepOriginalImageUIDOn()
     depths, uids = image.GetSize()[2], []
+    axes = np.reshape(image.GetDirection(), (3, 3))[:, :2].T.ravel()
     for name, depth in zip(rng.permutation(depths), range(depths), strict=True):
         part = image[:, :, depth]
         x, y, z = image.TransformIndexToPhysicalPoint((0, 0, depth))
@@ -137,7 +151,7 @@ def _write_slices(folder: Path, image: sitk.Image, tags: dict[str, str], rng) ->
         own = {
             '0008|0018': uids[-1],
             '0020|0032': f'{x:.4f}\\{y:.4f}\\{z:.6f}',
-            '0020|0037': '1\\0\\0\\0\\1\\0',
+            '0020|0037': '\\'.join(f'{cosine:g}' for cosine in axes),
             '0018|0050': f'{image.GetSpacing()[2]:g}',
         }
         if tags['0008|0060'] == 'CT':
