@@ -30,7 +30,7 @@ class Layout:
     Attributes:
       write: takes the folder, the number of patients, voxels along x, y, z, and the seed.
       patients, shape: defaults.
-      prepare: the preparation to run next, for the default number of patients.
+      prepare: the preparation to run next.
     """
 
     write: Callable[[Path, int, Shape, int], None]
@@ -94,7 +94,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f'--scans_per_subset is for luna16 only; give --patients for {args.layout}')
     layout.write(args.out, patients, args.shape or layout.shape, args.seed)
     print(f'Wrote {patients} patients to {args.out}')
-    print(f'Next: python -m data_prep.{layout.prepare.format(out=args.out)} --data_dir=data')
+    quarter = max(1, patients // 4)
+    split = f'{max(1, patients - 2 * quarter)},{quarter},{quarter}'
+    command = layout.prepare.format(out=args.out, split=split)
+    print(f'Next: python -m data_prep.{command} --data_dir=data')
     return 0
 
 
@@ -134,7 +137,7 @@ _LAYOUTS = {
         _CHEST,
         'candidates --source={out} --csv={out}/candidates.csv',
     ),
-    'lits': Layout(phantom_volumes.write_lits, 12, _VOLUMES, 'lits --source={out} --split=6,3,3'),
+    'lits': Layout(phantom_volumes.write_lits, 12, _VOLUMES, 'lits --source={out} --split={split}'),
     'brats2013': Layout(phantom_volumes.write_brats2013, 12, _VOLUMES, 'brats --source={out}'),
     'brats2018': Layout(phantom_volumes.write_brats2018, 12, _VOLUMES, 'brats --source={out}'),
     'nnunet': Layout(
