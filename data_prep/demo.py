@@ -39,7 +39,7 @@ def prepare_demo(data_dir: Path) -> str:
     """
     if dataset_folder(data_dir, NAME).exists():
         return NAME
-    image = sitk.DICOMOrient(sitk.ReadImage(str(_chest_ct())), 'LPS')
+    image = sitk.DICOMOrient(sitk.ReadImage(str(chest_file('CTChest4.nrrd'))), 'LPS')
     with tempfile.TemporaryDirectory(prefix='data_prep_') as folder:
         for split, starts in _STARTS.items():
             Path(folder, split).mkdir()
@@ -72,14 +72,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _chest_ct() -> Path:
+def chest_file(name: str) -> Path:
+    """A file of the package slicerio; PrepareError if that is missing."""
     package = importlib.util.find_spec('slicerio')  # found, not imported: only a file is wanted
     if package is None:
         raise PrepareError(
             "the demo's chest CT comes with the package slicerio, which is not installed; "
             "run pip install 'genesis-jax[demo]'"
         )
-    return Path(package.origin).parent / 'data' / 'CTChest4.nrrd'
+    return Path(package.origin).parent / 'data' / name
 
 
 if __name__ == '__main__':

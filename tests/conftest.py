@@ -38,7 +38,7 @@ def small_data(tmp_path_factory):
     from data_prep import demo, scans
 
     source, data_dir = tmp_path_factory.mktemp('scans'), tmp_path_factory.mktemp('data')
-    chest = sitk.ReadImage(str(demo._chest_ct()))
+    chest = sitk.ReadImage(str(demo.chest_file('CTChest4.nrrd')))
     for start in (0, 32, 64, 96):
         sitk.WriteImage(chest[start : start + 32, 32:96, :], str(source / f'slab_{start}.nrrd'))
     options = '--cube_size=24,24,8 --border_low=0,0,0 --border_high=0,0,0 --cubes_per_scan=4'
