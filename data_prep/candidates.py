@@ -34,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prepares candidates and returns the exit status."""
     parser = _make_parser()
     args = parser.parse_args(argv)
+    if args.native and args.spacing:
+        parser.error('--native and --spacing contradict each other; give one of them')
     spacing = args.spacing or (None if args.native else (args.extent / args.size[0],) * 3)
 
     def prepare():
@@ -76,6 +78,7 @@ def _make_parser() -> Parser:
         'data_prep.candidates',
         'Cubes around labelled points of any scans. The CSV file has the columns scan, x, y, z, '
         'label and, if a patient has several scans, patient (default: each scan is one).',
+        otherwise='from --extent',
     )
     parser.add_argument(
         '--source',
@@ -138,12 +141,10 @@ def _make_parser() -> Parser:
         type=number(float, 1e-3),
         default=20.0,
         metavar='MM',
-        help='of a cube along x: scans are resampled to this over the voxels, the same along all '
-        'axes (default: 20); --spacing or --native say otherwise',
+        help='of a cube along x: scans are resampled to this over its voxels along x, alike along '
+        'all axes (default: 20)',
     )
-    parser.add_argument(
-        '--native', action='store_true', help="keep every scan's own spacing, without --extent"
-    )
+    parser.add_argument('--native', action='store_true', help="keep every scan's own spacing")
     return parser
 
 

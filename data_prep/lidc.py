@@ -33,9 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = base_parser(
         'data_prep.lidc',
         'Cubes around the nodules of LIDC-IDRI with a mask: the voxels inside the outlines of at '
-        "least half of a nodule's readers. Scans are resampled to 1 mm unless --spacing is given.",
+        "least half of a nodule's readers.",
+        spacing=(1.0, 1.0, 1.0),
     )
-    parser.set_defaults(spacing=(1.0, 1.0, 1.0))
     parser.add_argument(
         '--source',
         type=existing_folder,

@@ -61,7 +61,7 @@ def list_entries(source: Path, folds: dict[str, Sequence[int]]) -> list[Entry]:
     if missing := [fold for fold in wanted if fold not in present]:
         raise PrepareError(
             f'{source} has no {_named(missing)} (found: {_named(present) or "none"}); unpack '
-            'them there or name others with --train_folds and --validation_folds'
+            'them there or name others with --train_folds, --validation_folds and so on'
         )
     return [
         Entry(scan, split, fold)

@@ -25,9 +25,15 @@ class Parser(argparse.ArgumentParser):
 
 
 def base_parser(
-    module: str, description: str, spacing: tuple[float, float, float] | None = None
+    module: str,
+    description: str,
+    spacing: tuple[float, float, float] | None = None,
+    otherwise: str = "every scan's own",
 ) -> Parser:
-    """A parser with the options of every preparation, labelled or not; `spacing` is a default."""
+    """A parser with the options of every preparation, labelled or not.
+
+    Without a default `spacing`, `otherwise` says what the default is.
+    """
     parser = Parser(prog=f'python -m {module}', description=description)
     parser.add_argument(
         '--data_dir',
@@ -36,7 +42,7 @@ def base_parser(
         metavar='DIR',
         help='folder of all datasets (default: data, in the current folder)',
     )
-    own = ','.join(map(str, spacing)) if spacing else "every scan's own"
+    own = ','.join(map(str, spacing)) if spacing else otherwise
     parser.add_argument(
         '--spacing',
         type=triple(float, 1e-3),

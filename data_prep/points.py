@@ -64,22 +64,23 @@ def read_rows(table: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[s
     """
     try:
         with table.open(newline='', encoding='utf-8-sig') as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            found = [name.strip() for name in reader.fieldnames or ()]
-            reader.fieldnames = found
+            reader = csv.reader(file)
+            found = [name.strip() for name in next(reader, ())]
             if missing := [name for name in columns if name not in found]:
                 raise PrepareError(
                     f'{table} lacks the column {missing[0]} (found: {", ".join(found) or "none"}); '
                     f'its first line must name {", ".join(columns)}'
                 )
-            for row in reader:
+            for values in filter(None, reader):
+                values += [''] * (len(found) - len(values))
+                row = dict(zip(found, map(str.strip, values), strict=False))
                 for name in columns:
-                    if not (row[name] or '').strip():
+                    if not row.get(name):
                         raise PrepareError(
                             f'{table}, row {reader.line_num}: the column {name} is empty; '
                             'fill it in or remove the row'
                         )
-                yield reader.line_num, {name: (row[name] or '').strip() for name in found if name}
+                yield reader.line_num, row
     except OSError as error:
         raise PrepareError(f'{table} cannot be read ({error.strerror}); check its name') from None
     except (UnicodeDecodeError, csv.Error) as error:

@@ -338,6 +338,7 @@ NAME = 'p0/scan0'
         ((NAME, 2, 2, 12, 0, 'patient0'), ('--coordinates=voxel',), 'row 2: the point'),
         ((NAME, -15, 10, 110, 0, 'patient1'), (), 'scan p0/scan0 has the patient patient1, but'),
         ((NAME, -15, 10, 110, 0, ''), (), 'row 20: the column patient is empty'),
+        ((NAME, -15, 10, 110, 0), (), 'row 20: the column patient is empty'),
         ((NAME, -15, 10, 110, 'clot', 'patient0'), ('--classes=a,b',), "label is 'clot', expected"),
         ((NAME, -15, 10, 110, 2, 'patient0'), ('--classes=a,b',), "the label is '2', expected one"),
         ((NAME, -15, 10, 110, 1, 'patient0'), ('--folds=4',), '3 patients cannot be dealt into 4'),
