@@ -67,4 +67,4 @@ def _pair(prediction, mask):
 
 
 def _ratio(part, whole):
-    return part / whole if whole else 1.0
+    return float(part / whole) if whole else 1.0

@@ -1,8 +1,8 @@
 """How far apart the surfaces of two masks lie, in mm.
 
 The surface of a mask is its voxels that touch a voxel outside it by a face (outside the volume
-counts as outside), taken as points at their centres. Distances go from surface to surface through
-a k-d tree, so memory grows with the surfaces and not with the volume.
+counts as outside), taken as points at their centres. Only the box around both surfaces is looked
+at. A scan of 512x512x300 takes seconds; pure noise in one, the worst, a minute and 2 GB.
 
 The package surface-distance weighs points by area, but its last release (0.1) fails on empty
 masks with NumPy 2 and calls names that SciPy is about to remove.
@@ -13,6 +13,7 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 TOLERANCE = 2.0  # mm
+_FAR = 300  # searching from one distant point costs as much as so many voxels of a distance map
 _ROUNDING = 1e-6  # mm; 2 mm must be within 2 mm whatever its factors
 
 
@@ -26,8 +27,9 @@ def surface_distances(prediction, mask, spacing):
     prediction, mask = np.asarray(prediction, bool), np.asarray(mask, bool)
     if prediction.shape != mask.shape:
         raise ValueError(f'a prediction of {prediction.shape} and a mask of {mask.shape}')
-    ours, theirs = (_surface(volume, spacing) for volume in (prediction, mask))
-    return _distances(ours, theirs), _distances(theirs, ours)
+    ours, theirs = _surface(prediction), _surface(mask)
+    spacing = np.asarray(spacing, float)
+    return _distances(ours, theirs, spacing), _distances(theirs, ours, spacing)
 
 
 def hd95(from_prediction, from_mask):
@@ -53,21 +55,31 @@ def surface_dice(from_prediction, from_mask, tolerance=TOLERANCE):
         np.count_nonzero(distances <= tolerance + _ROUNDING)
         for distances in (from_prediction, from_mask)
     )
-    return met / points if points else 1.0
+    return float(met / points) if points else 1.0
 
 
-def _surface(volume, spacing):
-    """The surface's points, mm `[N, 3]`."""
+def _surface(volume):
+    """The surface's voxels, indices `[N, 3]`."""
     boxes = ndimage.find_objects(volume.view(np.uint8))
     if not boxes:
-        return np.empty((0, volume.ndim))
+        return np.empty((0, volume.ndim), int)
     inside = volume[boxes[0]]  # eroding less than the whole scan
     corner = [side.start for side in boxes[0]]
-    points = np.argwhere(inside & ~ndimage.binary_erosion(inside))
-    return (points + corner) * np.asarray(spacing, float)
+    return np.argwhere(inside & ~ndimage.binary_erosion(inside)) + corner
 
 
-def _distances(points, others):
+def _distances(points, others, spacing):
+    """From each point to the nearest of the others, mm: by search, or by a map if that is less."""
     if not len(points) or not len(others):
         return np.full(len(points), np.inf)
-    return KDTree(others).query(points)[0]
+    low = np.minimum(points.min(axis=0), others.min(axis=0))
+    shape = np.maximum(points.max(axis=0), others.max(axis=0)) - low + 1
+    if len(points) * _FAR < np.prod(shape):
+        return KDTree(others * spacing).query(points * spacing)[0]
+    away = np.ones(shape, bool)
+    away[tuple((others - low).T)] = False
+    nearest = ndimage.distance_transform_edt(
+        away, spacing, return_distances=False, return_indices=True
+    )
+    points = points - low
+    return np.linalg.norm((nearest[:, *points.T].T - points) * spacing, axis=1)
