@@ -13,13 +13,11 @@ import importlib.util
 import sys
 from pathlib import Path
 
-import jax
-
 from genesis_jax import parallel
 from genesis_jax.errors import UserError
 from genesis_jax.evaluate import load_model
 from genesis_jax.models import from_card, probabilities
-from genesis_jax.sliding import BATCH_SIZE, on_devices
+from genesis_jax.sliding import on_devices, whole_batch
 
 
 class _Parser(argparse.ArgumentParser):
@@ -78,9 +76,9 @@ def _make_parser():
     parser.add_argument(
         '--batch_size',
         type=_count,
-        default=BATCH_SIZE,
         metavar='N',
-        help='windows or cubes predicted together, over all devices (default: %(default)s)',
+        help='windows or cubes predicted together, over all devices (default: 8 per device, on the '
+        'CPU 1)',
     )
     parser.add_argument(
         '--probabilities',
@@ -122,14 +120,13 @@ def _classify(args, card, predict):
     from genesis_jax.predict_points import classify
 
     scans = [case.channels[0] for case in find_inputs(args.input, card['channels'], args.output)]
-    devices = jax.local_device_count()
     return classify(
         scans,
         args.candidates,
         predict,
         card,
         args.output,
-        batch_size=-(-args.batch_size // devices) * devices,
+        batch_size=whole_batch(args.batch_size),
         overwrite=args.overwrite,
     )
 

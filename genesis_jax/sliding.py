@@ -12,7 +12,9 @@ import numpy as np
 
 from genesis_jax import parallel
 
-BATCH_SIZE = 8
+# Per device. A CPU is no faster with more, which at full width take a gigabyte each.
+_BATCH_SIZES = {'cpu': 1}
+_BATCH_SIZE = 8
 _SD = 1 / 8  # of the window's side: in 3D a corner weighs exp(-24) of the centre
 
 
@@ -28,13 +30,21 @@ def on_devices(function, variables):
     return lambda batch: mapped(placed, parallel.shard(batch))
 
 
+def whole_batch(batch_size=None):
+    """A batch size as a multiple of the local devices; by default one that suits them."""
+    devices = jax.local_device_count()
+    if batch_size is None:
+        return devices * _BATCH_SIZES.get(jax.default_backend(), _BATCH_SIZE)
+    return -(-batch_size // devices) * devices
+
+
 def sliding_window(
     predict,
     volume,
     *,
     window,
     overlap=0.5,
-    batch_size=BATCH_SIZE,
+    batch_size=None,
     value_range=None,
     progress=None,
 ):
@@ -48,7 +58,7 @@ def sliding_window(
       window: sides of the windows, in voxels.
       overlap: share of a window's side that its neighbour covers too, from 0 to below 1; the last
         window is moved back to end at the border, where more overlaps.
-      batch_size: windows predicted together, rounded up to a multiple of the local devices.
+      batch_size: windows predicted together, rounded up by `whole_batch`.
       value_range: `[C, 2]`, per channel the values that become 0 and 1; others are clipped.
         None: the volume is normalised already.
       progress: called as `progress(windows done, windows in all)` after every batch.
@@ -70,8 +80,7 @@ def sliding_window(
     inside = tuple(_middle(*axis) for axis in zip(sides, window, strict=True))
     weights = np.ascontiguousarray(_gaussian(window)[inside])
     scratch = np.empty((2, *weights.shape), np.float32)
-    devices = jax.local_device_count()
-    batch_size = -(-batch_size // devices) * devices
+    batch_size = whole_batch(batch_size)
 
     def run(batch):
         return predict(_cut(volume, batch, inside, (batch_size, *window), value_range))

@@ -107,6 +107,11 @@ def test_batches_have_one_shape_and_the_next_runs_before_the_last_is_read():
     assert steps == [(8, 28), (16, 28), (24, 28), (28, 28)]
 
 
+def test_a_batch_is_divided_among_the_devices():
+    assert [sliding.whole_batch(size) for size in (1, 4, 5)] == [4, 4, 8]
+    assert sliding.whole_batch() == 4  # one each of the CPU devices of these tests
+
+
 def test_bad_options_are_refused():
     for overlap in (-0.1, 1):
         with pytest.raises(ValueError, match='overlap'):
