@@ -112,9 +112,11 @@ def load_export(directory):
     try:
         metadata = ocp.metadata(path)
     except ocp.errors.InvalidLayoutError:
+        metadata = None
+    if metadata is None or 'network' not in (metadata.custom_metadata or {}):
         raise UserError(
             f'{directory} is no exported network; expected a folder such as WORKDIR/export/encoder'
-        ) from None
+        )
     host = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=host), metadata.metadata

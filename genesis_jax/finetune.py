@@ -103,7 +103,7 @@ def _run(config, workdir, programs):
         model = workdir / 'export' / 'model'
         export(model, best.variables, card['parts'], card)
     rows, metrics = evaluate.evaluate(jax.device_get(best.variables), card, dataset)
-    found = results.describe(config, dataset, progress, metrics)
+    found = results.describe(config, dataset, start, progress, metrics)
     if parallel.is_main_process():
         results.write(workdir, config.task, found, rows)
     return found

@@ -82,7 +82,8 @@ def outline(axes, plane, labels, colours='tab10'):
     axes.imshow(plane.T, cmap='gray', vmin=0, vmax=1, interpolation='nearest')
     for label in np.unique(labels[labels > 0]):
         colour = colormaps[colours]((int(label) - 1) % 10)
-        axes.contour((labels.T == label).astype(float), levels=[0.5], colors=[colour], linewidths=1.2)
+        inside = np.equal(labels.T, label).astype(float)
+        axes.contour(inside, levels=[0.5], colors=[colour], linewidths=1.2)
     axes.set_axis_off()
 
 

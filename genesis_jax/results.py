@@ -19,7 +19,7 @@ _MAIN = {  # shown first
 }
 
 
-def describe(config, dataset, progress, metrics):
+def describe(config, dataset, start, progress, metrics):
     """The results of a run, as JSON."""
     return {
         'task': config.task,
@@ -28,6 +28,7 @@ def describe(config, dataset, progress, metrics):
         'seed': config.seed,
         'fold': config.data.fold,
         'init': config.init,
+        'start': list(start.lines),
         'label_fraction': config.label_fraction,
         'metrics': {name: float(value) for name, value in metrics.items()},
         'examples': dataset.counts['test'],
@@ -54,7 +55,7 @@ def write(workdir, task, found, rows):
         '',
         *_table(found['metrics'], task),
         '',
-        f'- start: {found["init"]}',
+        f'- start: {"; ".join(found["start"])}',
         f'- {found["training_examples"]} training examples of {found["training_patients"]} '
         f'patients (label fraction {found["label_fraction"]:g}), {found["examples"]} tested',
         f'- epochs: {found["epochs"]}, best after step {found["best_step"]}, validation loss '

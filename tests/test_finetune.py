@@ -61,7 +61,10 @@ def pretrained(tmp_path_factory):
     variables = jax.jit(
         lambda: network.init(jax.random.key(7), np.zeros((1, 16, 16, 16, 1)), train=False)
     )()
-    card = {'config': {'model': {'width': 2, 'upsample': 'transpose', 'epsilon': 1e-5}}}
+    card = {
+        'network': 'unet3d',
+        'config': {'model': {'width': 2, 'upsample': 'transpose', 'epsilon': 1e-5}},
+    }
     for name, parts in (
         ('encoder', ('encoder',)),
         ('encoder_decoder', ('encoder', 'decoder', 'head')),
@@ -312,6 +315,7 @@ def test_folds_share_no_patient(make):
     [
         ({'init': 'nowhere'}, 'config.init=nowhere: there is no such folder'),
         ({'init': 'DATA'}, 'is no exported network'),
+        ({'init': 'CHECKPOINT'}, 'is no exported network'),
         ({'init': 'PRE', 'model.width': 4}, 'add --config.model.width=2'),
         ({'init': 'PRE', 'model.upsample': 'nearest'}, 'add --config.model.upsample=transpose'),
         ({'init': 'ENC'}, 'no decoder'),
@@ -328,6 +332,8 @@ def test_folds_share_no_patient(make):
 )
 def test_what_cannot_run_is_said_in_a_sentence(fields, words, make, pretrained, data_dir, tmp_path):
     places = {'PRE': pretrained, 'ENC': pretrained / 'export' / 'encoder', 'DATA': data_dir}
+    places['CHECKPOINT'] = tmp_path / 'checkpoint'
+    export(places['CHECKPOINT'], {'params': {'a': np.zeros(2)}}, ('a',), {})
     config = make('seg')
     fields = {
         key: str(places.get(value, value)) if key == 'init' else value

@@ -1,0 +1,57 @@
+"""Scores the prediction of the labelled demo in the slices it has not learned from.
+
+    python -m benchmarks.chest_labels --source=chest_labels --predicted=predicted/scan.nrrd
+
+The commands before it stand in the README. Prints Dice by label, in the test slices and (for
+comparison only) in those of the training, and draws the picture of the README.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from data_prep.demo_labels import LABELS, is_test
+from genesis_jax.metrics import dice
+from genesis_jax.pictures import outline
+
+
+def main(argv=None):
+    """Prints the table, draws the picture, returns the exit status."""
+    parser = argparse.ArgumentParser(prog='python -m benchmarks.chest_labels')
+    parser.add_argument('--source', type=Path, required=True, help='what demo_labels wrote')
+    parser.add_argument('--predicted', type=Path, required=True, help='what predict wrote')
+    parser.add_argument('--picture', type=Path, help='PNG to draw')
+    args = parser.parse_args(argv)
+    files = (args.source / 'scan.nrrd', args.source / 'labels.nrrd', args.predicted)
+    scan, truth, found = (sitk.GetArrayFromImage(sitk.ReadImage(str(file))) for file in files)
+    test = np.array([is_test(z, len(scan)) for z in range(len(scan))])
+    print(f'| Dice | {test.sum()} test slices | {(~test).sum()} training slices |')
+    print('| --- | --- | --- |')
+    for value, name in enumerate(LABELS[1:], start=1):
+        scores = [dice(found[part] == value, truth[part] == value) for part in (test, ~test)]
+        print(f'| {name.replace("_", " ")} | {scores[0]:.3f} | {scores[1]:.3f} |')
+    if args.picture:
+        draw(scan, truth, found, test).savefig(args.picture, dpi=80)
+    return 0
+
+
+def draw(scan, truth, found, test):
+    """Test slices of the body, top to bottom: the truth above, the prediction below."""
+    from matplotlib.figure import Figure
+
+    chosen = np.flatnonzero(test)[1::3][:5]
+    figure = Figure((3 * len(chosen), 6.6), layout='constrained')
+    axes = figure.subplots(2, len(chosen))
+    window = ((scan + 1000) / 1400).clip(0, 1)
+    for column, z in enumerate(chosen):
+        for row, (title, labels) in enumerate((('truth', truth), ('prediction', found))):
+            outline(axes[row, column], window[z].T, labels[z].T)
+            axes[row, column].set_title(f'{title}, slice {z}')
+    return figure
+
+
+if __name__ == '__main__':
+    sys.exit(main())
