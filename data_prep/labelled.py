@@ -6,9 +6,8 @@ records, metadata, the closing summary. Whole scans, for the evaluation, go to a
 """
 
 import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +28,7 @@ from data_prep.prepare import (
     reason_of,
     until_told,
 )
-from data_prep.records import SplitsWriter, dataset_folder, labelled_features
+from data_prep.records import SplitsWriter, labelled_features, staged
 from data_prep.summary import LabelledSummary
 from genesis_jax.interruption import Interruption
 
@@ -95,6 +94,7 @@ class Declaration:
       classes: names by class index; of a segmentation, the first is background.
       channels: names, in the order of the cubes' last axis.
       spacing: mm that scans were resampled to; None: each keeps its own.
+      full_range: of other scans than CT, the window is minimum to maximum, not the robust range.
     """
 
     task: Literal['classification', 'segmentation']
@@ -102,6 +102,7 @@ class Declaration:
     channels: Sequence[str]
     modality: Literal['ct', 'mri', 'other']
     spacing: tuple[float, ...] | None = None
+    full_range: bool = False
 
 
 def prepare_labelled(
@@ -142,8 +143,8 @@ def prepare_labelled(
     interruption = Interruption()
     common = {**asdict(declaration), 'recipe': dict(recipe)}
     sizes = {name: tuple(cube_size), f'{name}_cases': (None, None, None)}
-    with _staged(data_dir, sizes) as stage, interruption, closing(results):
-        bar = tqdm(results, desc='cases', total=len(ordered), unit='case', disable=None)
+    bar = tqdm(results, desc='cases', total=len(ordered), unit='case', disable=None)
+    with staged(data_dir, list(sizes)) as stage, interruption, closing(results), bar:
         books = {key: _Book(stage, key, size, declaration) for key, size in sizes.items()}
         for case, prepared in until_told(zip(ordered, bar, strict=True), interruption):
             prepared = prepared or Prepared(reason=KILLED)
@@ -174,18 +175,16 @@ def deal(patients: Iterable[str], folds: int, seed: int) -> dict[str, int]:
 
 
 class _Book:
-    """A dataset being written, and whose records it holds so far; no record, no dataset."""
+    """A dataset being written, and whose records it holds so far."""
 
     def __init__(self, data_dir, name, cube_size, declaration):
         features = labelled_features(cube_size, len(declaration.channels), declaration.task)
-        self._open = partial(SplitsWriter, data_dir, name, features)
-        self._writer = None
+        self._writer = SplitsWriter(data_dir, name, features)
         self.records: dict[str, list[list]] = {}
 
     def add(self, case: Case, prepared: Prepared, items: Sequence[Item]) -> None:
         if not items:
             return
-        self._writer = self._writer or self._open()
         self._writer.add(case.split, [_example(case, prepared, item) for item in items])
         rows = self.records.setdefault(case.split, [])
         if not rows or rows[-1][0] != case.patient:
@@ -193,8 +192,7 @@ class _Book:
         rows[-1][1] += len(items)
 
     def close(self, metadata: dict[str, Any]) -> None:
-        if self._writer:
-            self._writer.close({**metadata, 'records': self.records})
+        self._writer.close({**metadata, 'records': self.records})
 
 
 def _example(case: Case, prepared: Prepared, item: Item) -> dict[str, Any]:
@@ -236,20 +234,6 @@ def _check_record(whole: Item) -> None:
         raise ScanError(
             f'has {shape} voxels, more than the 2 GiB that a record holds; give a coarser --spacing'
         )
-
-
-@contextmanager
-def _staged(data_dir: Path, names: Sequence[str]) -> Iterator[Path]:
-    """A folder to write datasets in, which move to `data_dir` at the end, the first one last."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix='.incomplete_', dir=data_dir) as stage:
-        yield Path(stage)
-        for name in reversed(list(names)):
-            made = dataset_folder(Path(stage), name)
-            if made.exists():
-                place = dataset_folder(data_dir, name)
-                place.parent.mkdir(exist_ok=True)
-                made.rename(place)
 
 
 def _splits(cases: Sequence[Case]) -> list[str]:

@@ -1,14 +1,13 @@
 """Scans to a dataset: sample every scan's cubes in parallel, write them, sum up."""
 
 import hashlib
-import math
 import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,11 @@ from tqdm import tqdm
 from data_prep.cubes import CubeRule, Cubes, sample_cubes
 from data_prep.integrity import ScanError
 from data_prep.pool import in_order
-from data_prep.records import (
-    SHARD_BYTES,
-    SPLITS,
-    NoExamplesError,
-    dataset_folder,
-    write_dataset,
-)
+from data_prep.records import SPLITS, SplitsWriter, dataset_folder, features, staged
 from data_prep.summary import Summary
 from data_prep.volumes import Modality, Scan, read_volume
 from genesis_jax.interruption import Interruption
 
-_SHARD_BYTES = SHARD_BYTES  # TFDS holds one shard in memory while it writes
 KILLED = 'killed its worker process (out of memory?); use fewer --workers'
 
 
@@ -93,36 +85,16 @@ def prepare(
     """
     _check_start(entries, name, data_dir)
     entries = sorted(entries, key=lambda entry: digest(recipe.seed, entry.scan.scan_id))
-    by_split = {split: [e for e in entries if e.split == split] for split in SPLITS}
-    ordered = [entry for split in SPLITS for entry in by_split[split]]
     summary = Summary(recipe.rule.per_scan)
     work = partial(sample_scan, recipe=recipe)
-    results = in_order(work, [e.scan for e in ordered], workers or os.cpu_count() or 1)
-    bar = tqdm(results, desc='scans', total=len(ordered), unit='scan', disable=None)
+    results = in_order(work, [e.scan for e in entries], workers or os.cpu_count() or 1)
     interruption = Interruption()
-    pairs = until_told(zip(ordered, bar, strict=True), interruption)
-    per_shard = max(1, _SHARD_BYTES // (2 * recipe.rule.per_scan * math.prod(recipe.rule.size)))
-    shards = {
-        split: [
-            partial(_examples, pairs, min(per_shard, len(scans) - first), summary)
-            for first in range(0, len(scans), per_shard)
-        ]
-        for split, scans in by_split.items()
-    }
-    try:
-        with interruption:
-            write_dataset(
-                name=name,
-                data_dir=data_dir,
-                cube_size=recipe.rule.size,
-                shards=shards,
-                metadata=lambda: {'recipe': asdict(recipe), 'summary': asdict(summary)},
-            )
-    except NoExamplesError:
-        pass  # the empty summary says so
-    finally:
-        bar.close()
-        results.close()
+    bar = tqdm(results, desc='scans', total=len(entries), unit='scan', disable=None)
+    with staged(data_dir, [name]) as stage, interruption, closing(results), bar:
+        writer = SplitsWriter(stage, name, features(recipe.rule.size))
+        for entry, sampled in until_told(zip(entries, bar, strict=True), interruption):
+            writer.add(entry.split, _examples(entry, sampled, summary))
+        writer.close({'recipe': asdict(recipe), 'summary': asdict(summary)})
     return summary
 
 
@@ -166,31 +138,23 @@ def generator(seed: int, text: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest(seed, text)))
 
 
-def _examples(
-    pairs: Iterator[tuple[Entry, Sampled | None]], count: int, summary: Summary
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The records of the next `count` scans."""
-    for entry, sampled in islice(pairs, count):
-        scan_id = entry.scan.scan_id
-        if sampled is None:
-            summary.skip(entry.scan, KILLED)
-            continue
-        if sampled.cubes is None:
-            summary.skip(entry.scan, sampled.reason)
-            continue
-        summary.count(entry.split, scan_id, sampled.cubes)
-        for number, voxels in enumerate(sampled.cubes.voxels):
-            yield (
-                f'{scan_id} {number}',
-                {
-                    'cube': voxels[..., None],
-                    'scan_id': scan_id,
-                    'origin': sampled.cubes.origins[number],
-                    'spacing': np.array(sampled.spacing, np.float32),
-                    'fold': entry.fold,
-                    'window': np.array(sampled.window, np.float32),
-                },
-            )
+def _examples(entry: Entry, sampled: Sampled | None, summary: Summary) -> list[dict[str, Any]]:
+    """The records of one scan, which the summary counts."""
+    if sampled is None or sampled.cubes is None:
+        summary.skip(entry.scan, sampled.reason if sampled else KILLED)
+        return []
+    summary.count(entry.split, entry.scan.scan_id, sampled.cubes)
+    return [
+        {
+            'cube': voxels[..., None],
+            'scan_id': entry.scan.scan_id,
+            'origin': origin,
+            'spacing': np.array(sampled.spacing, np.float32),
+            'fold': entry.fold,
+            'window': np.array(sampled.window, np.float32),
+        }
+        for voxels, origin in zip(sampled.cubes.voxels, sampled.cubes.origins, strict=True)
+    ]
 
 
 def _check_start(entries: Sequence[Entry], name: str, data_dir: Path) -> None:

@@ -1,14 +1,13 @@
-"""Datasets on disk: TFDS features and the writers. Works without TensorFlow and network.
+"""Datasets on disk: TFDS features and the writer. Works without TensorFlow and network.
 
-TFDS shuffles through TensorFlow as soon as a split passes 1 GB, so the records are written shard
-by shard, in the order given; readers shuffle, which ArrayRecord's random access makes free.
+TFDS shuffles through TensorFlow as soon as a split passes 1 GB, so the records are written in the
+order given; readers shuffle, which ArrayRecord's random access makes free.
 """
 
-import contextlib
-import io
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,7 @@ import tensorflow_datasets as tfds
 
 VERSION = '1.0.0'
 SPLITS = ('train', 'validation')
-SHARD_BYTES = 128 << 20  # of cubes
-Shard = Callable[[], Iterator[tuple[str, dict[str, Any]]]]
-
-
-class NoExamplesError(ValueError):
-    """No split received a single example, so no dataset was written."""
+SHARD_BYTES = 128 << 20  # of cubes in a file
 
 
 def features(cube_size: Sequence[int]) -> tfds.features.FeaturesDict:
@@ -69,109 +63,72 @@ def dataset_folder(data_dir: Path, name: str) -> Path:
     return data_dir / name / VERSION
 
 
-def write_dataset(
-    *,
-    name: str,
-    data_dir: Path,
-    cube_size: Sequence[int],
-    shards: Mapping[str, Sequence[Shard]],
-    metadata: Callable[[], dict[str, Any]],
-) -> None:
-    """Writes every split's shards, or nothing: the folder gets its name when all is written.
+@contextmanager
+def staged(data_dir: Path, names: Sequence[str]) -> Iterator[Path]:
+    """A folder to write these datasets in, which move to `data_dir` at the end; the first one last.
 
-    Args:
-      name: of the dataset.
-      data_dir: holds all datasets.
-      cube_size: voxels along x, y, z.
-      shards: by split, functions that yield the (key, example) pairs of one file each.
-      metadata: called when the last shard is written; goes into the dataset's metadata.json.
-
-    Raises:
-      NoExamplesError: no shard yielded anything.
+    Whatever stops the writing before, `data_dir` holds nothing that looks like a dataset.
     """
-    builder = _CubeDataset(
-        name=name, data_dir=data_dir, cube_size=cube_size, shards=shards, metadata=metadata
-    )
-    offline = tfds.download.DownloadConfig(try_download_gcs=False)
-    # TFDS makes a folder for downloads and prints their size, though there are none
-    with tempfile.TemporaryDirectory() as downloads, contextlib.redirect_stdout(io.StringIO()):
-        builder.download_and_prepare(download_dir=downloads, download_config=offline)
-
-
-class _CubeDataset(tfds.core.ShardBasedBuilder, skip_registration=True):
-    VERSION = tfds.core.Version(VERSION)
-
-    def __init__(self, *, name, data_dir, cube_size, shards, metadata):
-        self.name = name
-        self._cube_size = cube_size
-        self._shards = shards
-        self._metadata = metadata
-        super().__init__(data_dir=data_dir, file_format='array_record')
-
-    def _info(self):
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description='Cubes of 3D scans in their own unit, for self-supervised pre-training.',
-            features=features(self._cube_size),
-            metadata=tfds.core.MetadataDict(),
-        )
-
-    def _split_generators(self, dl_manager):
-        raise NotImplementedError('shards are given ready-made')
-
-    def _shard_iterators_per_split(self, dl_manager):
-        return self._shards
-
-    def _download_and_prepare(self, dl_manager, download_config=None):
-        super()._download_and_prepare(dl_manager, download_config)
-        filled = [split for split in self.info.splits.values() if split.num_examples]
-        if not filled:
-            raise NoExamplesError('no split has an example')
-        # readers fail on a split of no examples with an error about paths
-        self.info.set_splits(tfds.core.splits.SplitDict(filled))
-        self.info.metadata.update(self._metadata())
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix='.incomplete_', dir=data_dir) as stage:
+        yield Path(stage)
+        for name in reversed(names):
+            made = dataset_folder(Path(stage), name)
+            if made.exists():
+                place = dataset_folder(data_dir, name)
+                place.parent.mkdir(exist_ok=True)
+                made.rename(place)
 
 
 class SplitsWriter:
     """Writes a dataset's splits side by side, whose lengths nobody knows beforehand.
 
-    Records are read back in the order in which they were added to their split. What is written
-    is a dataset only after `close`, and should be written elsewhere and moved into its place then.
+    Records are read back in the order in which they were added to their split. Without a record
+    there is no dataset, and without one of a split no such split, on which readers would fail.
 
     Args:
-      data_dir: the dataset is written to `data_dir/name/1.0.0`.
-      features: with sides of None, every record gets a file of its own.
+      data_dir: the dataset is written to `data_dir/name/1.0.0`; see `staged`.
+      features: of a record; where sides are None, every record gets a file of its own.
     """
 
     def __init__(self, data_dir: Path, name: str, features: tfds.features.FeaturesDict):
-        folder = dataset_folder(data_dir, name)
-        folder.mkdir(parents=True)
+        self._folder = dataset_folder(data_dir, name)
+        self._name = name
+        self._features = features
+        self._info = self._writer = None
+        self._splits = set()
+
+    def add(self, split: str, examples: Sequence[dict[str, Any]]) -> None:
+        """Appends examples to a split."""
+        if not examples:
+            return
+        if self._writer is None:
+            self._open()
+        if split not in self._splits:
+            self._writer.initialize_splits([split])
+            self._splits.add(split)
+        self._writer.add_examples({split: examples})
+
+    def close(self, metadata: Mapping[str, Any]) -> None:
+        """Completes the dataset; the metadata goes into its metadata.json."""
+        if self._writer is not None:
+            self._info.metadata.update(metadata)
+            self._writer.close_all()
+
+    def _open(self) -> None:
+        self._folder.mkdir(parents=True)
         identity = tfds.core.DatasetIdentity(
-            name=name,
+            name=self._name,
             version=tfds.core.Version(VERSION),
-            data_dir=str(folder),
+            data_dir=str(self._folder),
             module_name=__name__,
         )
         self._info = tfds.core.DatasetInfo(
             builder=identity,
-            features=features,
-            description='Labelled parts of 3D scans in their own unit.',
+            features=self._features,
+            description='Parts of 3D scans in their own unit.',
             metadata=tfds.core.MetadataDict(),
         )
-        sides = features['cube'].shape
+        sides = self._features['cube'].shape
         per_shard = 1 if None in sides else max(1, SHARD_BYTES // (2 * math.prod(sides)))
         self._writer = tfds.core.SequentialWriter(self._info, per_shard, file_format='array_record')
-        self._splits = set()
-
-    def add(self, split: str, examples: Sequence[dict[str, Any]]) -> None:
-        """Appends examples to a split, which comes into being with its first one."""
-        if split not in self._splits and examples:
-            self._writer.initialize_splits([split])
-            self._splits.add(split)
-        if examples:
-            self._writer.add_examples({split: examples})
-
-    def close(self, metadata: Mapping[str, Any]) -> None:
-        """Completes the dataset; the metadata goes into its metadata.json."""
-        self._info.metadata.update(metadata)
-        self._writer.close_all()

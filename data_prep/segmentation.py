@@ -100,14 +100,18 @@ def run_segmentation(
             name=args.name,
             data_dir=args.data_dir,
             declaration=Declaration(
-                'segmentation', plan.classes, plan.channels, reading.modality, reading.spacing
+                'segmentation',
+                plan.classes,
+                plan.channels,
+                reading.modality,
+                reading.spacing,
+                reading.full_range,
             ),
             cube_size=rule.size,
             recipe={
                 **plan.notes,
                 'patches': {'kind': type(rule).__name__, **asdict(rule)},
                 'label_values': {str(value): index for value, index in reading.classes.items()},
-                'window': _window(reading),
                 'seed': reading.seed,
             },
             config=config,
@@ -115,9 +119,3 @@ def run_segmentation(
         )
 
     return report(parser, work, dataset_folder(args.data_dir, args.name))
-
-
-def _window(reading: Reading) -> str:
-    if reading.modality == 'ct':
-        return '-1000 ... 1000 HU'
-    return 'minimum to maximum of a channel' if reading.full_range else 'robust range of a channel'

@@ -94,13 +94,9 @@ def test_a_dataset_without_validation_is_refused(make_config, tmp_path):
     config = make_config()
     record = next(iter(data.open_splits(config.data)[0]))
     record = {**record, 'scan_id': record['scan_id'].decode()}
-    records.write_dataset(
-        name='half',
-        data_dir=tmp_path,
-        cube_size=(24, 24, 8),
-        shards={'train': [lambda: iter([('a', record)])]},
-        metadata=dict,
-    )
+    writer = records.SplitsWriter(tmp_path, 'half', records.features((24, 24, 8)))
+    writer.add('train', [record])
+    writer.close({})
     assert list(tfds.builder_from_directory(tmp_path / 'half' / '1.0.0').info.splits) == ['train']
     config.data.update({'dir': str(tmp_path), 'name': 'half'})
     with pytest.raises(UserError, match="no split 'validation'.*prepare it again"):

@@ -161,17 +161,10 @@ def poisoned(small_data, tmp_path):
     builder = tfds.builder_from_directory(folder)
     splits = {split: list(builder.as_data_source(split)) for split in ('train', 'validation')}
     splits['train'].append(splits['train'][0] | {'window': np.full(2, np.nan, np.float32)})
-    shards = {
-        split: [
-            lambda split=split: (
-                (str(i), record | {'scan_id': 'a'}) for i, record in enumerate(splits[split])
-            )
-        ]
-        for split in splits
-    }
-    records.write_dataset(
-        name='poisoned', data_dir=tmp_path, cube_size=CUBE[:3], shards=shards, metadata=dict
-    )
+    writer = records.SplitsWriter(tmp_path, 'poisoned', records.features(CUBE[:3]))
+    for split, given in splits.items():
+        writer.add(split, [record | {'scan_id': 'a'} for record in given])
+    writer.close({})
     return tmp_path
 
 
