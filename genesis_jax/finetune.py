@@ -211,6 +211,7 @@ def _card(config, dataset, progress, start):
         'cube_shape': list(dataset.shape),
         'modality': about['modality'],
         'spacing': about['spacing'],
+        'full_range': about['full_range'],
         'window': list(config.data.window) if config.data.window else None,
         'seed': config.seed,
         'fold': config.data.fold,

@@ -12,6 +12,7 @@ from genesis_jax import data
 from genesis_jax.errors import UserError
 
 SPLITS = ('train', 'validation', 'test')
+_ABOUT = ('task', 'classes', 'channels', 'modality', 'spacing', 'full_range')
 _SOURCES = {  # the preparation of each target task's data
     'ncc': 'luna16_candidates --source=LUNA16',
     'ncs': 'lidc --source=LIDC-IDRI',
@@ -29,7 +30,7 @@ class Labelled:
       train, validation, test: random-access sources of records.
       cases: whole scans to test on instead of `test`, or None.
       shape: of a cube, `(X, Y, Z, C)`.
-      about: what the dataset declares: `task`, `classes`, `channels`, `modality`, `spacing`.
+      about: what the dataset declares, see `Declaration` in data_prep/labelled.py.
       patients: names, by split.
     """
 
@@ -93,7 +94,7 @@ def open_labelled(config):
         **chosen,
         cases=_cases(config.data, set(patients['test'])),
         shape=builder.info.features['cube'].shape,
-        about={key: about[key] for key in ('task', 'classes', 'channels', 'modality', 'spacing')},
+        about={key: about[key] for key in _ABOUT},
         patients=patients,
     )
 
