@@ -63,8 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=number(float, 0, 1),
         default=GridPatches.min_content,
         metavar='SHARE',
-        help='keep patches in which this share of voxels is brain, that is, brighter than the '
-        f'blackened surroundings (default: {GridPatches.min_content:g})',
+        help='keep patches in which this share of voxels is brain, that is, not the black around '
+        f'it (default: {GridPatches.min_content:g})',
     )
     parser.add_argument(
         '--folds', type=number(int, 2), default=3, metavar='N', help='by patient (default: 3)'

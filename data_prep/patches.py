@@ -69,7 +69,8 @@ class GridPatches:
     Attributes:
       size: voxels along x, y, z.
       stride: mm between neighbours.
-      min_content: least share of a patch's voxels above the low end of a channel's window.
+      min_content: least share of a patch's voxels that differ from the scan's first voxel, which
+        is the black around the brain of a skull-stripped scan (brains may hold values below it).
     """
 
     size: tuple[int, int, int] = (64, 64, 32)
@@ -80,7 +81,7 @@ class GridPatches:
         """First voxels of the patches; nothing is drawn."""
         del rng
         shape, size = np.array(volume.mask.shape), np.array(self.size)
-        content = (volume.voxels > volume.window[:, 0]).any(axis=-1)
+        content = (volume.voxels != volume.voxels[0, 0, 0]).any(axis=-1)
         axes = [
             np.arange(0, max(room, 0) + 1e-6, self.stride / mm).round().astype(int)
             for room, mm in zip(shape - size, volume.spacing, strict=True)

@@ -289,6 +289,7 @@ def test_brats_crops_are_the_published_ones():
     """100 x 100 x 50 voxels of 1 mm, resized to 64 x 64 x 32, every 30 voxels."""
     shape = (154, 154, 99)  # 240 x 240 x 155 mm at 1.5625 mm
     voxels = np.ones((*shape, 1), np.int16)
+    voxels[0, 0, 0] = 0
     volume = LabelledVolume(voxels, np.zeros(shape, np.uint8), (1.5625,) * 3, np.array([[0, 1]]))
     starts = np.array(GridPatches().starts(None, volume)) * 1.5625
     for axis, last in enumerate((120, 120, 90)):
@@ -335,6 +336,15 @@ def test_brats_refuses_missing_files(copied, tmp_path, capsys):
 )
 def test_brats_patients_are_told_from_examinations(case, patient):
     assert brats._EXAMINATION.sub(r'\1', case) == patient
+
+
+def test_patches_without_brain_are_left_out():
+    voxels = np.zeros((40, 40, 20, 1), np.int16)
+    voxels[20:, 20:] = -5  # below the black around it
+    volume = LabelledVolume(voxels, np.zeros((40, 40, 20), np.uint8), (1,) * 3, np.zeros((1, 2)))
+    assert GridPatches((10, 10, 10), 10, 0.1).starts(None, volume) == [
+        (x, y, z) for x in (20, 30) for y in (20, 30) for z in (0, 10)
+    ]
 
 
 # nnU-Net and the Medical Decathlon
