@@ -70,3 +70,40 @@ def make_config(small_data):
         return config
 
     return make
+
+
+@pytest.fixture(scope='session')
+def balls(tmp_path_factory):
+    """A data_dir with labelled datasets of bright balls in noise; see tests/labelled.py."""
+    from labelled import make
+
+    folder = tmp_path_factory.mktemp('balls')
+    make(folder, 'seg', 'segmentation', whole=True)
+    make(folder, 'cls', 'classification')
+    make(folder, 'folds', 'classification', splits=[f'fold_{i % 3}' for i in range(6)])
+    make(folder, 'many', 'segmentation', classes=3, channels=2)
+    return folder
+
+
+@pytest.fixture(scope='session')
+def make_target(balls):
+    """Makes configs of a target task on `balls`, of seconds: width 2, two epochs."""
+    from configs import classify, segment
+
+    def make(name, **fields):
+        config = (segment if name in ('seg', 'many') else classify).get_config()
+        small = {
+            'data.dir': str(balls),
+            'data.name': name,
+            'model.width': 2,
+            'batch_size': 4,
+            'epochs': 2,
+            'log_every': 1,
+        }
+        if config.task == 'classification':
+            small['model.hidden'] = 8
+        fields = {key.replace('__', '.'): value for key, value in fields.items()}
+        config.update_from_flattened_dict(small | fields)
+        return config
+
+    return make

@@ -4,11 +4,9 @@ import csv
 import json
 
 import jax
-import labelled as balls
 import numpy as np
 import pytest
 
-from configs import classify, segment
 from genesis_jax import labelled, parallel
 from genesis_jax.checkpoints import export, load_export
 from genesis_jax.errors import UserError
@@ -16,41 +14,6 @@ from genesis_jax.finetune import Steps, finetune, make_network
 from genesis_jax.models import UNet3D, from_card
 from genesis_jax.protocols import make_scales
 from genesis_jax.transfer import merge, open_start, shapes_of
-
-FOLDS = [f'fold_{i % 3}' for i in range(6)]
-
-
-@pytest.fixture(scope='session')
-def data_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('balls')
-    balls.make(folder, 'seg', 'segmentation', whole=True)
-    balls.make(folder, 'cls', 'classification')
-    balls.make(folder, 'folds', 'classification', splits=FOLDS)
-    balls.make(folder, 'many', 'segmentation', classes=3, channels=2)
-    return folder
-
-
-@pytest.fixture
-def make(data_dir):
-    """Makes configs of seconds: width 2, two epochs."""
-
-    def make(name, **fields):
-        config = (segment if name in ('seg', 'many') else classify).get_config()
-        small = {
-            'data.dir': str(data_dir),
-            'data.name': name,
-            'model.width': 2,
-            'batch_size': 4,
-            'epochs': 2,
-            'log_every': 1,
-        }
-        if config.task == 'classification':
-            small['model.hidden'] = 8
-        fields = {key.replace('__', '.'): value for key, value in fields.items()}
-        config.update_from_flattened_dict(small | fields)
-        return config
-
-    return make
 
 
 @pytest.fixture(scope='session')
@@ -99,8 +62,8 @@ def batch_of(config, split='train', count=4):
     return parallel.shard(batch)
 
 
-def test_a_segmentation_from_data_to_report(make, pretrained, tmp_path):
-    config = make('seg', runs=2, init=str(pretrained))
+def test_a_segmentation_from_data_to_report(make_target, pretrained, tmp_path):
+    config = make_target('seg', runs=2, init=str(pretrained))
     found = finetune(config, tmp_path)
     assert [result['seed'] for result in found] == [0, 1]
     for seed in (0, 1):
@@ -120,14 +83,14 @@ def test_a_segmentation_from_data_to_report(make, pretrained, tmp_path):
 
     # More runs add to those that are complete; another recipe is refused.
     before = (tmp_path / 'seed_0' / 'results.json').stat().st_mtime_ns
-    assert len(finetune(make('seg', runs=3, init=str(pretrained)), tmp_path)) == 3
+    assert len(finetune(make_target('seg', runs=3, init=str(pretrained)), tmp_path)) == 3
     assert (tmp_path / 'seed_0' / 'results.json').stat().st_mtime_ns == before
     with pytest.raises(UserError, match='config.epochs=2'):
-        finetune(make('seg', runs=2, init=str(pretrained), epochs=3), tmp_path)
+        finetune(make_target('seg', runs=2, init=str(pretrained), epochs=3), tmp_path)
 
 
-def test_a_classification_is_tested_on_every_fold(make, tmp_path):
-    found = finetune(make('folds'), tmp_path)
+def test_a_classification_is_tested_on_every_fold(make_target, tmp_path):
+    found = finetune(make_target('folds'), tmp_path)
     assert [result['fold'] for result in found] == [0, 1, 2]
     tested = [
         row['patient']
@@ -139,18 +102,18 @@ def test_a_classification_is_tested_on_every_fold(make, tmp_path):
     assert all('auc' in result['metrics'] for result in found)
 
 
-def test_several_classes_and_channels(make, pretrained, tmp_path):
-    found = finetune(make('many', init=str(pretrained)), tmp_path)
+def test_several_classes_and_channels(make_target, pretrained, tmp_path):
+    found = finetune(make_target('many', init=str(pretrained)), tmp_path)
     assert {'dice_ball1', 'dice_ball2'} <= set(found[0]['metrics'])
     assert 'first kernel: 1 input channels there, 2 here' in str(
         load_export(tmp_path / 'seed_0' / 'export' / 'model')[1]['start']
     )
 
 
-def test_training_learns(make):
+def test_training_learns(make_target):
     """Balls against noise is easy: both losses fall by a quarter in sixty steps."""
     for name in ('seg', 'cls'):
-        config = make(name, optimizer__learning_rate=1e-2)
+        config = make_target(name, optimizer__learning_rate=1e-2)
         steps, _, state = begin(config)
         batch = batch_of(config)
         losses = []
@@ -160,10 +123,10 @@ def test_training_learns(make):
         assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:5]), (name, losses)
 
 
-def test_what_is_loaded_is_there_and_what_is_not_is_new(make, pretrained):
+def test_what_is_loaded_is_there_and_what_is_not_is_new(make_target, pretrained):
     for transfer, parts in (('encoder', {'encoder'}), ('encoder_decoder', {'encoder', 'decoder'})):
-        _, start, state = begin(make('seg', init=str(pretrained), transfer=transfer))
-        _, _, scratch = begin(make('seg'))
+        _, start, state = begin(make_target('seg', init=str(pretrained), transfer=transfer))
+        _, _, scratch = begin(make_target('seg'))
         there, _ = load_export(pretrained / 'export' / 'encoder_decoder')
         assert set(start.parts) == parts
         for part in ('encoder', 'decoder', 'head'):
@@ -173,8 +136,8 @@ def test_what_is_loaded_is_there_and_what_is_not_is_new(make, pretrained):
         assert 'head' in said and ('decoder' in said.partition('drawn')[2]) == (len(parts) == 1)
 
 
-def test_the_first_kernel_answers_constant_images_as_before(pretrained, make):
-    _, start, _ = begin(make('many', init=str(pretrained)))
+def test_the_first_kernel_answers_constant_images_as_before(pretrained, make_target):
+    _, start, _ = begin(make_target('many', init=str(pretrained)))
     there, _ = load_export(pretrained / 'export' / 'encoder')
     old, new = (
         tree['params']['encoder']['level_0']['block_0']['conv']['kernel']
@@ -194,8 +157,8 @@ def changed(before, after):
 
 
 @pytest.mark.parametrize('name', ['seg', 'cls'])
-def test_a_frozen_encoder_stays_as_it_was(name, make, pretrained):
-    config = make(name, init=str(pretrained), freeze='encoder', optimizer__name='adamw')
+def test_a_frozen_encoder_stays_as_it_was(name, make_target, pretrained):
+    config = make_target(name, init=str(pretrained), freeze='encoder', optimizer__name='adamw')
     config.optimizer.weight_decay = 0.1
     steps, _, state = begin(config)
     before = jax.device_get(state.variables)
@@ -205,15 +168,15 @@ def test_a_frozen_encoder_stays_as_it_was(name, make, pretrained):
     assert 'encoder' not in changed(before['batch_stats'], after['batch_stats'])
 
 
-def test_a_linear_probe_has_no_hidden_layer(make, pretrained):
-    config = make('cls', init=str(pretrained), freeze='encoder', model__hidden=0)
+def test_a_linear_probe_has_no_hidden_layer(make_target, pretrained):
+    config = make_target('cls', init=str(pretrained), freeze='encoder', model__hidden=0)
     _, _, state = begin(config)
     assert set(state.params) == {'encoder', 'head'}
     assert state.params['head']['kernel'].shape == (2 * 2 * 2**3, 1)
 
 
-def test_the_head_warms_up_before_the_rest(make, pretrained):
-    config = make('seg', init=str(pretrained), transfer='encoder', head_warmup_epochs=1)
+def test_the_head_warms_up_before_the_rest(make_target, pretrained):
+    config = make_target('seg', init=str(pretrained), transfer='encoder', head_warmup_epochs=1)
     steps, _, state = begin(config)
     batch = batch_of(config)
     for step in range(3):  # two steps an epoch
@@ -223,8 +186,8 @@ def test_the_head_warms_up_before_the_rest(make, pretrained):
         assert learned == ({'decoder', 'head'} if step < 2 else {'encoder', 'decoder', 'head'})
 
 
-def test_layers_learn_at_rates_that_fall_towards_the_input(make):
-    config = make('seg', layer_decay=0.5)
+def test_layers_learn_at_rates_that_fall_towards_the_input(make_target):
+    config = make_target('seg', layer_decay=0.5)
     network = make_network(config, ['background', 'ball'])
     params = shapes_of(network, 1)['params']
     scales = make_scales(config, params, (), 2)(0)
@@ -236,13 +199,13 @@ def test_layers_learn_at_rates_that_fall_towards_the_input(make):
     assert [rates[f'encoder/level_{i}'] for i in range(4)] == [2.0**-n for n in (7, 6, 5, 4)]
     assert [rates[f'decoder/level_{i}'] for i in (2, 1, 0)] == [2.0**-n for n in (3, 2, 1)]
     assert rates['decoder/up_2'] == 2.0**-3 and float(jax.tree.leaves(scales['head'])[0]) == 1
-    assert make_scales(make('seg'), params, (), 2) is None
+    assert make_scales(make_target('seg'), params, (), 2) is None
 
 
-def test_one_device_and_four_take_the_same_step(make):
+def test_one_device_and_four_take_the_same_step(make_target):
     """Loss, gradients and statistics are those of the whole batch."""
     for name in ('seg', 'cls'):
-        config = make(name)
+        config = make_target(name)
         steps, _, state = begin(config)
         batch = jax.device_get(batch_of(config))
         after, metrics = steps.train(state, parallel.shard(_flat(batch)))
@@ -268,36 +231,36 @@ def _flat(batch):
     return {name: np.concatenate(values) for name, values in batch.items()}
 
 
-def test_an_interrupted_run_goes_on_as_if_it_had_not_been(make, tmp_path, monkeypatch):
-    finetune(make('cls'), tmp_path / 'a')
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(make_target, tmp_path, monkeypatch):
+    finetune(make_target('cls'), tmp_path / 'a')
     stop = {'at': 3}
     monkeypatch.setattr(parallel, 'should_stop', lambda told, step: step == stop['at'])
     with pytest.raises(SystemExit):
-        finetune(make('cls'), tmp_path / 'b')
+        finetune(make_target('cls'), tmp_path / 'b')
     assert not (tmp_path / 'b' / 'seed_0' / 'results.json').exists()
     stop['at'] = None
-    finetune(make('cls'), tmp_path / 'b')
+    finetune(make_target('cls'), tmp_path / 'b')
     a, b = (json.loads((tmp_path / name / 'seed_0' / 'results.json').read_text()) for name in 'ab')
     assert a == b
 
 
-def test_smaller_label_fractions_are_part_of_larger_ones(make):
+def test_smaller_label_fractions_are_part_of_larger_ones(make_target):
     def patients(fraction, seed=0):
-        config = make('seg', label_fraction=fraction, seed=seed)
+        config = make_target('seg', label_fraction=fraction, seed=seed)
         opened = labelled.open_labelled(config)
         assert opened.patients['test'] == full.patients['test']
         return set(opened.patients['train'])
 
-    full = labelled.open_labelled(make('seg'))
+    full = labelled.open_labelled(make_target('seg'))
     sizes = [patients(f) for f in (0.1, 0.25, 0.5, 0.75, 1.0)]
     assert [len(s) for s in sizes] == [1, 1, 2, 3, 4]
     assert all(a <= b for a, b in zip(sizes, sizes[1:], strict=False))
     assert len({frozenset(patients(0.25, seed)) for seed in range(8)}) > 1
 
 
-def test_folds_share_no_patient(make):
+def test_folds_share_no_patient(make_target):
     for fold in range(3):
-        opened = labelled.open_labelled(make('folds', data__fold=fold))
+        opened = labelled.open_labelled(make_target('folds', data__fold=fold))
         train, validation, test = (set(opened.patients[s]) for s in labelled.SPLITS)
         assert test == {f'patient{i}' for i in range(6) if i % 3 == fold}
         assert not train & validation and not (train | validation) & test
@@ -330,11 +293,13 @@ def test_folds_share_no_patient(make):
         ({'overlap': 1.0}, 'from 0 to below 1'),
     ],
 )
-def test_what_cannot_run_is_said_in_a_sentence(fields, words, make, pretrained, data_dir, tmp_path):
-    places = {'PRE': pretrained, 'ENC': pretrained / 'export' / 'encoder', 'DATA': data_dir}
+def test_what_cannot_run_is_said_in_a_sentence(
+    fields, words, make_target, pretrained, balls, tmp_path
+):
+    places = {'PRE': pretrained, 'ENC': pretrained / 'export' / 'encoder', 'DATA': balls}
     places['CHECKPOINT'] = tmp_path / 'checkpoint'
     export(places['CHECKPOINT'], {'params': {'a': np.zeros(2)}}, ('a',), {})
-    config = make('seg')
+    config = make_target('seg')
     fields = {
         key: str(places.get(value, value)) if key == 'init' else value
         for key, value in fields.items()
@@ -346,14 +311,16 @@ def test_what_cannot_run_is_said_in_a_sentence(fields, words, make, pretrained, 
     assert not (tmp_path / 'run').exists()
 
 
-def test_an_export_of_another_architecture_is_refused_with_all_names(make, pretrained, tmp_path):
+def test_an_export_of_another_architecture_is_refused_with_all_names(
+    make_target, pretrained, tmp_path
+):
     variables, card = load_export(pretrained / 'export' / 'encoder_decoder')
     del variables['params']['encoder']['level_1']['block_0']['conv']['bias']
     variables['params']['decoder']['extra'] = np.zeros(3)
     variables['params']['encoder']['level_2']['block_1']['bn']['scale'] = np.zeros(5)
     export(tmp_path / 'other', variables, ('encoder', 'decoder'), card)
     with pytest.raises(UserError) as raised:
-        begin(make('seg', init=str(tmp_path / 'other')))
+        begin(make_target('seg', init=str(tmp_path / 'other')))
     for words in ('1 missing', 'block_0/conv/bias', '1 unexpected', 'extra', '(5,) there'):
         assert words in str(raised.value)
 
@@ -368,7 +335,7 @@ def test_merge_takes_whole_parts():
     assert merge(fresh, {}) == fresh
 
 
-def test_a_workdir_of_something_else_is_refused(make, tmp_path):
+def test_a_workdir_of_something_else_is_refused(make_target, tmp_path):
     (tmp_path / 'thesis.tex').write_text('')
     with pytest.raises(UserError, match='something else'):
-        finetune(make('seg'), tmp_path)
+        finetune(make_target('seg'), tmp_path)
