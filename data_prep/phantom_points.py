@@ -50,7 +50,7 @@ def write_candidates(out: Path, patients: int, shape: Shape, seed: int) -> None:
     """Writes scans of vessels full of contrast medium and candidates.csv, in world mm.
 
     A candidate is positive if a clot darkens the inside of its vessel. The others lie on vessels
-    without a clot, half of them beside a node as dark as a clot. Every third patient has two scans.
+    without a clot, some of them beside a node as dark as a clot. Every third patient has two scans.
     """
     rows = []
     (out / 'scans').mkdir(parents=True)
@@ -93,7 +93,7 @@ def _embolise(
     """Draws bright vessels, some with a clot; returns the candidates as voxels and labels."""
     hu = sitk.GetArrayFromImage(image).T.astype(np.float32)
     spacing = np.array(image.GetSpacing())
-    blood = rng.uniform(220, 380)
+    blood = rng.uniform(320, 480)
     candidates = []
     for place in pick(rng, find_lungs(hu), 200):
         if any(np.linalg.norm((place - other) * spacing) < 14 for other, _ in candidates):
@@ -102,10 +102,10 @@ def _embolise(
         radius = rng.uniform(2.5, 4)  # mm
         parts = [(0 * side, rng.uniform(8, 14), radius, blood)]
         label = int(rng.random() < 0.4)
-        dark = rng.uniform(20, 80)
+        dark = rng.uniform(0, 70)
         if label:
-            parts.append((0.2 * radius * side, rng.uniform(1, 4), 0.65 * radius, dark))
-        elif rng.random() < 0.5:
+            parts.append((0.2 * radius * side, rng.uniform(2, 5), 0.7 * radius, dark))
+        elif rng.random() < 0.4:
             parts.append((2 * radius * side, rng.uniform(0.5, 2), 0.8 * radius, dark))
         near = np.ceil(_REACH / spacing).astype(int)
         low = np.maximum(place - near, 0)
