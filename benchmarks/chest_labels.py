@@ -15,7 +15,7 @@ import SimpleITK as sitk
 
 from data_prep.demo_labels import LABELS, is_test
 from genesis_jax.metrics import dice
-from genesis_jax.pictures import outline
+from genesis_jax.pictures import overlay
 
 
 def main(argv=None):
@@ -48,7 +48,7 @@ def draw(scan, truth, found, test):
     window = ((scan + 1000) / 1400).clip(0, 1)
     for column, z in enumerate(chosen):
         for row, (title, labels) in enumerate((('truth', truth), ('prediction', found))):
-            outline(axes[row, column], window[z].T, labels[z].T)
+            overlay(axes[row, column], window[z].T, labels[z].T)
             axes[row, column].set_title(f'{title}, slice {z}')
     return figure
 

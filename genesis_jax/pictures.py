@@ -46,7 +46,7 @@ def restorations(original, corrupted, restored):
 
 
 def segmentations(cubes, masks, predicted):
-    """Draws examples, one column each: the truth above, the prediction below, as outlines.
+    """Draws examples, one column each: the truth above, the prediction below, in colours.
 
     The axial plane is the one with most foreground in the truth (or, if it has none, the middle).
 
@@ -69,21 +69,20 @@ def segmentations(cubes, masks, predicted):
         covered = (mask > 0).sum(axis=(0, 1))
         z = int(covered.argmax()) if covered.any() else mask.shape[2] // 2
         for row, (title, labels) in enumerate((('truth', mask), ('prediction', answer))):
-            outline(axes[row, column], cube[:, :, z, 0], labels[:, :, z])
+            overlay(axes[row, column], cube[:, :, z, 0], labels[:, :, z])
             axes[row, column].set_title(title)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def outline(axes, plane, labels, colours='tab10'):
-    """Draws an axial plane `[X, Y]` in [0, 1] and the outlines of its labels `[X, Y]`."""
+def overlay(axes, plane, labels):
+    """Draws an axial plane `[X, Y]` in [0, 1] and over it its labels `[X, Y]`, in colours."""
     from matplotlib import colormaps
 
     axes.imshow(plane.T, cmap='gray', vmin=0, vmax=1, interpolation='nearest')
-    for label in np.unique(labels[labels > 0]):
-        colour = colormaps[colours]((int(label) - 1) % 10)
-        inside = np.equal(labels.T, label).astype(float)
-        axes.contour(inside, levels=[0.5], colors=[colour], linewidths=1.2)
+    colours = colormaps['tab10']((labels.T.astype(int) - 1) % 10)
+    colours[..., 3] = 0.45 * (labels.T > 0)
+    axes.imshow(colours, interpolation='nearest')
     axes.set_axis_off()
 
 
