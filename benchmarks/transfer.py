@@ -89,7 +89,7 @@ def _prepare(args, task):
     )
     _run(
         *('-m', f'data_prep.{module}', f'--source={source}', f'--data_dir={data}'),
-        f'--size={SIZE}',
+        f'--cube_size={SIZE}',
     )
 
 

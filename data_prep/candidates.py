@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.labelled import FIXED_SPLITS, Case, Declaration, prepare_labelled
-from data_prep.options import Parser, base_parser, existing_folder, folder, number, report, triple
+from data_prep.options import (
+    Parser,
+    add_cube_size,
+    base_parser,
+    existing_folder,
+    folder,
+    number,
+    report,
+)
 from data_prep.points import (
     PointRule,
     check_points,
@@ -36,11 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.native and args.spacing:
         parser.error('--native and --spacing contradict each other; give one of them')
-    spacing = args.spacing or (None if args.native else (args.extent / args.size[0],) * 3)
+    spacing = args.spacing or (None if args.native else (args.extent / args.cube_size[0],) * 3)
 
     def prepare():
         rule = PointRule(
-            args.size, spacing, args.modality, args.coordinates == 'voxel', str(args.csv)
+            args.cube_size, spacing, args.modality, args.coordinates == 'voxel', str(args.csv)
         )
         table = list(read_table(args.csv, args.split_column))
         classes = args.classes or _classes_of(args.csv, table)
@@ -56,11 +64,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             name=args.name,
             data_dir=args.data_dir,
             declaration=Declaration('classification', classes, (channel,), args.modality, spacing),
-            cube_size=args.size,
+            cube_size=args.cube_size,
             recipe={
                 'source': 'candidates',
                 'table': args.csv.name,
-                'size': args.size,
+                'size': args.cube_size,
                 'coordinates': args.coordinates,
                 'split_column': args.split_column,
                 'folds': None if args.split_column else args.folds,
@@ -129,13 +137,7 @@ def _make_parser() -> Parser:
         metavar='COLUMN',
         help='of the CSV, instead of --folds: train, validation, test; or fold numbers from 0',
     )
-    parser.add_argument(
-        '--size',
-        type=triple(int, 1),
-        default=(64, 64, 64),
-        metavar='X,Y,Z',
-        help='voxels of a cube along x, y, z (default: 64,64,64)',
-    )
+    add_cube_size(parser, default=(64, 64, 64))
     parser.add_argument(
         '--extent',
         type=number(float, 1e-3),

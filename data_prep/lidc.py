@@ -19,7 +19,7 @@ from data_prep.crops import crop, crop_mask, prepare_image, to_index, to_world
 from data_prep.integrity import ScanError
 from data_prep.labelled import FIXED_SPLITS, Case, Declaration, Item, Prepared, prepare_labelled
 from data_prep.lidc_xml import Mask, consensus, group, rasterise, read_markings, series_of
-from data_prep.options import base_parser, existing_folder, number, report, triple
+from data_prep.options import add_cube_size, base_parser, existing_folder, number, report
 from data_prep.prepare import PrepareError, digest
 from data_prep.records import dataset_folder
 from data_prep.volumes import Scan, oriented, read_image
@@ -50,13 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="folder of the readers' XML, at any depth (default: the source)",
     )
     parser.add_argument('--name', default='ncs', help='of the dataset (default: ncs)')
-    parser.add_argument(
-        '--size',
-        type=triple(int, 1),
-        default=(64, 64, 32),
-        metavar='X,Y,Z',
-        help='voxels of a cube along x, y, z (default: 64,64,32)',
-    )
+    add_cube_size(parser)
     parser.add_argument(
         '--consensus',
         type=number(float, 0.01, 1),
@@ -79,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             list_cases(args.source, args.annotations or args.source, args.seed),
             partial(
                 cut_nodules,
-                size=args.size,
+                size=args.cube_size,
                 spacing=args.spacing,
                 share=args.consensus,
                 min_readers=args.min_readers,
@@ -87,10 +81,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             name=args.name,
             data_dir=args.data_dir,
             declaration=Declaration('segmentation', CLASSES, ('CT',), 'ct', args.spacing),
-            cube_size=args.size,
+            cube_size=args.cube_size,
             recipe={
                 'source': 'LIDC-IDRI',
-                'size': args.size,
+                'size': args.cube_size,
                 'consensus': args.consensus,
                 'min_readers': args.min_readers,
                 'seed': args.seed,

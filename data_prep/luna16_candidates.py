@@ -16,7 +16,7 @@ import numpy as np
 from data_prep import luna16
 from data_prep.labelled import Case, Declaration, prepare_labelled
 from data_prep.luna16 import fold_numbers
-from data_prep.options import base_parser, existing_folder, folder, number, report, triple
+from data_prep.options import add_cube_size, base_parser, existing_folder, folder, number, report
 from data_prep.points import (
     PointRule,
     Points,
@@ -54,13 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help='the candidates, also candidates.csv of V1 (default: candidates_V2.csv in the source)',
     )
     parser.add_argument('--name', default='ncc', help='of the dataset (default: ncc)')
-    parser.add_argument(
-        '--size',
-        type=triple(int, 1),
-        default=(64, 64, 32),
-        metavar='X,Y,Z',
-        help='voxels of a cube along x, y, z (default: 64,64,32)',
-    )
+    add_cube_size(parser)
     parser.add_argument(
         '--negatives_per_positive',
         type=_ratio,
@@ -97,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def prepare():
         table = args.csv or _find_table(args.source)
-        rule = PointRule(args.size, args.spacing, 'ct', False, str(table))
+        rule = PointRule(args.cube_size, args.spacing, 'ct', False, str(table))
         cases = list_cases(args.source, table, folds, ratios, args.seed)
         check_points(cases, rule)
         return prepare_labelled(
@@ -106,11 +100,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             name=args.name,
             data_dir=args.data_dir,
             declaration=Declaration('classification', CLASSES, ('CT',), 'ct', args.spacing),
-            cube_size=args.size,
+            cube_size=args.cube_size,
             recipe={
                 'source': 'LUNA16 candidates',
                 'table': table.name,
-                'size': args.size,
+                'size': args.cube_size,
                 'folds': folds,
                 'negatives_per_positive': {
                     split: 'all' if math.isinf(ratio) else ratio for split, ratio in ratios.items()

@@ -15,6 +15,7 @@ from data_prep.summary import LabelledSummary, Summary
 from data_prep.volumes import Modality
 
 _RULE_FIELDS = {field.name for field in fields(CubeRule)}
+_DIVISOR = 8  # of every side: the networks halve their input three times
 
 
 class Parser(argparse.ArgumentParser):
@@ -117,6 +118,18 @@ def make_parser(module: str, description: str) -> Parser:
     return parser
 
 
+def add_cube_size(parser: Parser, default: tuple[int, int, int] = (64, 64, 32)) -> None:
+    """The option of every labelled preparation for the size of its cubes."""
+    parser.add_argument(
+        '--cube_size',
+        type=_network_sides,
+        default=default,
+        metavar='X,Y,Z',
+        help='voxels of a cube along x, y, z, multiples of '
+        f'{_DIVISOR} (default: {",".join(map(str, default))})',
+    )
+
+
 def run(
     parser: Parser,
     args: argparse.Namespace,
@@ -202,6 +215,18 @@ def triple(kind: type, low: float) -> Callable[[str], tuple[float, ...]]:
         return tuple(side(word) for word in words)
 
     return parse
+
+
+def _network_sides(text: str) -> tuple[int, ...]:
+    """An argparse type: voxels x,y,z that the networks take."""
+    sides = triple(int, 1)(text)
+    near = tuple(max(_DIVISOR, (side + _DIVISOR // 2) // _DIVISOR * _DIVISOR) for side in sides)
+    if near != sides:
+        raise argparse.ArgumentTypeError(
+            f'the networks halve their input three times, so every side must divide by {_DIVISOR}, '
+            f'found {text!r}; the nearest is {",".join(map(str, near))}'
+        )
+    return sides
 
 
 def regex(text: str) -> re.Pattern:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 from data_prep.labelled import Case, Declaration, prepare_labelled
-from data_prep.options import Parser, base_parser, existing_folder, number, report, triple
+from data_prep.options import Parser, add_cube_size, base_parser, existing_folder, number, report
 from data_prep.patches import PatchRule, RandomPatches
 from data_prep.records import dataset_folder
 from data_prep.segmented import Reading, prepare_case
@@ -42,13 +42,7 @@ def segmentation_parser(
     )
     said = f' (default: {name})' if name else ': letters, digits and _'
     parser.add_argument('--name', default=name, required=name is None, help=f'of the dataset{said}')
-    parser.add_argument(
-        '--cube_size',
-        type=triple(int, 1),
-        default=(64, 64, 32),
-        metavar='X,Y,Z',
-        help='voxels of a patch along x, y, z (default: 64,64,32)',
-    )
+    add_cube_size(parser)
     parser.add_argument(
         '--same_grid',
         action='store_true',

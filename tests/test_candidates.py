@@ -8,14 +8,14 @@ import pytest
 import SimpleITK as sitk
 import tensorflow_datasets as tfds
 
-from data_prep import candidates, luna16_candidates
+from data_prep import brats, candidates, lidc, lits, luna16_candidates, nnunet
 from data_prep.luna16_candidates import draw, list_cases
 from data_prep.phantom_points import write_candidates, write_luna16_candidates
 from data_prep.points import gather
 from data_prep.prepare import PrepareError
 
 SHAPE, SPACING = (20, 18, 12), (0.7, 0.8, 2.0)
-SIZE = ('--size=8,6,4', '--workers=1')
+SIZE = ('--cube_size=8,16,8', '--workers=1')
 LUNA_COLUMNS = ('seriesuid', 'coordX', 'coordY', 'coordZ', 'class')
 COLUMNS = ('scan', 'x', 'y', 'z', 'label', 'patient')
 
@@ -126,10 +126,10 @@ def test_luna16_candidates_are_in_the_middle_of_their_cubes(luna, tmp_path, caps
             number = int(record['scan_id'].decode().removeprefix('uid'))
             assert number == record['fold'] and number in folds[split]
             assert record['patient'] == record['scan_id']
-            assert record['cube'].shape == (8, 6, 4, 1) and record['cube'].dtype == np.int16
-            value = record['cube'][4, 3, 2, 0]
+            assert record['cube'].shape == (8, 16, 8, 1) and record['cube'].dtype == np.int16
+            value = record['cube'][4, 8, 4, 0]
             index = int(value) - 1000 - 10 * number
-            assert record['origin'].tolist() == [index - 4, index - 3, index - 2]
+            assert record['origin'].tolist() == [index - 4, index - 8, index - 4]
             assert record['label'] == (index == 2 and number != 1)
             np.testing.assert_allclose(record['spacing'], SPACING, rtol=1e-6)
             assert record['window'].tolist() == [[-1000, 1000]]
@@ -268,7 +268,7 @@ def test_points_of_any_scans_are_in_the_middle_of_their_cubes(lists, tmp_path):
         assert [r['fold'] for r in records] == [int(split[-1])] * 6
         for record in records:
             number = int(record['scan_id'].decode()[-1])
-            index = int(record['cube'][4, 3, 2, 0]) - 1000 - 10 * number
+            index = int(record['cube'][4, 8, 4, 0]) - 1000 - 10 * number
             assert index in (3, 5, 7) and record['label'] == (index == 7)
     metadata = metadata_of(tmp_path / 'data', 'ecc')
     assert metadata['classes'] == ['negative', 'positive'] and metadata['spacing'] is None
@@ -363,6 +363,15 @@ def test_a_patient_in_two_splits_is_refused(lists, tmp_path, capsys):
     assert 'row 3: the patient patient0 has the split validation, but train in row 2' in said
 
 
+@pytest.mark.parametrize('module', (candidates, luna16_candidates, lidc, lits, brats, nnunet))
+def test_sides_that_no_network_takes_are_refused_at_once(module, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        module.main([f'--source={tmp_path}', '--csv=x', '--name=x', '--cube_size=3,20,33'])
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert "every side must divide by 8, found '3,20,33'; the nearest is 8,24,32\n" in said
+
+
 def test_one_label_is_no_classification(lists, tmp_path, capsys):
     source, table, rows = lists
     write_table(table, COLUMNS, [row for row in rows if row[4] == 0])
@@ -396,7 +405,7 @@ def test_the_phantom_of_luna16_holds_nodules_where_it_says(tmp_path):
     middles = {0: [], 1: []}
     for records in splits.values():
         for record in records:
-            middles[int(record['label'])].append(record['cube'][4, 3, 2, 0])
+            middles[int(record['label'])].append(record['cube'][4, 8, 4, 0])
     assert min(len(found) for found in middles.values()) > 15
     assert np.mean(np.array(middles[1]) > -500) > 0.95
     assert 0.2 < np.mean(np.array(middles[0]) > -500) < 0.8  # vessels and air
@@ -409,7 +418,7 @@ def test_the_phantom_of_emboli_darkens_vessels(tmp_path):
     splits = prepare_lists(source, source / 'candidates.csv', tmp_path / 'data', *flags)
     records = [r for found in splits.values() for r in found]
     assert len({r['patient'] for r in records}) == 4 and len({r['scan_id'] for r in records}) == 5
-    middle = [(int(r['label']), int(r['cube'][4, 3, 2, 0]), int(r['cube'].max())) for r in records]
+    middle = [(int(r['label']), int(r['cube'][4, 8, 4, 0]), int(r['cube'].max())) for r in records]
     clots = [(value, brightest) for label, value, brightest in middle if label]
     others = [value for label, value, _ in middle if not label]
     assert np.median([value for value, _ in clots]) < 150 < 200 < np.median(others)

@@ -248,7 +248,7 @@ def series(source):
 
 
 def prepare(source, data_dir, *flags):
-    paths = [f'--source={source}', f'--data_dir={data_dir}', '--workers=1', '--size=24,24,16']
+    paths = [f'--source={source}', f'--data_dir={data_dir}', '--workers=1', '--cube_size=24,24,16']
     assert lidc.main([*paths, *flags]) == 0
     builder = tfds.builder_from_directory(data_dir / 'ncs' / '1.0.0')
     return {split: list(builder.as_data_source(split)) for split in builder.info.splits}

@@ -17,9 +17,9 @@ SMALL = [
     *('--config.steps_per_epoch=2', '--config.pictures=1'),
 ]
 TASKS = {  # config: layout of the phantom, what prepares it, metric
-    'ncc': ('luna16_candidates', 'luna16_candidates --size=16,16,16', 'auc'),
-    'ncs': ('lidc', 'lidc --size=32,32,16', 'mean_iou_paper'),
-    'ecc': ('candidates', 'candidates --csv={source}/candidates.csv --size=16,16,16', 'auc'),
+    'ncc': ('luna16_candidates', 'luna16_candidates --cube_size=16,16,16', 'auc'),
+    'ncs': ('lidc', 'lidc --cube_size=32,32,16', 'mean_iou_paper'),
+    'ecc': ('candidates', 'candidates --csv={source}/candidates.csv --cube_size=16,16,16', 'auc'),
     'lcs': ('lits', 'lits --split=2,1,1 --cube_size=32,32,16', 'mean_iou_paper'),
     'bms': ('brats2018', 'brats --cube_size=32,32,16', 'mean_iou_paper'),
 }
