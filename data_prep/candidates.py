@@ -7,13 +7,14 @@ cubes of 64x64x64 voxels, 20 mm across, three folds by patient.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data_prep.labelled import FIXED_SPLITS, Case, Declaration, prepare_labelled
+from data_prep.labelled import FIXED_SPLITS, Case, Declaration, deal, prepare_labelled
 from data_prep.options import (
     Parser,
     add_cube_size,
@@ -30,12 +31,14 @@ from data_prep.points import (
     gather,
     parse_position,
     read_rows,
+    with_scans,
 )
-from data_prep.prepare import PrepareError, digest
+from data_prep.prepare import PrepareError
 from data_prep.records import dataset_folder
 from data_prep.volumes import MODALITIES, Scan, find_scans
 
 _COLUMNS = ('scan', 'x', 'y', 'z', 'label')
+_FOLD = re.compile(r'(?:fold_)?([0-9]{1,3})')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -177,19 +180,12 @@ def list_cases(
       PrepareError: naming the row which has no scan, an unknown class or split, or contradicts
         another row about its patient or split.
     """
-    named = scans_by_name(scans)
     indices = {name: index for index, name in enumerate(classes)}
     indices |= {str(index): index for index in range(len(classes)) if str(index) not in indices}
     points: dict[str, list] = {}
     patients, splits = _Once(table, 'scan', 'patient'), _Once(table, 'patient', 'split')
     found: dict[str, Scan] = {}
-    for line, row in rows:
-        scan = named.get(row['scan'].replace('\\', '/').removeprefix('./'))
-        if scan is None:
-            raise PrepareError(
-                f'{table}, row {line}: the source has no scan {row["scan"]!r} (or several); name '
-                'its path below --source'
-            )
+    for line, row, scan in with_scans(rows, scans, table, 'source'):
         if row['label'] not in indices:
             raise PrepareError(
                 f'{table}, row {line}: the label is {row["label"]!r}, expected one of '
@@ -204,9 +200,12 @@ def list_cases(
         position = parse_position(table, line, row, 'xyz')
         points.setdefault(scan.scan_id, []).append((line, position, indices[row['label']]))
         found[scan.scan_id] = scan
-    split_of = {key: value for key, (value, _) in splits.values.items()}
-    if not split_column:
-        split_of = deal({value for value, _ in patients.values.values()}, folds, seed)
+    if split_column:
+        _check_alike(table, splits.values)
+        split_of = {patient: split for patient, (split, _) in splits.values.items()}
+    else:
+        dealt = deal({patient for patient, _ in patients.values.values()}, folds, seed)
+        split_of = {patient: f'fold_{fold}' for patient, fold in dealt.items()}
     cases = []
     for scan_id, scan in found.items():
         patient = patients.values[scan_id][0]
@@ -215,17 +214,6 @@ def list_cases(
         source = (scan, gather(points[scan_id]))
         cases.append(Case(scan_id, patient, split, number, scan.shown, source))
     return cases
-
-
-def deal(patients: set[str], folds: int, seed: int) -> dict[str, str]:
-    """Folds by patient, their numbers of patients as even as can be."""
-    if len(patients) < folds:
-        raise PrepareError(
-            f'{len(patients)} patients cannot be dealt into {folds} folds; lower --folds or add '
-            'patients'
-        )
-    ranked = sorted(patients, key=lambda patient: digest(seed, f'split {patient}'))
-    return {patient: f'fold_{rank % folds}' for rank, patient in enumerate(ranked)}
 
 
 class _Once:
@@ -244,26 +232,29 @@ class _Once:
             )
 
 
-def scans_by_name(scans: Sequence[Scan]) -> dict[str, Scan]:
-    """Scans by every name that a table may give them and that means one only."""
-    names: dict[str, set[Scan]] = {}
-    for scan in scans:
-        folder = [scan.scan_id.rpartition('/')[0]] if scan.is_dicom else []
-        for name in (scan.scan_id, scan.shown, *folder):
-            names.setdefault(name, set()).add(scan)
-    return {name: found.pop() for name, found in names.items() if len(found) == 1}
-
-
 def _split(table: Path, line: int, text: str) -> str:
     if text in FIXED_SPLITS:
         return text
-    fold = text.removeprefix('fold_')
-    if not (fold.isascii() and fold.isdigit()):
+    match = _FOLD.fullmatch(text)
+    if not match:
         raise PrepareError(
             f'{table}, row {line}: the split is {text!r}, expected {", ".join(FIXED_SPLITS)} or a '
-            'fold number from 0; correct it'
+            'fold number from 0 to 999; correct it'
         )
-    return f'fold_{int(fold)}'
+    return f'fold_{int(match[1])}'
+
+
+def _check_alike(table: Path, splits: Mapping[str, tuple[str, int]]) -> None:
+    """Refuses names and fold numbers in one table."""
+    first: dict[bool, tuple[str, int]] = {}
+    for split, line in splits.values():
+        first.setdefault(split in FIXED_SPLITS, (split, line))
+    if len(first) == 2:
+        (split, line), (other, other_line) = first.values()
+        raise PrepareError(
+            f'{table}, row {other_line}: the split is {other}, but {split} in row {line}; give '
+            'every row a name of a split, or every row a fold number'
+        )
 
 
 def _classes_of(table: Path, rows: Sequence[tuple[int, Mapping[str, str]]]) -> Sequence[str]:

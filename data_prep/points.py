@@ -5,7 +5,7 @@ The source of a case is its scan and its points.
 
 import csv
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from data_prep.crops import crop, outside, padding_of, prepare_image, to_index, to_world
 from data_prep.labelled import Case, Item, Prepared
 from data_prep.prepare import PrepareError
-from data_prep.volumes import Modality, read_image
+from data_prep.volumes import Modality, Scan, read_image
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,28 @@ def read_rows(table: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[s
         raise PrepareError(f'{table} is not a CSV file ({error}); export it again') from None
 
 
+def with_scans(
+    rows: Iterable[tuple[int, Mapping[str, str]]], scans: Sequence[Scan], table: Path, option: str
+) -> Iterator[tuple[int, Mapping[str, str], Scan]]:
+    """Every row with the scan that its column `scan` names.
+
+    Args:
+      option: of the command line, which gave the folder of the scans, without --.
+
+    Raises:
+      PrepareError: there is no such scan, or several.
+    """
+    named = _scans_by_name(scans)
+    for line, row in rows:
+        scan = named.get(row['scan'].replace('\\', '/').removeprefix('./'))
+        if scan is None:
+            raise PrepareError(
+                f'{table}, row {line}: the {option} has no scan {row["scan"]!r} (or several); name '
+                f'its path below --{option}'
+            )
+        yield line, row, scan
+
+
 def parse_position(table: Path, line: int, row: Mapping[str, str], names: Sequence[str]) -> list:
     """The three coordinates of a row."""
     try:
@@ -142,6 +164,16 @@ def cut_points(case: Case, rule: PointRule) -> Prepared:
         cube, origin = crop(image, centre, rule.size, rule.spacing, padding_of(rule.modality))
         items.append(Item(cube[..., None], origin, int(label)))
     return Prepared(items, rule.spacing or image.GetSpacing(), np.array([window]))
+
+
+def _scans_by_name(scans: Sequence[Scan]) -> dict[str, Scan]:
+    """Scans by every name that a table may give them and that means one only."""
+    names: dict[str, set[Scan]] = {}
+    for scan in scans:
+        folder = [scan.scan_id.rpartition('/')[0]] if scan.is_dicom else []
+        for name in (scan.scan_id, scan.shown, *folder):
+            names.setdefault(name, set()).add(scan)
+    return {name: found.pop() for name, found in names.items() if len(found) == 1}
 
 
 def _stored_indices(

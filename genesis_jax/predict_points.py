@@ -3,7 +3,6 @@
 import numpy as np
 from tqdm import tqdm
 
-from data_prep.candidates import scans_by_name
 from data_prep.labelled import Case
 from data_prep.points import (
     PointRule,
@@ -12,6 +11,7 @@ from data_prep.points import (
     gather,
     parse_position,
     read_rows,
+    with_scans,
 )
 from data_prep.prepare import PrepareError
 from genesis_jax import data
@@ -78,15 +78,8 @@ def classify(scans, table, predict, card, output, *, batch_size, overwrite=False
 
 def _cases(scans, table, rows):
     """The scans that the table names, each with its points."""
-    named = scans_by_name(scans)
     points, found = {}, {}
-    for line, row in rows:
-        scan = named.get(row['scan'].replace('\\', '/').removeprefix('./'))
-        if scan is None:
-            raise PrepareError(
-                f'{table}, row {line}: the input has no scan {row["scan"]!r} (or several); name '
-                'its path below --input'
-            )
+    for line, row, scan in with_scans(rows, scans, table, 'input'):
         found[scan.scan_id] = scan
         position = parse_position(table, line, row, _COLUMNS[1:])
         points.setdefault(scan.scan_id, []).append((line, position, 0))

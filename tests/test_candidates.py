@@ -318,6 +318,18 @@ def test_classes_have_names_and_splits_a_column(lists, tmp_path):
     assert {r['patient'] for r in splits['fold_1']} == {b'patient0'}
 
 
+def test_names_and_folds_in_one_split_column_are_refused(lists, tmp_path, capsys):
+    source, table, rows = lists
+    split_of = {'patient0': 'train', 'patient1': '1', 'patient2': 'fold_0'}
+    write_table(table, (*COLUMNS, 'part'), [(*row, split_of[row[5]]) for row in rows])
+    flags = [f'--source={source}', f'--csv={table}', *SIZE, '--split_column=part']
+    said = refusal(candidates.main, flags, capsys, tmp_path / 'data')
+    assert f'{table}, row 5: the split is fold_1, but train in row 2; give every' in said
+    write_table(table, (*COLUMNS, 'part'), [(*row, 10**9) for row in rows])
+    said = refusal(candidates.main, flags, capsys, tmp_path / 'data')
+    assert "row 2: the split is '1000000000', expected train, validation, test or a fold" in said
+
+
 def test_without_patients_every_scan_is_one(lists, tmp_path):
     source, table, rows = lists
     write_table(table, COLUMNS[:5], [row[:5] for row in rows])
