@@ -5,10 +5,14 @@ import math
 from pathlib import Path
 
 import jax
+import tensorstore
 from orbax.checkpoint import v1 as ocp
 
 from genesis_jax import parallel
 from genesis_jax.errors import UserError
+
+# What Orbax and TensorStore raise about files that are missing, cut short or overwritten.
+_DAMAGE = (OSError, ValueError, LookupError, AttributeError, TypeError)
 
 
 @dataclasses.dataclass
@@ -107,18 +111,48 @@ def export(directory, variables, parts, metadata):
 
 
 def load_export(directory):
-    """Reads an export: `(variables as NumPy arrays, metadata)`; UserError if it is none."""
+    """Reads an export: `(variables as NumPy arrays, metadata)`.
+
+    Raises:
+      UserError: it is none, or damaged.
+    """
     path = Path(directory).expanduser().absolute()
     try:
         metadata = ocp.metadata(path)
+        card = metadata.custom_metadata or {}
     except ocp.errors.InvalidLayoutError:
-        metadata = None
-    if metadata is None or 'network' not in (metadata.custom_metadata or {}):
-        raise UserError(
-            f'{directory} is no exported network; expected a folder such as WORKDIR/export/encoder'
+        card = {}
+    except _DAMAGE:
+        raise _damaged(directory) from None
+    if 'network' not in card:
+        runs = sorted(Path(directory).expanduser().glob('seed_*'))
+        example = runs[0] if runs else 'WORKDIR/export/encoder'
+        raise UserError(f'{directory} is no exported network; expected a folder such as {example}')
+    if 'model' not in (card.get('config') or {}) or not isinstance(metadata.metadata, dict):
+        raise _damaged(directory)
+    try:
+        _check_data(path / 'state')
+        host = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        abstract = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=host),
+            metadata.metadata,
         )
-    host = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    abstract = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=host), metadata.metadata
-    )
-    return jax.device_get(ocp.load(path, abstract)), metadata.custom_metadata
+        return jax.device_get(ocp.load(path, abstract)), card
+    except _DAMAGE:
+        raise _damaged(directory) from None
+
+
+def _check_data(folder):
+    """Reads all that TensorStore keeps here; an error of _DAMAGE if that cannot be done.
+
+    Orbax reads the arrays side by side, and after the first that fails it leaves the others to
+    fail in pages of tracebacks that nobody can catch.
+    """
+    base = {'driver': 'file', 'path': f'{folder}/'}
+    store = tensorstore.KvStore.open({'driver': 'ocdbt', 'base': base}).result()
+    for reading in [store.read(key) for key in store.list().result()]:
+        reading.result()
+
+
+def _damaged(directory):
+    return UserError(f'{directory} is damaged; copy or export it again')

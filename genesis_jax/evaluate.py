@@ -21,6 +21,8 @@ from genesis_jax.errors import UserError
 from genesis_jax.models import from_card, probabilities
 from genesis_jax.sliding import on_devices, sliding_window
 
+_OF_SCANS = ('channels', 'modality', 'spacing', 'window')
+_OF_NETWORKS = ('classes', 'outputs', 'in_channels', 'cube_shape')
 _AHEAD = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)  # whole scans are large
 
 
@@ -152,6 +154,10 @@ def load_model(folder):
         raise UserError(
             f'{folder} is a network that restores cubes; expected a fine-tuned one, such as '
             'WORKDIR/seed_0/export/model'
+        )
+    if lacking := [name for name in _OF_NETWORKS + _OF_SCANS if name not in card]:
+        raise UserError(
+            f'the card of {folder} is damaged, it has no {lacking[0]!r}; copy or export it again'
         )
     return variables, card
 

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from data_prep.geometry import Grid, read_placed, restore
+from data_prep.geometry import read_placed, restore
 from data_prep.inputs import find_inputs
 from data_prep.prepare import PrepareError
 from genesis_jax import checkpoints, predict
@@ -232,14 +233,6 @@ def test_an_interrupted_write_leaves_nothing_that_looks_done(tmp_path, monkeypat
     assert list((tmp_path / 'out').rglob('*')) == []
 
 
-def test_grids_that_differ_are_told_apart():
-    grid = Grid.of(make_image())
-    assert grid.matches(Grid.of(make_image()))
-    for other in (make_image('straight'), make_image(size=(19, 23, 14))):
-        assert not grid.matches(Grid.of(other))
-    assert not grid.matches(Grid.of(make_image(spacing=(0.7, 0.9, 2.31))))
-
-
 # ---------------------------------------------------------------- the command
 
 
@@ -384,6 +377,40 @@ def test_bad_arguments_are_one_sentence(tmp_path, segmenter_run, classifier_run,
     two = exported(network='classifier3d', task='classification', in_channels=2,
                    config={'model': {'width': 2, 'hidden': 0}})  # fmt: skip
     assert '2 channels' in sentence(capsys, two, scan, out, '--candidates=x.csv')
+
+
+def test_a_damaged_export_is_one_sentence(tmp_path, segmenter_run, capsys):
+    scan = write(make_image(), tmp_path / 'in' / 'scan.mha')
+    for number, (pattern, content) in enumerate(
+        (
+            ('state/d/*', ''),
+            ('state/_METADATA', '{"tree_metadata": '),
+            ('state/_METADATA', '{}'),
+            ('_CHECKPOINT_METADATA', '[1]'),
+        )
+    ):
+        run = tmp_path / f'run_{number}'
+        shutil.copytree(segmenter_run, run)
+        for file in (run / 'export' / 'model').glob(pattern):
+            file.write_text(content)
+        assert 'is damaged; copy or export it again' in sentence(
+            capsys, run, scan, tmp_path / 'out'
+        )
+
+
+def test_a_card_that_lacks_fields_is_one_sentence(tmp_path, capsys):
+    for lacking in ('config', 'classes', 'window'):
+        card = {name: value for name, value in CARD.items() if name != lacking}
+        model = tmp_path / lacking / 'export' / 'model'
+        checkpoints.export(model, {'params': {'head': {'bias': np.zeros(1)}}}, ['head'], card)
+        assert 'is damaged' in sentence(capsys, tmp_path / lacking, tmp_path, tmp_path / 'out')
+
+
+def test_the_folder_of_several_runs_names_one_of_them(tmp_path, segmenter_run, capsys):
+    for name in ('seed_1', 'seed_0'):
+        shutil.copytree(segmenter_run, tmp_path / 'runs' / name)
+    said = sentence(capsys, tmp_path / 'runs', tmp_path, tmp_path / 'out')
+    assert f'expected a folder such as {tmp_path / "runs" / "seed_0"}' in said
 
 
 def test_without_simpleitk_the_command_says_what_to_install(tmp_path, segmenter_run, capsys,
