@@ -25,7 +25,7 @@ from data_prep.volumes import (
     resampled,
 )
 
-_TOLERANCE = 1e-3  # voxels and cosines: headers store few digits
+_TOLERANCE = 0.1  # voxels: headers lose digits when tools rewrite them
 _SUFFIXES = {'.mhd': '.mhd', '.mha': '.mha', '.nrrd': '.nrrd', '.nhdr': '.nrrd'}
 
 
@@ -51,14 +51,26 @@ class Grid:
         image.SetDirection(self.direction)
         return image
 
-    def matches(self, other: 'Grid') -> bool:
-        """Whether both say the same, but for the last digits."""
+    def corners(self) -> np.ndarray:
+        """The world points [8, 3] of the corner voxels' centres, mm."""
+        indices = np.array(list(np.ndindex(2, 2, 2))) * (np.array(self.size) - 1)
+        return self.origin + indices * self.spacing @ np.reshape(self.direction, (3, 3)).T
+
+    def difference(self, other: 'Grid') -> str | None:
+        """The attribute that differs, if any corner is off by more than headers lose.
+
+        Files of one case may store their axes in different orders: compare them `oriented`.
+        """
         if self.size != other.size:
-            return False
-        lengths = np.array([self.spacing, self.origin]) - [other.spacing, other.origin]
-        turned = np.subtract(self.direction, other.direction)
-        limit = _TOLERANCE * min(self.spacing)
-        return bool((abs(lengths) <= limit).all() and (abs(turned) <= _TOLERANCE).all())
+            return 'size'
+        moved = np.linalg.norm(self.corners() - other.corners(), axis=1)
+        if moved.max() <= _TOLERANCE * min(other.spacing):
+            return None
+        if not np.allclose(self.spacing, other.spacing, rtol=1e-3):
+            return 'spacing'
+        if not np.allclose(self.direction, other.direction, rtol=0, atol=1e-3):
+            return 'direction'
+        return 'origin'
 
 
 @dataclass(frozen=True)
@@ -97,13 +109,14 @@ def read_placed(
     """
     images = _read(files, channels, modality)
     stored = Grid.of(images[0])
-    for image, file in zip(images[1:], files[1:], strict=False):
-        if not stored.matches(Grid.of(image)):
-            raise ScanError(
-                f'has channels of different geometry ({files[0].shown} and {file.shown}); '
-                'resample them to one grid'
-            )
     images = [oriented(image) for image in images]
+    for image, file in zip(images[1:], files[1:], strict=False):
+        if what := Grid.of(image).difference(Grid.of(images[0])):
+            raise ScanError(
+                f'has channels of different geometry ({files[0].shown} and {file.shown} differ in '
+                f'{what}); resample them to one grid'
+            )
+        image.CopyInformation(images[0])  # else resampling may round to different sizes
     if spacing is not None:
         images = [resampled(image, spacing, modality) for image in images]
     volumes = [as_volume(image, modality, full_range) for image in images]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from data_prep.geometry import Grid
 from data_prep.integrity import ScanError
 from data_prep.labelled import Case, Item, Prepared
 from data_prep.patches import LabelledVolume, PatchRule, cut_patches
@@ -26,7 +27,6 @@ from data_prep.volumes import (
 )
 
 _UNDECLARED = 255
-_TOLERANCE = 0.1  # voxels: headers lose digits when tools rewrite them
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ def read_labelled(files: Files, reading: Reading) -> LabelledVolume:
     paths = [*files.images[1:], *[files.images[0]] * (len(images) - len(files.images)), files.label]
     for path, image in zip(paths, (*images[1:], label), strict=True):
         _check_same_grid(path, image, files.images[0], images[0])
+        image.CopyInformation(images[0])  # else resampling may round to different sizes
     if reading.spacing is not None:
         images = [resampled(image, reading.spacing, reading.modality) for image in images]
         label = sitk.Resample(label, images[0], sitk.Transform(), sitk.sitkNearestNeighbor)
@@ -155,38 +156,16 @@ def _read_label(path: Path, reading: Reading) -> sitk.Image:
 
 def _check_same_grid(path: Path, image: sitk.Image, first_path: Path, first: sitk.Image) -> None:
     """Refuses an image, in LPS orientation, whose voxels lie elsewhere than the first one's."""
-    what = _difference(image, first)
+    grids = Grid.of(image), Grid.of(first)
+    what = grids[0].difference(grids[1])
     if what is None:
         return
-    found, expected = (getattr(one, f'Get{what.capitalize()}')() for one in (image, first))
+    found, expected = (getattr(grid, what) for grid in grids)
     way_out = '' if what == 'size' else ', or give --same_grid if they match voxel by voxel'
     raise PrepareError(
         f'{shown(path)} has the {what} {_text(found)} where {shown(first_path)} has '
         f'{_text(expected)}; export one of them again on the grid of the other{way_out}'
     )
-
-
-def _difference(image: sitk.Image, first: sitk.Image) -> str | None:
-    """What of the geometry differs, if any corner is off by more than headers lose."""
-    if image.GetSize() != first.GetSize():
-        return 'size'
-    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(first.GetSize()) - 1)
-    moved = [
-        np.linalg.norm(
-            np.subtract(
-                image.TransformIndexToPhysicalPoint(corner),
-                first.TransformIndexToPhysicalPoint(corner),
-            )
-        )
-        for corner in corners.tolist()
-    ]
-    if max(moved) <= _TOLERANCE * min(first.GetSpacing()):
-        return None
-    if not np.allclose(image.GetSpacing(), first.GetSpacing(), rtol=1e-3):
-        return 'spacing'
-    if not np.allclose(image.GetDirection(), first.GetDirection(), rtol=0, atol=1e-3):
-        return 'direction'
-    return 'origin'
 
 
 def _text(numbers: Sequence[float]) -> str:
