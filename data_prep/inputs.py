@@ -34,7 +34,7 @@ def find_inputs(source: Path, channels: Sequence[str], output: Path) -> list[Inp
     Results of an earlier run, below `output`, are no input.
 
     Raises:
-      PrepareError: there is no case.
+      PrepareError: there is no case, or two would give the same result.
     """
     scans = _find(source, output)
     if not scans:
@@ -74,6 +74,12 @@ def _grouped(scans: Sequence[Scan], channels: Sequence[str]) -> list[Input]:
             cases.setdefault(match[1], {})[int(match[2])] = scan
         else:
             inputs.append(Input(scan.scan_id, scan.shown, (scan,)))
+    for whole in inputs:
+        if files := cases.get(whole.case_id):
+            raise PrepareError(
+                f'{whole.shown} and {files[min(files)].shown} are '
+                f'of the same case, {whole.case_id}; keep the 4D file or the one per channel'
+            )
     for case_id, files in cases.items():
         ordered = tuple(files[number] for number in sorted(files))
         shown = f'{case_id}_*'

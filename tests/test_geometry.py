@@ -1,4 +1,4 @@
-"""Where voxels lie: what counts as one grid, in preparations and predictions alike."""
+"""What belongs together: files of one case, channels on one grid."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ import SimpleITK as sitk
 from test_predict import make_image, write
 
 from data_prep.geometry import Grid, read_placed
+from data_prep.inputs import find_inputs
 from data_prep.integrity import ScanError
 from data_prep.prepare import PrepareError
 from data_prep.segmented import Files, Reading, read_labelled
@@ -43,3 +44,12 @@ def test_prediction_takes_the_channels_that_a_preparation_takes(tmp_path, voxels
     prepared = read_labelled(Files(paths, label), reading)
     np.testing.assert_array_equal(placed.voxels, prepared.voxels)
     np.testing.assert_array_equal(placed.voxels[..., 0], placed.voxels[..., 1])
+
+
+def test_a_case_in_one_file_and_in_several_is_refused(tmp_path):
+    for name in ('case', 'case_0000', 'case_0001'):
+        write(make_image(), tmp_path / f'{name}.nii.gz')
+    expected = 'case.nii.gz and case_0000.nii.gz are of the same case, case; keep'
+    with pytest.raises(PrepareError, match=expected):
+        find_inputs(tmp_path, ['T1', 'T2'], tmp_path / 'out')
+    assert len(find_inputs(tmp_path, ['T1'], tmp_path / 'out')) == 3
