@@ -48,7 +48,7 @@ def main(argv=None):
             _finetune(args, task, name, init)
         _compare(args, task)
     settings = {k: v for k, v in vars(args).items() if k != 'out'}
-    about = json.loads((args.out / 'runs' / 'genesis' / 'config.json').read_text())
+    about = json.loads((args.out / 'runs' / 'genesis' / 'config.json').read_text('utf-8'))
     settings |= {'device': about['device'], 'versions': about['versions']}
     settings |= {'width': WIDTH, 'cube': SIZE, 'minutes': (time.perf_counter() - clock) / 60}
     write_atomically(args.out / 'settings.json', json.dumps(settings, indent=2) + '\n')

@@ -56,7 +56,7 @@ def write_demo_labels(out: Path) -> None:
         'numTraining': sum(not is_test(b * BLOCK, scan.GetSize()[2]) for b in range(blocks)),
         'file_ending': '.nrrd',
     }
-    (out / 'dataset.json').write_text(json.dumps(declared, indent=2) + '\n')
+    (out / 'dataset.json').write_text(json.dumps(declared, indent=2) + '\n', 'utf-8')
 
 
 def is_test(z: int, slices: int) -> bool:

@@ -1,9 +1,11 @@
 """DICOM: files to series, and a series to one volume whose slices belong together."""
 
+import locale
 import math
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,7 +99,8 @@ def read_header(path: Path) -> sitk.ImageFileReader:
     reader.SetImageIO('GDCMImageIO')
     reader.SetFileName(str(path))
     try:
-        reader.ReadImageInformation()
+        with own_locale():
+            reader.ReadImageInformation()
     except RuntimeError:
         raise ScanError(f'holds {path.name}, which is not a readable DICOM image') from None
     return reader
@@ -105,11 +108,22 @@ def read_header(path: Path) -> sitk.ImageFileReader:
 
 def _execute(reader: sitk.ImageFileReader | sitk.ImageSeriesReader) -> sitk.Image:
     try:
-        return reader.Execute()
+        with own_locale():
+            return reader.Execute()
     except RuntimeError:
         raise ScanError(
             'holds DICOM pixel data that cannot be decoded; copy or export the series again'
         ) from None
+
+
+@contextmanager
+def own_locale() -> Iterator[None]:
+    """For ITK's DICOM code, which leaves the process in the C locale, where Python reads ASCII."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
 
 
 def tag_of(header: sitk.ImageFileReader, tag: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from data_prep.dicom import own_locale
 from data_prep.phantom_chest import Shape, chest, find_lungs, new_uid, pick
 from data_prep.thorax import Nodule
 
@@ -159,7 +160,8 @@ def _write_slices(folder: Path, image: sitk.Image, tags: dict[str, str], rng) ->
         for tag, value in {**tags, **own}.items():
             part.SetMetaData(tag, value)
         writer.SetFileName(str(folder / f'{name + 1:06}.dcm'))
-        writer.Execute(part)
+        with own_locale():
+            writer.Execute(part)
     return uids
 
 

@@ -80,7 +80,7 @@ def write_nnunet(out: Path, patients: int, shape: Shape, seed: int) -> None:
         'numTraining': patients,
         'file_ending': '.nii.gz',
     }
-    (out / 'dataset.json').write_text(json.dumps(declared, indent=2))
+    (out / 'dataset.json').write_text(json.dumps(declared, indent=2), 'utf-8')
 
 
 def write_decathlon(out: Path, patients: int, shape: Shape, seed: int) -> None:
@@ -104,7 +104,7 @@ def write_decathlon(out: Path, patients: int, shape: Shape, seed: int) -> None:
         ],
         'test': [],
     }
-    (out / 'dataset.json').write_text(json.dumps(declared, indent=2))
+    (out / 'dataset.json').write_text(json.dumps(declared, indent=2), 'utf-8')
 
 
 def _image(

@@ -1,6 +1,8 @@
 """Fine-tuning: a network learns a target task, from scratch or from what it restored before."""
 
 import functools
+import itertools
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +18,7 @@ from genesis_jax.models import NETWORKS, probabilities
 from genesis_jax.protocols import make_scales
 from genesis_jax.transfer import merge, open_start, shapes_of
 from genesis_jax.transforms.augment import augment
-from genesis_jax.workdir import check_group, claim
+from genesis_jax.workdir import RESULTS, claim, claim_group
 
 _NETWORKS = {'classification': 'classifier3d', 'segmentation': 'unet3d'}
 
@@ -34,15 +36,12 @@ def finetune(config, workdir):
       UserError: something is wrong that the user can mend.
     """
     config = resolve(config, jax.device_count())
-    workdir = check_group(workdir)
     programs = {}  # compiled once for runs that differ in nothing but the seed
-    found = []
-    for seed in range(config.seed, config.seed + config.runs):
-        for fold in labelled.folds(config):
-            name = f'seed_{seed}' + ('' if fold is None else f'_fold_{fold}')
-            found.append(_run(_member(config, seed, fold), workdir / name, programs))
+    seeds = range(config.seed, config.seed + config.runs)
+    members = [_member(config, *one) for one in itertools.product(seeds, labelled.folds(config))]
+    found = [_run(member, workdir, programs) for member in members]
     if parallel.is_main_process():
-        results.summarise(workdir, config, found)
+        results.summarise(Path(workdir).expanduser(), config)
     return found
 
 
@@ -55,7 +54,7 @@ def _member(config, seed, fold):
     return config
 
 
-def _run(config, workdir, programs):
+def _run(config, group, programs):
     # --- What is asked for, checked before anything is compiled.
     dataset = labelled.open_labelled(config)
     check_shape(dataset.shape)
@@ -65,8 +64,10 @@ def _run(config, workdir, programs):
     network = make_network(config, dataset.about['classes'])
     expected = shapes_of(network, dataset.shape[-1])
     start = open_start(config, expected)
-    workdir = claim(workdir, config, write=parallel.is_main_process())
-    if (workdir / results.FILE).exists():
+    name = f'seed_{config.seed}' + ('' if config.data.fold is None else f'_fold_{config.data.fold}')
+    group = claim_group(group, config, write=parallel.is_main_process())
+    workdir = claim(group / name, config, write=parallel.is_main_process())
+    if (workdir / RESULTS).exists():
         return results.read(workdir)
 
     # --- The steps, and what the network starts with.
@@ -219,6 +220,11 @@ def _card(config, dataset, progress, start):
         'start': list(start.lines),
         'examples': dataset.counts,
         'patients': {split: len(names) for split, names in dataset.patients.items()},
+        'trained_on': sorted(
+            labelled.fingerprint(patient)
+            for split in ('train', 'validation')
+            for patient in dataset.patients[split]
+        ),
         'config': to_json(config),
         'config_hash': config_hash(config),
         'step': progress.best_step,

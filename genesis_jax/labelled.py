@@ -12,7 +12,7 @@ from genesis_jax import data
 from genesis_jax.errors import UserError
 
 SPLITS = ('train', 'validation', 'test')
-_ABOUT = ('task', 'classes', 'channels', 'modality', 'spacing', 'full_range')
+_ABOUT = ('task', 'classes', 'channels', 'modality', 'spacing', 'full_range', 'recipe')
 _SOURCES = {  # the preparation of each target task's data
     'ncc': 'luna16_candidates --source=LUNA16',
     'ncs': 'lidc --source=LIDC-IDRI',
@@ -115,6 +115,11 @@ def folds(config):
     return [asked]
 
 
+def fingerprint(patient):
+    """Twelve hexadecimal digits that stand for a patient where the name has no place."""
+    return hashlib.sha256(patient.encode()).hexdigest()[:12]
+
+
 def _open(wanted, task):
     builder = data.open_dataset(wanted, _SOURCES.get(wanted.name, 'nnunet --source=FOLDER'))
     about = builder.info.metadata or {}
@@ -171,7 +176,8 @@ def _split(records, wanted):
 
 def _fraction(patients, fraction, seed):
     ranked = sorted(patients, key=lambda patient: _rank(patient, seed))
-    kept = set(ranked[: math.ceil(fraction * len(ranked))])
+    count = math.ceil(round(fraction * len(ranked), 6))  # 0.07 * 100 is a little above 7
+    kept = set(ranked[:count])
     return [patient for patient in patients if patient in kept]
 
 

@@ -32,9 +32,10 @@ class Log:
 
         file = self._workdir / 'metrics.jsonl'
         if file.exists():
-            kept = [line for line in file.read_text().splitlines(True) if _step_of(line) <= step]
+            lines = file.read_text('utf-8').splitlines(True)
+            kept = [line for line in lines if _step_of(line) <= step]
             write_atomically(file, ''.join(kept))
-        self._lines = file.open('a')
+        self._lines = file.open('a', encoding='utf-8')
         self._tensorboard = SummaryWriter(str(self._workdir / 'tensorboard'), purge_step=step + 1)
         # A log file gets a line a minute instead of an animation.
         interval = 0.2 if sys.stderr.isatty() else 60.0

@@ -45,11 +45,15 @@ class CrossEntropy:
 
 
 class SoftDice:
-    """Segmentation: 1 - soft Dice over all voxels of the batch, mean over foreground classes."""
+    """Segmentation: 1 - soft Dice over all voxels of the batch, mean over foreground classes.
+
+    Of several classes the cross-entropy is added (Isensee et al., nnU-Net, 2021): Dice alone leaves
+    out the background, which one of the classes can then take over for good.
+    """
 
     def terms(self, logits, batch):
-        """What examples add, each `[B, foreground classes]`, of logits `[B, X, Y, Z, n]` and
-        `batch['mask']` `[B, X, Y, Z]`."""
+        """What examples add, each `[B]` or `[B, foreground classes]`, of logits `[B, X, Y, Z, n]`
+        and `batch['mask']` `[B, X, Y, Z]`."""
         classes = max(2, logits.shape[-1])
         truth = jax.nn.one_hot(batch['mask'], classes)[..., 1:]
         soft = probabilities(logits)[..., -(classes - 1) :]
@@ -58,7 +62,13 @@ class SoftDice:
         else:
             hard = jax.nn.one_hot(jnp.argmax(logits, axis=-1), classes)[..., 1:]
         voxels = tuple(range(1, truth.ndim - 1))
+        cross_entropy = jnp.zeros(len(logits))
+        if logits.shape[-1] > 1:
+            of_voxels = optax.softmax_cross_entropy_with_integer_labels(logits, batch['mask'])
+            cross_entropy = of_voxels.mean(axis=voxels)
         return {
+            'cross_entropy': cross_entropy,
+            'examples': jnp.ones(len(logits)),
             'overlap': jnp.sum(soft * truth, axis=voxels),
             'size': jnp.sum(soft + truth, axis=voxels),
             'hard_overlap': jnp.sum(hard * truth, axis=voxels),
@@ -66,9 +76,9 @@ class SoftDice:
         }
 
     def loss(self, totals):
-        """1 - soft Dice (smooth 1)."""
+        """1 - soft Dice (smooth 1), of several classes with the mean cross-entropy."""
         dice = (2 * totals['overlap'] + _SMOOTH) / (totals['size'] + _SMOOTH)
-        return 1 - dice.mean()
+        return 1 - dice.mean() + totals['cross_entropy'] / totals['examples']
 
     def metrics(self, totals):
         """What is told of the validation beside the loss: Dice of the predicted classes."""

@@ -1,17 +1,14 @@
 """What is known of fine-tuned networks: tables of their test, their report, the sum of all runs."""
 
-import csv
-import io
 import json
 import math
 
 import numpy as np
 
 from genesis_jax.config import config_hash
+from genesis_jax.workdir import RESULTS, common_config, write_atomically, write_table
 from genesis_jax.workdir import describe as describe_config
-from genesis_jax.workdir import write_atomically
 
-FILE = 'results.json'  # of a run; written last, so a run that has it is complete
 _TABLES = {'classification': 'predictions.csv', 'segmentation': 'cases.csv'}
 _MAIN = {  # shown first
     'classification': ('auc', 'average_precision', 'accuracy', 'luna16_score'),
@@ -42,13 +39,13 @@ def describe(config, dataset, start, progress, metrics):
 
 def read(workdir):
     """The results of a complete run."""
-    return json.loads((workdir / FILE).read_text())
+    return json.loads((workdir / RESULTS).read_text('utf-8'))
 
 
 def write(workdir, task, found, rows):
     """Writes a run's tables, its report and, last, its results."""
     write_tables(workdir, task, found['metrics'], rows)
-    about = json.loads((workdir / 'config.json').read_text())
+    about = json.loads((workdir / 'config.json').read_text('utf-8'))
     lines = [
         f'# {found["dataset"]}: {task}, seed {found["seed"]}'
         + ('' if found['fold'] is None else f', tested on fold {found["fold"]}'),
@@ -64,21 +61,24 @@ def write(workdir, task, found, rows):
         f'- model: `export/model`; test: `{_TABLES[task]}`; curves: `metrics.jsonl`',
     ]
     write_atomically(workdir / 'report.md', '\n'.join(lines) + '\n')
-    write_atomically(workdir / FILE, json.dumps(found, indent=2) + '\n')
+    write_atomically(workdir / RESULTS, json.dumps(found, indent=2) + '\n')
 
 
 def write_tables(folder, task, metrics, rows):
     """Writes the rows of a test as CSV and prints its metrics."""
-    write_atomically(folder / _TABLES[task], _csv(rows))
+    write_table(folder / _TABLES[task], rows)
     print('\n'.join(_table(metrics, task)))
     print(f'each case: {folder / _TABLES[task]}')
 
 
-def summarise(workdir, config, found):
-    """Writes and prints the mean and standard deviation over all runs."""
+def summarise(workdir, config):
+    """Writes and prints the mean and standard deviation over all complete runs of a workdir."""
+    found = [read(file.parent) for file in workdir.glob(f'seed_*/{RESULTS}')]
+    found.sort(key=lambda r: (r['seed'], r['fold'] or 0))
     names = list(found[0]['metrics'])
     rows = [{'seed': r['seed'], 'fold': r['fold'], **r['metrics']} for r in found]
-    write_atomically(workdir / 'results.csv', _csv(rows))
+    write_table(workdir / 'results.csv', rows)
+    config = common_config(config)
     about = describe_config(config)
     table = [f'| {len(found)} runs | mean | sd |', '| --- | --- | --- |']
     for name in _ordered(names, config.task):
@@ -117,11 +117,3 @@ def _ordered(names, task):
 
 def _number(value):
     return '–' if math.isnan(value) else f'{value:.4f}'
-
-
-def _csv(rows):
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

@@ -1,6 +1,8 @@
 """The folder of a run: who it belongs to, and where things lie in it."""
 
+import csv
 import importlib.metadata
+import io
 import json
 import os
 import platform
@@ -11,7 +13,8 @@ import jax
 from genesis_jax.config import config_hash, difference, to_json
 from genesis_jax.errors import UserError
 
-_OF_GROUPS = ('results.csv', 'report.md')
+RESULTS = 'results.json'  # of a fine-tuned run; written last, so a run that has it is complete
+_OF_GROUPS = ('config.json', 'results.csv', 'report.md')
 _PACKAGES = ('genesis-jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 
@@ -27,14 +30,10 @@ def claim(workdir, config, write=True):
         raise UserError(
             f'{workdir} holds files but no run; choose an empty or a new folder as --workdir'
         )
-    started = any(workdir.glob('checkpoints/[0-9]*'))  # else nothing is lost by starting over
-    changed = started and difference(json.loads(file.read_text())['config'], config)
-    if changed:
-        name, saved, now = changed
-        raise UserError(
-            f'{workdir} holds a run with config.{name}={saved}, but this command has '
-            f'config.{name}={now}; resume with the same value or choose another --workdir'
-        )
+    # Nothing is lost by starting over where neither a checkpoint nor a result is.
+    started = any(workdir.glob('checkpoints/[0-9]*')) or (workdir / RESULTS).exists()
+    if started:
+        _check_same(workdir, json.loads(file.read_text('utf-8'))['config'], config)
     if write and not started:
         try:
             write_atomically(file, json.dumps(describe(config), indent=2) + '\n')
@@ -45,16 +44,38 @@ def claim(workdir, config, write=True):
     return workdir
 
 
-def check_group(workdir):
-    """The path of a folder that holds runs, or will; UserError if it holds something else."""
+def claim_group(workdir, config, write=True):
+    """Makes a folder the place of one fine-tuning's runs, as `claim` does for one run.
+
+    The runs differ in nothing but seed and fold, so what is compared is the config without them;
+    a later command may add seeds.
+
+    Raises:
+      UserError: it holds something else, or runs of another config.
+    """
     workdir = _folder(workdir)
-    strangers = [path for path in workdir.glob('[!.]*') if path.name not in _OF_GROUPS]
-    if not workdir.exists() or all(path.name.startswith('seed_') for path in strangers):
-        return workdir
-    raise UserError(
-        f'{workdir} holds something else than the runs of a fine-tuning; choose an empty or a new '
-        'folder as --workdir'
-    )
+    strangers = {path.name for path in workdir.glob('[!.]*')} - set(_OF_GROUPS)
+    if any(not name.startswith('seed_') for name in strangers):
+        raise UserError(
+            f'{workdir} holds something else than the runs of a fine-tuning; choose an empty or a '
+            'new folder as --workdir'
+        )
+    file, common = workdir / 'config.json', common_config(config)
+    if strangers and file.exists():
+        _check_same(workdir, json.loads(file.read_text('utf-8'))['config'], common)
+    if write:
+        write_atomically(file, json.dumps(describe(common), indent=2) + '\n')
+    return workdir
+
+
+def common_config(config):
+    """What all runs of a fine-tuning share of their config."""
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        for fields, name in ((config, 'seed'), (config, 'runs'), (config.data, 'fold')):
+            if name in fields:
+                del fields[name]
+    return config
 
 
 def describe(config):
@@ -74,8 +95,27 @@ def write_atomically(file, text):
     """Writes a text file that is either complete or not there."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f'.{file.name}.partial')
-    partial.write_text(text)
+    partial.write_text(text, 'utf-8')
     os.replace(partial, file)
+
+
+def write_table(file, rows):
+    """Writes rows (dicts with the same keys) as CSV, complete or not at all."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(file, text.getvalue())
+
+
+def _check_same(workdir, saved, config):
+    changed = difference(saved, config)
+    if changed:
+        name, before, now = changed
+        raise UserError(
+            f'{workdir} holds a run with config.{name}={before}, but this command has '
+            f'config.{name}={now}; resume with the same value or choose another --workdir'
+        )
 
 
 def _folder(workdir):

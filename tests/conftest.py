@@ -1,5 +1,6 @@
 """Shared by all tests: four simulated devices, cached compilations, strict broadcasting."""
 
+import locale
 import os
 import tempfile
 from pathlib import Path
@@ -23,6 +24,14 @@ GOLDEN = Path(__file__).parent / 'data'
 def golden():
     """The folder of numbers made by the published implementation."""
     return GOLDEN
+
+
+@pytest.fixture(autouse=True)
+def _locale():
+    """Tests that write DICOM through ITK would leave the C locale to those after them."""
+    before = locale.setlocale(locale.LC_ALL)
+    yield
+    locale.setlocale(locale.LC_ALL, before)
 
 
 @pytest.fixture

@@ -51,10 +51,18 @@ def test_dice_of_a_perfect_and_of_a_wrong_answer(outputs):
     mask = rng.integers(0, max(2, outputs), (2, 8, 8, 8))
     right = mask[..., None] * 2 - 1 if outputs == 1 else jax.nn.one_hot(mask, outputs)
     wrong = -right if outputs == 1 else jax.nn.one_hot((mask + 1) % outputs, outputs)
-    for logits, low, high in ((right, 0, 1e-3), (wrong, 0.99, 1)):
+    for logits, low, high, dice in ((right, 0, 1e-3, 1), (wrong, 0.99, 101, 0)):
         totals = total(loss.terms(jnp.asarray(100.0 * logits), {'mask': mask}))
         assert low <= float(loss.loss(totals)) <= high
-        assert abs(float(loss.metrics(totals)['dice']) - (1 if high < 1 else 0)) < 1e-3
+        assert abs(float(loss.metrics(totals)['dice']) - dice) < 1e-3
+
+
+def test_several_classes_add_the_cross_entropy():
+    loss, mask = SoftDice(), np.zeros((2, 4, 4, 4), np.uint8)
+    logits = np.tile(np.log(np.float32([0.5, 0.25, 0.25])), (2, 4, 4, 4, 1))
+    totals = total(loss.terms(logits, {'mask': mask}))
+    dice = (0 + 1) / (0.25 * mask.size + 1)
+    np.testing.assert_allclose(loss.loss(totals), 1 - dice + np.log(2), rtol=1e-5)
 
 
 def test_dice_without_foreground_is_defined():

@@ -1,5 +1,6 @@
 """Scan files of every format become the same volume, and broken ones say what is wrong."""
 
+import locale
 import gzip
 import itertools
 import re
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from data_prep.dicom import own_locale
 from data_prep.integrity import ScanError
 from data_prep.volumes import find_scans, read_volume
 
@@ -61,7 +63,8 @@ def write_series(folder, voxels, *, heights=None, intercept=-1024, slope=1, **ta
         for tag, value in {**settings, **{k.replace('_', '|'): v for k, v in tags.items()}}.items():
             image.SetMetaData(tag.removeprefix('t'), value)
         writer.SetFileName(str(folder / f'{(7 * index) % 100:03}'))
-        writer.Execute(image)
+        with own_locale():
+            writer.Execute(image)
 
 
 @pytest.mark.parametrize('name', FORMATS)
@@ -434,3 +437,11 @@ def test_a_nifti_without_sides_is_refused(tmp_path):
     struct.pack_into('<h', content, 42, 0)
     path.write_bytes(content)
     refused(tmp_path, 'without usable sides')
+
+
+def test_reading_dicom_leaves_the_locale_alone(tmp_path):
+    """ITK's reader would leave the C locale, in which Python reads and writes ASCII only."""
+    before = locale.setlocale(locale.LC_ALL)
+    write_series(tmp_path, np.zeros((8, 8, 4), np.int16))
+    read_volume(find_scans(tmp_path)[0], 'ct')
+    assert locale.setlocale(locale.LC_ALL) == before

@@ -188,7 +188,7 @@ def _numbers(metrics):
 
 def _json(file):
     try:
-        found = json.loads(file.read_text())
+        found = json.loads(file.read_text('utf-8'))
     except ValueError as error:
         raise UserError(f'{file} is not JSON ({error}); run its main.py command again') from None
     if not isinstance(found, dict):
@@ -199,7 +199,7 @@ def _json(file):
 def _rows(file, columns):
     """The rows of a CSV file that has these columns."""
     try:
-        with file.open(newline='') as stream:
+        with file.open(newline='', encoding='utf-8') as stream:
             reader = csv.DictReader(stream)
             rows = list(reader)
     except FileNotFoundError:
