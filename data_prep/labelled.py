@@ -115,6 +115,7 @@ def prepare_labelled(
     cube_size: Sequence[int],
     recipe: Mapping[str, Any],
     config: str | None = None,
+    notes: Sequence[str] = (),
     workers: int | None = None,
 ) -> LabelledSummary:
     """Prepares the dataset `data_dir/name`; unusable cases are skipped and listed in the summary.
@@ -127,6 +128,7 @@ def prepare_labelled(
       work: picklable; raises ScanError to skip its case, PrepareError to refuse the whole source.
       recipe: how it was made, without any path; goes into the metadata.
       config: of configs/, for the closing hint (default: the one named as the dataset).
+      notes: lines for the summary on what was left out beforehand.
       workers: processes (default: one per core; 1 works in this process).
 
     Raises:
@@ -137,7 +139,7 @@ def prepare_labelled(
     _check_start(cases, name, data_dir, declaration)
     ordered = sorted(cases, key=lambda case: (digest(0, case.patient), case.case_id))
     summary = LabelledSummary(
-        config or name, declaration.task, list(declaration.classes), _splits(cases)
+        config or name, declaration.task, list(declaration.classes), _splits(cases), list(notes)
     )
     results = in_order(partial(_guarded, work), ordered, workers or os.cpu_count() or 1)
     interruption = Interruption()

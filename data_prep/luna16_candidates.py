@@ -92,7 +92,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     def prepare():
         table = args.csv or _find_table(args.source)
         rule = PointRule(args.cube_size, args.spacing, 'ct', False, str(table))
-        cases = list_cases(args.source, table, folds, ratios, args.seed)
+        points = read_candidates(table)
+        absent = count_absent(args.source, table, points)
+        cases = list_cases(args.source, points, folds, ratios, args.seed)
         check_points(cases, rule)
         return prepare_labelled(
             cases,
@@ -112,6 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 'seed': args.seed,
             },
             config='ncc',
+            notes=[f'Rows passed over, whose scan is not there: {absent}'] if absent else (),
             workers=args.workers,
         )
 
@@ -120,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def list_cases(
     source: Path,
-    table: Path,
+    points: Mapping[str, Points],
     folds: Mapping[str, Sequence[int]],
     ratios: Mapping[str, float],
     seed: int,
@@ -128,14 +131,9 @@ def list_cases(
     """Every scan of the subsets asked for, with the candidates drawn for its split.
 
     Raises:
-      PrepareError: a subset is missing, the table is not LUNA16's, or it names a scan that is in
-        none of the ten subsets. Where not all ten are there, rows of other scans are passed over.
+      PrepareError: a subset is missing.
     """
     entries = luna16.list_entries(source, folds)
-    points = read_candidates(table)
-    present = [n for n in range(_ALL_SUBSETS) if (source / f'subset{n}').is_dir()]
-    if len(present) == _ALL_SUBSETS:
-        _check_named(source, table, points)
     cases = []
     for split, ratio in ratios.items():
         scans = [entry for entry in entries if entry.split == split]
@@ -150,7 +148,11 @@ def list_cases(
 
 
 def read_candidates(table: Path) -> dict[str, Points]:
-    """The candidates of every scan, by series UID."""
+    """The candidates of every scan, by series UID.
+
+    Raises:
+      PrepareError: the table is not LUNA16's.
+    """
     rows: dict[str, list] = {}
     for line, row in read_rows(table, ('seriesuid', *_AXES, 'class')):
         if row['class'] not in ('0', '1'):
@@ -163,6 +165,25 @@ def read_candidates(table: Path) -> dict[str, Points]:
     if not rows:
         raise PrepareError(f'{table} holds no candidate; download it again')
     return {uid: gather(found) for uid, found in rows.items()}
+
+
+def count_absent(source: Path, table: Path, points: Mapping[str, Points]) -> int:
+    """How many candidates are of scans that no subset holds, as where not all ten are there.
+
+    Raises:
+      PrepareError: there are such, although all ten subsets are there.
+    """
+    folders = [source / f'subset{n}' for n in range(_ALL_SUBSETS)]
+    present = [folder for folder in folders if folder.is_dir()]
+    scans = {scan.scan_id for folder in present for scan in find_scans(folder)}
+    absent = {uid: found for uid, found in points.items() if uid not in scans}
+    if absent and len(present) == _ALL_SUBSETS:
+        uid, found = next(iter(absent.items()))
+        raise PrepareError(
+            f'{table}, row {found.rows[0]}: no subset of {source} holds the scan {uid}; unpack it '
+            'there or remove its rows'
+        )
+    return sum(len(found.rows) for found in absent.values())
 
 
 def draw(points: Mapping[str, Points], ratio: float, seed: int) -> dict[str, Points]:
@@ -181,18 +202,6 @@ def draw(points: Mapping[str, Points], ratio: float, seed: int) -> dict[str, Poi
         uid: found.select((found.labels == 1) | (lots[uid] <= limit))
         for uid, found in points.items()
     }
-
-
-def _check_named(source: Path, table: Path, points: Mapping[str, Points]) -> None:
-    scans = {
-        scan.scan_id for n in range(_ALL_SUBSETS) for scan in find_scans(source / f'subset{n}')
-    }
-    for uid, found in points.items():
-        if uid not in scans:
-            raise PrepareError(
-                f'{table}, row {found.rows[0]}: no subset of {source} holds the scan {uid}; '
-                'unpack it there or remove its rows'
-            )
 
 
 def _find_table(source: Path) -> Path:

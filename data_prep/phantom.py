@@ -135,7 +135,7 @@ _LAYOUTS = {
         phantom_points.write_candidates,
         12,
         _CHEST,
-        'candidates --source={out} --csv={out}/candidates.csv',
+        'candidates --source={out} --csv={out}/candidates.csv --classes=negative,embolism',
     ),
     'lits': Layout(phantom_volumes.write_lits, 12, _VOLUMES, 'lits --source={out} --split={split}'),
     'brats2013': Layout(phantom_volumes.write_brats2013, 12, _VOLUMES, 'brats --source={out}'),

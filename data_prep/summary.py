@@ -100,6 +100,7 @@ class LabelledSummary:
       task: decides what is counted per class: records of it, or records that hold it.
       classes: names by class index.
       splits: in the order of their listing.
+      notes: lines on what was left out before any case was read.
       cases, patients, records: by split; patients are those with records.
       per_class: records by split, then by class name.
       without: ids of cases that were read and gave no record.
@@ -109,6 +110,7 @@ class LabelledSummary:
     task: str
     classes: list[str]
     splits: list[str]
+    notes: list[str] = field(default_factory=list)
     cases: dict[str, int] = field(default_factory=dict)
     patients: dict[str, int] = field(default_factory=dict)
     records: dict[str, int] = field(default_factory=dict)
@@ -146,6 +148,7 @@ class LabelledSummary:
                 f'Cases read: {sum(self.cases.values())}, skipped: {len(self.skipped)}',
                 *(self._split_line(split) for split in self.splits),
                 *self._without(),
+                *self.notes,
                 *_skipped_lines(self.skipped),
                 *self._closing(dataset),
             ]

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 import tensorflow_datasets as tfds
 
 from data_prep import brats, candidates, lidc, lits, luna16_candidates, nnunet
-from data_prep.luna16_candidates import draw, list_cases
+from data_prep.luna16_candidates import draw, list_cases, read_candidates
 from data_prep.phantom_points import write_candidates, write_luna16_candidates
 from data_prep.points import gather
 from data_prep.prepare import PrepareError
@@ -178,7 +178,7 @@ def test_a_draw_depends_on_the_seed_and_the_scan_only():
 def test_scans_without_a_nodule_give_negatives(luna):
     folds = {'train': (1,), 'validation': (5,), 'test': (7,)}
     ratios = dict.fromkeys(folds, 3.0)
-    cases = list_cases(luna, luna / 'candidates_V2.csv', folds, ratios, 0)
+    cases = list_cases(luna, read_candidates(luna / 'candidates_V2.csv'), folds, ratios, 0)
     by_split = {case.split: case.source[1].labels.tolist() for case in cases}
     assert by_split['train'] == [0, 0, 0]
 
@@ -190,7 +190,7 @@ def test_a_broken_scan_is_skipped(luna, tmp_path, capsys):
     assert 'skipped: 1' in said and 'subset0/uid0.mhd is truncated' in said
 
 
-def test_some_subsets_suffice(luna, tmp_path):
+def test_some_subsets_suffice(luna, tmp_path, capsys):
     for number in (1, 2, 3, 4, 6, 8, 9):
         (luna / f'subset{number}' / f'uid{number}.mhd').unlink()
         (luna / f'subset{number}' / f'uid{number}.raw').unlink()
@@ -202,6 +202,8 @@ def test_some_subsets_suffice(luna, tmp_path):
         b'uid5',
         b'uid7',
     }
+    # seven scans are gone, whose rows are 8 each, but 7 of the second
+    assert '\nRows passed over, whose scan is not there: 55\n' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
