@@ -3,7 +3,9 @@
 import contextlib
 import multiprocessing
 import os
+import shutil
 import signal
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -29,8 +31,15 @@ def in_order(
     if workers == 1:
         yield from map(function, items)
         return
+    with tempfile.TemporaryDirectory(prefix='data_prep_') as scratch:
+        yield from _from_pool(function, items, workers, scratch)
+
+
+def _from_pool(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int, scratch: str
+) -> Iterator[Result | None]:
     remaining, waiting = iter(items), deque()
-    pool = _pool(workers)
+    pool = _pool(workers, scratch)
     try:
         while True:
             for item in islice(remaining, 2 * workers - len(waiting)):
@@ -38,7 +47,7 @@ def in_order(
                     future = pool.submit(function, item)
                 except BrokenProcessPool:
                     pool.shutdown()
-                    pool = _pool(workers)
+                    pool = _pool(workers, scratch)
                     future = pool.submit(function, item)
                 waiting.append((item, future))
             if not waiting:
@@ -47,31 +56,33 @@ def in_order(
             try:
                 result = future.result()
             except BrokenProcessPool:  # takes every item under way along: find the one to blame
-                result = _alone(function, item)
+                result = _alone(function, item, scratch)
             yield result
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
+def _pool(workers: int, scratch: str) -> ProcessPoolExecutor:
     # spawn: forking a process that runs threads (ITK, JAX) can deadlock
     context = multiprocessing.get_context('spawn')
-    return ProcessPoolExecutor(workers, context, initializer=_start_worker)
+    return ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(scratch,))
 
 
-def _alone(function: Callable[[Item], Result], item: Item) -> Result | None:
-    with _pool(1) as pool, contextlib.suppress(BrokenProcessPool):
+def _alone(function: Callable[[Item], Result], item: Item, scratch: str) -> Result | None:
+    with _pool(1, scratch) as pool, contextlib.suppress(BrokenProcessPool):
         return pool.submit(function, item).result()
     return None
 
 
-def _start_worker() -> None:
+def _start_worker(scratch: str) -> None:
+    tempfile.tempdir = scratch  # what a killed worker leaves goes with this folder
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # there is a worker for every core
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(scratch,), daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(scratch: str) -> None:
     """Workers of a killed parent would wait for work forever."""
     multiprocessing.parent_process().join()
+    shutil.rmtree(scratch, ignore_errors=True)
     os._exit(1)

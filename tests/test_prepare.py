@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -307,14 +308,17 @@ def test_two_scans_of_one_id_are_refused(source, tmp_path):
 
 
 def square_or_die(number):
+    tempfile.mkdtemp()  # which nobody removes
     if number % 3 == 1:
         os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does when memory runs out
     return number**2
 
 
-def test_a_dead_worker_costs_its_item_only():
+def test_a_dead_worker_costs_its_item_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
     results = list(in_order(square_or_die, range(8), 2))
     assert results == [0, None, 4, 9, None, 25, 36, None]
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_killed_preparation_leaves_nothing_that_looks_done(source, tmp_path):
@@ -322,13 +326,17 @@ def test_a_killed_preparation_leaves_nothing_that_looks_done(source, tmp_path):
     os.mkfifo(pipe)
     flags = [f'--source={source}', f'--data_dir={tmp_path}', '--name=d', '--modality=ct']
     arguments = [sys.executable, '-m', 'data_prep.scans', *flags, *SMALL_FLAGS, '--workers=2']
+    scratch = tmp_path / 'scratch'
+    scratch.mkdir()
+    env = os.environ | {'TMPDIR': str(scratch)}
     with (
-        subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE) as process,
+        subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE, env=env) as process,
         pipe.open('wb'),  # opens once a worker reads the scan, which then waits for more
     ):
         process.kill()
         process.wait()
         process.stderr.read()  # ends when the workers have ended, too
+    assert not list(scratch.glob('data_prep_*'))
     assert not (tmp_path / 'd' / '1.0.0').exists()
     pipe.unlink()
     assert scans.main([*flags, *SMALL_FLAGS, '--workers=1']) == 0
