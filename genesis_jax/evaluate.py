@@ -4,10 +4,10 @@ Whole scans where the dataset holds them (segmentation), else its test examples;
 table, and the metrics of all. Over several processes each one does the whole work.
 """
 
-import argparse
+import json
 import sys
+import tempfile
 from itertools import islice
-from pathlib import Path
 
 import grain
 import jax
@@ -16,13 +16,14 @@ import numpy as np
 from tqdm import tqdm
 
 from genesis_jax import data, labelled, metrics, parallel, results
-from genesis_jax.checkpoints import load_export
+from genesis_jax.arguments import Parser, path
+from genesis_jax.cards import card_hash, check_data, check_unseen, load_model
 from genesis_jax.errors import UserError
 from genesis_jax.models import from_card, probabilities
 from genesis_jax.sliding import on_devices, sliding_window
+from genesis_jax.workdir import RESULTS, write_atomically
 
-_OF_SCANS = ('channels', 'modality', 'spacing', 'window')
-_OF_NETWORKS = ('classes', 'outputs', 'in_channels', 'cube_shape')
+_WRITTEN = (RESULTS, 'cases.csv', 'predictions.csv')
 _AHEAD = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)  # whole scans are large
 
 
@@ -45,8 +46,15 @@ def evaluate(variables, card, dataset, split='test'):
         batch_size = -(-config.batch_size // devices) * devices
         found = _examples(predict, source, batch_size, card['window'])
     shown = tqdm(found, desc=split, total=len(source), unit='case', disable=None)
-    rows = _classified if card['task'] == 'classification' else _segmented
-    return rows(shown, card['classes'])
+    if card['task'] == 'segmentation':
+        return _segmented(shown, card['classes'])
+    return _classified(shown, card['classes'], of_scans=_is_complete(dataset.about, split))
+
+
+def _is_complete(about, split):
+    """Whether a split holds all negatives of its scans: else false positives are too few."""
+    kept = (about.get('recipe') or {}).get('negatives_per_positive') or {}
+    return kept.get(split, 'all') == 'all'
 
 
 def _whole(predict, source, window, overlap, given):
@@ -76,7 +84,7 @@ def _examples(predict, source, batch_size, given):
         yield from zip(chunk, predicted, strict=False)  # without the padding
 
 
-def _classified(pairs, classes):
+def _classified(pairs, classes, of_scans):
     named = list(classes)[1:] if len(classes) == 2 else list(classes)
     rows, labels, scores = [], [], []
     for record, predicted in pairs:
@@ -85,7 +93,7 @@ def _classified(pairs, classes):
         rows.append({**who, 'label': int(record['label']), **probability})
         labels.append(rows[-1]['label'])
         scores.append(predicted)
-    scans = [row['scan_id'] for row in rows]
+    scans = [row['scan_id'] for row in rows] if of_scans else None
     return rows, metrics.classification_metrics(np.array(labels), np.array(scores), scans)
 
 
@@ -104,25 +112,40 @@ def _text(value):
 
 def main(argv=None):
     """Evaluates a model as the arguments say; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog='python -m genesis_jax.evaluate', description='Tests a fine-tuned network.'
-    )
-    parser.add_argument(
-        '--model', required=True, metavar='DIR', help='a run (WORKDIR/seed_0) or its export/model'
-    )
-    parser.add_argument('--output', required=True, metavar='DIR', help='folder for the tables')
-    parser.add_argument('--data_dir', metavar='DIR', help='default: that of the training')
-    parser.add_argument('--name', help='of the dataset (default: that of the training)')
-    parser.add_argument(
-        '--split', choices=labelled.SPLITS, default='test', help='default: %(default)s'
-    )
+    parser = _make_parser()
     args = parser.parse_args(argv)
     try:
         parallel.start()
         _main(args)
     except UserError as error:
-        parser.exit(1, f'error: {error}\n')
+        parser.fail(error)
+    except KeyboardInterrupt:
+        parser.fail('interrupted; nothing was written', 130)
     return 0
+
+
+def _make_parser():
+    parser = Parser(
+        prog='python -m genesis_jax.evaluate', description='Tests a fine-tuned network.'
+    )
+    parser.add_argument(
+        '--model', required=True, metavar='DIR', help='a run (WORKDIR/seed_0) or its export/model'
+    )
+    parser.add_argument(
+        '--output', type=path, required=True, metavar='DIR', help='folder for the tables'
+    )
+    parser.add_argument('--data_dir', metavar='DIR', help='default: that of the training')
+    parser.add_argument('--name', help='of the dataset (default: that of the training)')
+    parser.add_argument(
+        '--split', choices=labelled.SPLITS, default='test', help='default: %(default)s'
+    )
+    parser.add_argument('--overwrite', action='store_true', help='replace earlier results')
+    parser.add_argument(
+        '--other_patients',
+        action='store_true',
+        help='test patients of the same names as those of the training are others',
+    )
+    return parser
 
 
 def _main(args):
@@ -131,35 +154,52 @@ def _main(args):
     config.data.dir = args.data_dir or config.data.dir
     config.data.name = args.name or config.data.name
     dataset = labelled.open_labelled(config)
-    if list(dataset.about['classes']) != card['classes']:
-        raise UserError(
-            f'{args.model} tells {", ".join(card["classes"])} apart and the dataset '
-            f'{config.data.name!r} has {", ".join(dataset.about["classes"])}; choose a dataset of '
-            'the same classes'
-        )
-    if dataset.shape[-1] != card['in_channels']:
-        raise UserError(
-            f'{args.model} takes {card["in_channels"]} channels and the dataset '
-            f'{config.data.name!r} has {dataset.shape[-1]}; choose one with as many'
-        )
-    rows, found = evaluate(variables, card, dataset, args.split)
-    results.write_tables(Path(args.output), card['task'], found, rows)
+    check_data(card, dataset, args.model, config.data.name)
+    if args.split == 'test' and not args.other_patients:
+        check_unseen(card, dataset, args.model, config.data.name)
+    _check_output(args.output, args.overwrite)
+    rows, measured = evaluate(variables, card, dataset, args.split)
+    if not parallel.is_main_process():
+        return
+    found = {
+        'task': card['task'],
+        'dataset': config.data.name,
+        'split': args.split,
+        'classes': card['classes'],
+        'model': args.model,
+        'card_hash': card_hash(card),
+        'metrics': {name: float(value) for name, value in measured.items()},
+        'examples': dataset.counts[args.split],
+    }
+    try:
+        for name in _WRITTEN:
+            (args.output / name).unlink(missing_ok=True)
+        results.write_tables(args.output, card['task'], measured, rows)
+        write_atomically(args.output / RESULTS, json.dumps(found, indent=2) + '\n')
+    except OSError as error:
+        raise _unwritable(args.output, error) from None
 
 
-def load_model(folder):
-    """The export of a fine-tuned network, named by itself or by its run."""
-    inside = Path(folder).expanduser() / 'export' / 'model'
-    variables, card = load_export(inside if inside.is_dir() else folder)
-    if card.get('task') not in ('classification', 'segmentation'):
+def _check_output(output, overwrite):
+    """Makes the folder; UserError if nothing can be written there, or something is to be lost."""
+    if (output / 'config.json').exists():
+        raise UserError(f'--output={output} holds a run; choose another folder')
+    there = [name for name in _WRITTEN if (output / name).exists()]
+    if there and not overwrite:
         raise UserError(
-            f'{folder} is a network that restores cubes; expected a fine-tuned one, such as '
-            'WORKDIR/seed_0/export/model'
+            f'{output / there[0]} exists already; choose another --output or give --overwrite'
         )
-    if lacking := [name for name in _OF_NETWORKS + _OF_SCANS if name not in card]:
-        raise UserError(
-            f'the card of {folder} is damaged, it has no {lacking[0]!r}; copy or export it again'
-        )
-    return variables, card
+    if parallel.is_main_process():
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=output):
+                pass  # else hours of work might have no place in the end
+        except OSError as error:
+            raise _unwritable(output, error) from None
+
+
+def _unwritable(output, error):
+    return UserError(f'cannot write in --output={output} ({error.strerror}); choose another folder')
 
 
 if __name__ == '__main__':

@@ -8,23 +8,15 @@ A segmentation is written per scan, in its own geometry and format (NIfTI for DI
 volumes in summary.csv; of a classification, predictions.csv.
 """
 
-import argparse
 import importlib.util
 import sys
-from pathlib import Path
 
 from genesis_jax import parallel
+from genesis_jax.arguments import Parser, count, path, share
+from genesis_jax.cards import load_model
 from genesis_jax.errors import UserError
-from genesis_jax.evaluate import load_model
 from genesis_jax.models import from_card, probabilities
 from genesis_jax.sliding import on_devices, whole_batch
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one sentence."""
-
-    def error(self, message):
-        self.exit(2, f'error: {message}\n')
 
 
 def main(argv=None):
@@ -34,15 +26,15 @@ def main(argv=None):
     try:
         outcome = _predict(args)
     except UserError as error:
-        parser.exit(1, f'error: {error}\n')
+        parser.fail(error)
     except KeyboardInterrupt:
-        parser.exit(130, 'error: interrupted; the scans told above are complete\n')
+        parser.fail('interrupted; the scans told above are complete', 130)
     print(outcome.text())
     return int(bool(outcome.skipped))
 
 
 def _make_parser():
-    parser = _Parser(
+    parser = Parser(
         prog='python -m genesis_jax.predict',
         description='Predicts on scans with a fine-tuned network.',
     )
@@ -51,31 +43,31 @@ def _make_parser():
     )
     parser.add_argument(
         '--input',
-        type=_path,
+        type=path,
         required=True,
         metavar='PATH',
         help='a scan, a DICOM folder, or a folder of scans at any depth; of several channels, '
         'files named CASE_0000, CASE_0001, ... or one 4D file',
     )
     parser.add_argument(
-        '--output', type=_path, required=True, metavar='DIR', help='folder for the results'
+        '--output', type=path, required=True, metavar='DIR', help='folder for the results'
     )
     parser.add_argument(
         '--candidates',
-        type=_path,
+        type=path,
         metavar='FILE',
         help='classification: CSV of points with the columns scan (path below --input), x, y, z '
         '(world mm, LPS)',
     )
     parser.add_argument(
         '--overlap',
-        type=_share,
+        type=share,
         metavar='SHARE',
         help="of neighbouring windows along each axis (default: the training's)",
     )
     parser.add_argument(
         '--batch_size',
-        type=_count,
+        type=count,
         metavar='N',
         help='windows or cubes predicted together, over all devices (default: 8 per device, on the '
         'CPU 1)',
@@ -160,24 +152,6 @@ def _check_output(args):
         raise UserError(
             f'--output={args.output} cannot be made ({error.strerror}); choose another folder'
         ) from None
-
-
-def _path(text):
-    return Path(text).expanduser()  # which shells do not after `=`
-
-
-def _share(text):
-    share = float(text)
-    if not 0 <= share < 1:
-        raise argparse.ArgumentTypeError(f'expected a share from 0 to below 1, found {text!r}')
-    return share
-
-
-def _count(text):
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError(f'expected 1 or more, found {text!r}')
-    return count
 
 
 if __name__ == '__main__':

@@ -1,12 +1,20 @@
 """The test of a fine-tuned network, repeated from its export by the command."""
 
 import csv
+import dataclasses
+import errno
 import json
+import os
+import re
+import tempfile
 
+import ml_collections
 import pytest
 from labelled import make
 
-from genesis_jax import evaluate, parallel
+from genesis_jax import evaluate, labelled, parallel
+from genesis_jax.cards import card_hash, check_data, load_model
+from genesis_jax.errors import UserError
 from genesis_jax.finetune import finetune
 
 
@@ -29,6 +37,21 @@ def rows_of(file):
         return list(csv.DictReader(lines))
 
 
+def refusal(capsys, *arguments, status=1):
+    """The one sentence with which the command refuses."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        evaluate.main([*map(str, arguments)])
+    assert stopped.value.code == status
+    said = capsys.readouterr().err
+    assert said.startswith('error: ') and said.count('\n') == 1, said
+    return said
+
+
+def _full(**_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 @pytest.mark.parametrize(('name', 'table'), [('seg', 'cases.csv'), ('cls', 'predictions.csv')])
 def test_it_repeats_what_the_run_found(name, table, runs, tmp_path, capsys):
     assert evaluate.main([f'--model={runs[name]}', f'--output={tmp_path}']) == 0
@@ -46,21 +69,109 @@ def test_another_split_and_another_dataset(runs, balls, tmp_path):
     assert evaluate.main([model, f'--output={tmp_path / "a"}', '--split=train']) == 0
     assert len(rows_of(tmp_path / 'a' / 'predictions.csv')) == 8
     make(other, 'hospital_b', 'classification', splits=['train', 'validation'] + ['test'] * 3)
-    data = [f'--data_dir={other}', '--name=hospital_b']
+    data = [f'--data_dir={other}', '--name=hospital_b', '--other_patients']
     assert evaluate.main([model, f'--output={tmp_path / "b"}', *data]) == 0
     assert len(rows_of(tmp_path / 'b' / 'predictions.csv')) == 6
+    found = json.loads((tmp_path / 'b' / 'results.json').read_text())
+    assert (found['dataset'], found['split'], found['examples']) == ('hospital_b', 'test', 6)
+    card = load_model(runs['cls'])[1]
+    assert found['card_hash'] == card_hash(card) != card_hash(card | {'seed': 1})
+    assert 0 <= found['metrics']['auc'] <= 1
+
+
+def test_patients_of_the_training_are_no_test(runs, tmp_path, capsys):
+    data_dir = tmp_path / 'again'
+    make(data_dir, 'cls', 'classification', splits=['test', 'test', 'train', 'validation', 'test'])
+    arguments = [f'--model={runs["cls"]}', f'--data_dir={data_dir}', f'--output={tmp_path / "out"}']
+    assert '3 of the 3 test patients' in refusal(capsys, *arguments)
+    assert not (tmp_path / 'out').exists()
+    assert evaluate.main([*arguments, '--other_patients']) == 0
+
+
+@pytest.mark.parametrize(
+    ('field', 'here', 'words'),
+    [
+        ('channels', ['T1'], 'of channels CT and the dataset'),
+        ('modality', 'mri', "of modality 'ct' and"),
+        ('spacing', [1.0, 1.0, 2.0], 'has 1, 1, 2; prepare it again without --spacing'),
+        ('classes', ['background', 'ball2'], 'choose a dataset of the same classes'),
+    ],
+)
+def test_data_unlike_that_of_the_training_is_refused(field, here, words, runs):
+    card = load_model(runs['seg'])[1]
+    dataset = labelled.open_labelled(ml_collections.ConfigDict(card['config']))
+    check_data(card, dataset, 'model', 'seg')
+    other = dataclasses.replace(dataset, about=dataset.about | {field: here})
+    with pytest.raises(UserError, match=re.escape(words)):
+        check_data(card, other, 'model', 'seg')
+
+
+def test_how_windows_are_found_and_spacing_are_compared_where_they_matter(runs):
+    card = load_model(runs['seg'])[1] | {'modality': 'mri', 'spacing': [1, 1, 2], 'window': None}
+    dataset = labelled.open_labelled(ml_collections.ConfigDict(card['config']))
+    about = dataset.about | {'modality': 'mri', 'spacing': [1.0, 1.0, 2.0]}
+    check_data(card, dataclasses.replace(dataset, about=about), 'model', 'seg')
+    other = dataclasses.replace(dataset, about=about | {'full_range': True})
+    with pytest.raises(UserError, match='of full_range False'):
+        check_data(card, other, 'model', 'seg')
+    check_data(card | {'window': [0, 1]}, other, 'model', 'seg')
+    other = dataclasses.replace(dataset, about=about | {'spacing': None})
+    with pytest.raises(UserError, match='--spacing=1,1,2'):
+        check_data(card, other, 'model', 'seg')
+
+
+def test_the_luna16_score_needs_all_negatives(runs):
+    variables, card = load_model(runs['cls'])
+    dataset = labelled.open_labelled(ml_collections.ConfigDict(card['config']))
+    for kept, expected in (('all', True), (10.0, False)):
+        recipe = {'negatives_per_positive': {'train': 10.0, 'validation': 10.0, 'test': kept}}
+        drawn = dataclasses.replace(dataset, about=dataset.about | {'recipe': recipe})
+        found = evaluate.evaluate(variables, card, drawn)[1]
+        assert ('luna16_score' in found) == expected
+        assert 'auc' in found
+
+
+def test_results_are_not_lost(runs, tmp_path, capsys):
+    arguments = [f'--model={runs["cls"]}', f'--output={tmp_path}', '--split=validation']
+    assert evaluate.main(arguments) == 0
+    before = (tmp_path / 'results.json').read_text()
+    assert 'or give --overwrite' in refusal(capsys, *arguments)
+    (tmp_path / 'cases.csv').write_text('of another evaluation')
+    assert evaluate.main([*arguments, '--overwrite']) == 0
+    assert (tmp_path / 'results.json').read_text() == before
+    assert not (tmp_path / 'cases.csv').exists()
+    arguments[1] = f'--output={runs["cls"]}'
+    assert 'holds a run' in refusal(capsys, *arguments, '--overwrite')
+
+
+def test_an_output_that_cannot_be_written_is_told_before_the_work(
+    runs, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(evaluate, 'evaluate', None)
+    (tmp_path / 'file').write_text('')
+    arguments = [f'--model={runs["cls"]}', f'--output={tmp_path / "file" / "out"}']
+    assert 'choose another folder' in refusal(capsys, *arguments)
+    monkeypatch.setattr(tempfile, 'TemporaryFile', _full)
+    arguments[1] = f'--output={tmp_path / "out"}'
+    assert '(No space left on device); choose' in refusal(capsys, *arguments)
+
+
+def test_only_the_main_process_writes(runs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(parallel, 'is_main_process', lambda: False)
+    assert evaluate.main([f'--model={runs["cls"]}', f'--output={tmp_path / "out"}']) == 0
+    assert not (tmp_path / 'out').exists()
+    assert '| auc |' not in capsys.readouterr().out
 
 
 def test_what_cannot_be_tested_is_said(runs, balls, tmp_path, capsys):
     out = f'--output={tmp_path / "out"}'
     for arguments, words in (
         ([f'--model={tmp_path}'], 'is no exported network'),
+        ([f'--model={runs["seg"].parent}'], f'such as {runs["seg"]}'),
         ([f'--model={runs["seg"]}', '--name=nothing'], "there is no dataset 'nothing'"),
         ([f'--model={runs["seg"]}', '--name=many'], 'choose a dataset of the same classes'),
         ([f'--model={runs["seg"]}', '--name=cls'], 'is for classification'),
     ):
-        with pytest.raises(SystemExit) as stopped:
-            evaluate.main([*arguments, out])
-        assert stopped.value.code == 1
-        assert words in capsys.readouterr().err
+        assert words in refusal(capsys, *arguments, out)
     assert not (tmp_path / 'out').exists()
+    assert '--model' in refusal(capsys, out, status=2)

@@ -3,9 +3,9 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from genesis_jax import pictures
+from genesis_jax.arguments import Parser, count, path
 from genesis_jax.compare import analysis, tables
 from genesis_jax.compare.runs import read_workdir
 from genesis_jax.errors import UserError
@@ -22,28 +22,21 @@ the difference of mean Dice or AUC, patients resampled. No p-value is corrected 
 comparisons."""
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one sentence."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f'{self.prog}: {message}\n')
-
-
 def main(arguments=None):
     """Compares what the arguments name, writes and prints it; returns the exit status."""
     parser = _make_parser()
     args = parser.parse_args(arguments)
     try:
-        workdirs = [read_workdir(path) for path in args.workdirs]
+        workdirs = [read_workdir(folder) for folder in args.workdirs]
         entries = analysis.name_workdirs(workdirs, args.names)
         comparison = analysis.analyse(
             entries, args.baseline, welch=args.welch, draws=args.draws, seed=args.seed
         )
         written = _write(comparison, args.out)
     except UserError as error:
-        parser.exit(1, f'{parser.prog}: {error}\n')
+        parser.fail(error)
     except OSError as error:
-        parser.exit(1, f'{parser.prog}: cannot go on ({error}); check disk and permissions\n')
+        parser.fail(f'cannot go on ({error}); check disk and permissions')
     print(tables.markdown(comparison))
     print(f'written to {args.out}: {", ".join(written)}')
     if not pictures.available():
@@ -74,7 +67,7 @@ def _write(comparison, folder):
 
 
 def _make_parser():
-    parser = _Parser(
+    parser = Parser(
         prog='python -m genesis_jax.compare',
         description='Compares fine-tuned methods on one task: mean and sd over runs, tests, plots.',
         epilog=_EPILOG,
@@ -83,13 +76,13 @@ def _make_parser():
     parser.add_argument(
         'workdirs',
         nargs='+',
-        type=lambda text: Path(text).expanduser(),
+        type=path,
         metavar='WORKDIR',
         help='the --workdir of a fine-tuning: one method, at one label fraction',
     )
     parser.add_argument(
         '--out',
-        type=lambda text: Path(text).expanduser(),
+        type=path,
         default=Path('comparison'),
         metavar='DIR',
         help='folder for the tables (.md, .tex, .csv) and plots (default: comparison)',
@@ -110,7 +103,7 @@ def _make_parser():
     )
     parser.add_argument(
         '--draws',
-        type=_count,
+        type=count,
         default=2000,
         metavar='N',
         help='of patients, for the interval of the difference (default: 2000)',
@@ -119,12 +112,6 @@ def _make_parser():
         '--seed', type=int, default=0, metavar='N', help='of these draws (default: 0)'
     )
     return parser
-
-
-def _count(text):
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f'expected a whole number from 1, found {text!r}')
-    return int(text)
 
 
 if __name__ == '__main__':
