@@ -53,6 +53,7 @@ def classify(scans, table, predict, card, output, *, batch_size, overwrite=False
     rows = list(read_rows(table, _COLUMNS))
     cases = _cases(scans, table, rows)
     check_points(cases, rule)
+    outcome.table.unlink(missing_ok=True)  # should every scan fail, no earlier one stays
     outcome.rows = [row | dict.fromkeys(names, '') for _, row in rows]
     line_of = {line: place for place, (line, _) in enumerate(rows)}
     for case in tqdm(cases, 'scans', unit='scan', disable=None):

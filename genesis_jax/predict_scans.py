@@ -1,5 +1,6 @@
 """Segmentations of whole scans, written in each scan's own geometry."""
 
+import glob
 import re
 import time
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from data_prep.geometry import output_suffix, read_placed, restore, write_image
 from genesis_jax.errors import UserError
 from genesis_jax.outcome import Outcome
 from genesis_jax.sliding import sliding_window
+
+_DATA = {'.mhd': ('.raw', '.zraw')}  # beside a header
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,8 @@ def segment(inputs, segmenter, output, *, overwrite=False):
     """Segments cases (`data_prep.inputs.Input`) into the folder `output`; returns the Outcome.
 
     Writes `CASE.nii.gz` (or in the format of the scan) and summary.csv. Cases that fail are
-    skipped.
+    skipped; of what is overwritten, nothing stays of the cases given, so that no result is taken
+    for that of another network.
 
     Raises:
       UserError: results are there already and are not to be overwritten.
@@ -102,10 +106,12 @@ def segment(inputs, segmenter, output, *, overwrite=False):
             f'{there[0]} exists already (and {len(there) - 1} other results); choose another '
             '--output or give --overwrite'
         )
+    outcome.table.unlink(missing_ok=True)
     classes = segmenter.card['classes'][1:]
     shown = tqdm(zip(inputs, files, strict=True), 'scans', len(inputs), unit='scan', disable=None)
     for case, file in shown:
         started = time.perf_counter()
+        _remove(file, files)
         if case.reason:
             outcome.skip(case.shown, case.reason)
             continue
@@ -131,10 +137,23 @@ def segment(inputs, segmenter, output, *, overwrite=False):
 
 def probability_file(label_file, index, name):
     """Where the probabilities of a class go: CASE_p1_liver.nii.gz."""
-    suffix = '.nii.gz' if label_file.name.endswith('.nii.gz') else label_file.suffix
-    stem = label_file.name.removesuffix(suffix)
+    stem, suffix = _split(label_file)
     safe = re.sub(r'[^\w.-]+', '_', name)
     return label_file.with_name(f'{stem}_p{index}_{safe}{suffix}')
+
+
+def _remove(label_file, others):
+    """Removes an earlier result of a case; `others` are label files, which may look like it."""
+    stem, suffix = _split(label_file)
+    found = label_file.parent.glob(f'{glob.escape(stem)}_p[0-9]*_*{suffix}')
+    for file in [label_file, *(file for file in found if file not in others)]:
+        for part in (file, *(file.with_suffix(data) for data in _DATA.get(suffix, ()))):
+            part.unlink(missing_ok=True)
+
+
+def _split(label_file):
+    suffix = '.nii.gz' if label_file.name.endswith('.nii.gz') else label_file.suffix
+    return label_file.name.removesuffix(suffix), suffix
 
 
 def _advance(bar):

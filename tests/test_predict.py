@@ -172,6 +172,25 @@ def test_of_several_classes_the_likeliest_wins_and_probabilities_are_kept(tmp_pa
     assert set(outcome.rows[0]) == {'scan', 'seconds', 'soft tissue_ml', 'bone_ml'}
 
 
+def test_the_window_of_the_card_is_used(tmp_path):
+    source = write(make_image(), tmp_path / 'in' / 'scan.mha')
+    run_bright(source, tmp_path / 'out', window=[-200, 800])
+    found = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / 'out' / 'scan.mha')))
+    expected = sitk.GetArrayFromImage(sitk.ReadImage(str(source))) > 300
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize('full_range', [True, False])
+def test_the_window_of_mri_is_found_as_for_the_training(tmp_path, full_range):
+    image = make_image()
+    image[3, 3, 3] = 30000  # which the robust range leaves out
+    source = write(image, tmp_path / 'in' / 'scan.mha')
+    run_bright(source, tmp_path / 'out', modality='mri', full_range=full_range)
+    found = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / 'out' / 'scan.mha')))
+    assert found[3, 3, 3] == 1
+    assert (found.sum() == 1) == full_range
+
+
 def test_channels_come_from_numbered_files_or_from_one_4d_file(tmp_path):
     first, second = make_image(), make_image(blobs=True)
     write(first, tmp_path / 'in' / 'a_0000.nii.gz')
@@ -320,6 +339,38 @@ def test_results_are_not_overwritten_unless_asked(tmp_path, segmenter_run, capsy
     assert command(segmenter_run, source, tmp_path / 'out') == 0
     assert '--overwrite' in sentence(capsys, segmenter_run, source, tmp_path / 'out')
     assert command(segmenter_run, source, tmp_path / 'out', '--overwrite') == 0
+
+
+def test_what_now_fails_keeps_no_earlier_result(tmp_path, segmenter_run, capsys):
+    for name in ('good.mha', 'spoilt.mhd', 'spoilt_p1_x.mhd'):
+        write(make_image(), tmp_path / 'in' / name)
+    options = (segmenter_run, tmp_path / 'in', tmp_path / 'out', '--probabilities')
+    assert command(*options) == 0
+    before = {path.name for path in (tmp_path / 'out').iterdir()}
+    gone = {'spoilt.mhd', 'spoilt.zraw', 'spoilt_p1_bone.mhd', 'spoilt_p1_bone.zraw'}
+    assert gone | {'good.mha', 'spoilt_p1_x.mhd'} < before
+    (tmp_path / 'in' / 'spoilt.raw').write_bytes(b'')
+    assert command(*options, '--overwrite') == 1
+    assert 'skipped: 1' in capsys.readouterr().out
+    assert {path.name for path in (tmp_path / 'out').iterdir()} == before - gone
+    rows = read_table(tmp_path / 'out' / 'summary.csv')
+    assert [row['scan'] for row in rows] == ['good', 'spoilt_p1_x']
+    for path in (tmp_path / 'in').iterdir():
+        path.write_bytes(b'')
+    assert command(*options, '--overwrite') == 1
+    assert not list((tmp_path / 'out').iterdir())
+
+
+def test_no_earlier_classification_stays_where_all_scans_fail(tmp_path, classifier_run):
+    write(make_image(), tmp_path / 'in' / 'one.mha')
+    (tmp_path / 'points.csv').write_text('scan,x,y,z\none,-31.5,12.25,107\n')
+    options = (f'--candidates={tmp_path / "points.csv"}', '--overwrite')
+    assert command(classifier_run, tmp_path / 'in', tmp_path / 'out', *options) == 0
+    assert (tmp_path / 'out' / 'predictions.csv').exists()
+    data = (tmp_path / 'in' / 'one.mha').read_bytes()
+    (tmp_path / 'in' / 'one.mha').write_bytes(data[:-1000])
+    assert command(classifier_run, tmp_path / 'in', tmp_path / 'out', *options) == 1
+    assert not (tmp_path / 'out' / 'predictions.csv').exists()
 
 
 def test_the_command_classifies_candidates(tmp_path, classifier_run, capsys):
