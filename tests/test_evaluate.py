@@ -9,10 +9,11 @@ import re
 import tempfile
 
 import ml_collections
+import numpy as np
 import pytest
 from labelled import make
 
-from genesis_jax import evaluate, labelled, parallel
+from genesis_jax import evaluate, labelled, metrics, parallel
 from genesis_jax.cards import card_hash, check_data, load_model
 from genesis_jax.errors import UserError
 from genesis_jax.finetune import finetune
@@ -58,10 +59,53 @@ def test_it_repeats_what_the_run_found(name, table, runs, tmp_path, capsys):
     again, before = rows_of(tmp_path / table), rows_of(runs[name] / table)
     assert [row['scan_id'] for row in again] == [row['scan_id'] for row in before]
     assert again == before
-    metrics = json.loads((runs[name] / 'results.json').read_text())['metrics']
+    measured = json.loads((runs[name] / 'results.json').read_text())['metrics']
     said = capsys.readouterr().out
     for metric in ('dice', 'hd95') if name == 'seg' else ('auc', 'accuracy'):
-        assert f'| {metric} | {metrics[metric]:.4f} |' in said
+        assert f'| {metric} | {measured[metric]:.4f} |' in said
+
+
+class Brightness:
+    """A network whose probability is above a half where a voxel is above half of its window."""
+
+    def predict(self, variables, x):
+        return 20 * (x - 0.5)
+
+
+@pytest.mark.parametrize('window', [None, [-1000, 0]])
+@pytest.mark.parametrize('split', ['test', 'validation'])  # whole scans, and cubes
+def test_segmentations_are_measured_in_their_window_and_spacing(split, window, runs, monkeypatch):
+    monkeypatch.setattr(evaluate, 'from_card', lambda card: Brightness())
+    variables, card = load_model(runs['seg'])
+    dataset = labelled.open_labelled(ml_collections.ConfigDict(card['config']))
+    rows, _ = evaluate.evaluate(variables, card | {'window': window}, dataset, split)
+    records = list(dataset.cases if split == 'test' else dataset.validation)
+    for row, record in zip(rows, records, strict=True):
+        predicted = record['cube'][..., 0] > (0 if window is None else -500)
+        mask = record['mask'] == 1
+        assert row['dice'] == pytest.approx(metrics.dice(predicted, mask))
+        for spacing, alike in (((1, 1, 2), True), ((1, 1, 1), False)):
+            surfaces = metrics.surface_distances(predicted, mask, spacing)
+            for name in ('hd95', 'surface_dice'):
+                expected = getattr(metrics, name)(*surfaces)
+                if alike or window is not None:  # with false voxels everywhere every axis counts
+                    assert (row[name] == pytest.approx(expected)) == alike
+
+
+def test_classifications_are_measured_in_the_window_of_the_card(runs, monkeypatch):
+    class Mean:
+        def predict(self, variables, x):
+            return x.mean(axis=(1, 2, 3))
+
+    monkeypatch.setattr(evaluate, 'from_card', lambda card: Mean())
+    variables, card = load_model(runs['cls'])
+    dataset = labelled.open_labelled(ml_collections.ConfigDict(card['config']))
+    for window in (None, [-1000, 0]):
+        low, high = window or (-1000, 1000)
+        rows, _ = evaluate.evaluate(variables, card | {'window': window}, dataset)
+        for row, record in zip(rows, list(dataset.test), strict=True):
+            x = np.clip((record['cube'] - low) / (high - low), 0, 1).mean()
+            assert row['p_ball1'] == pytest.approx(1 / (1 + np.exp(-x)), rel=1e-4)
 
 
 def test_another_split_and_another_dataset(runs, balls, tmp_path):
