@@ -14,6 +14,7 @@ from genesis_jax.compare import statistics
 from genesis_jax.compare.__main__ import main
 from genesis_jax.compare.published import TASKS
 from genesis_jax.compare.runs import read_workdir, short_name
+from genesis_jax.finetune import finetune
 
 _PATIENTS = [f'p{index:02d}' for index in range(24)]
 
@@ -52,7 +53,7 @@ def make_workdir(path, *, init='scratch', dataset='lcs', fraction=1.0, skill=0.7
             results = _results('segmentation', dataset, classes, seed, fold, init, fraction)
             results['metrics'] = metrics.segmentation_metrics(rows, classes)
             _write_run(path, results, 'cases.csv', rows)
-    _write_config(path, runs)
+    _write_config(path)
     return path
 
 
@@ -74,7 +75,7 @@ def make_classifier(path, *, init='scratch', gain=1.0, runs=3, classes=('benign'
         results = _results('classification', 'ncc', list(classes), seed, None, init, 1.0)
         results['metrics'] = metrics.classification_metrics(labels, chances)
         _write_run(path, results, 'predictions.csv', rows)
-    _write_config(path, runs)
+    _write_config(path)
     return path
 
 
@@ -91,8 +92,8 @@ def _results(task, dataset, classes, seed, fold, init, fraction):
     }
 
 
-def _write_config(path, runs):
-    (path / 'config.json').write_text(json.dumps({'config': {'runs': runs}}))
+def _write_config(path):
+    (path / 'config.json').write_text(json.dumps({'config': {}}))
 
 
 def _compare(tmp_path, *workdirs, options=()):
@@ -261,9 +262,12 @@ def test_published_numbers_stand_beside_the_measured(tmp_path, two):
     assert (found['mean'], found['sd'], found['source']) == ('0.7952', '0.0477', 'MICCAI 2019')
     assert '| published: Unified, MICCAI 2019 | 100 % |  | 79.52 ± 4.77 |' in text
     assert 'Published p, best against scratch: 0.0361' in text
+    note = 'on patches; those measured here, on whole scans'
+    assert text.count(note) == 2  # IoU and Dice, the metrics with published numbers
+    assert (tmp_path / 'out/comparison.tex').read_text().count(note) == 2
     for path in two:
         file = path / 'config.json'
-        file.write_text(json.dumps({'config': {'runs': 3, 'task_name': 'own'}}))
+        file.write_text(json.dumps({'config': {'task_name': 'own'}}))
     assert 'published:' not in _compare(tmp_path, *two)[1]
     assert set(TASKS) == {'ncc', 'ncs', 'ecc', 'lcs', 'bms', 'dxc', 'iuc'}
 
@@ -293,6 +297,50 @@ def test_without_matplotlib_there_are_tables(tmp_path, two, capsys, monkeypatch)
     _, text = _compare(tmp_path, *two)
     assert '.png' not in text and not (tmp_path / 'out/bars.png').exists()
     assert 'no plots: matplotlib is missing' in capsys.readouterr().out
+
+
+def test_an_interrupted_write_leaves_the_earlier_table(tmp_path, two, monkeypatch):
+    _, before = _compare(tmp_path, *two)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('os.replace', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _compare(tmp_path, *two, options=['--welch'])
+    assert (tmp_path / 'out/comparison.md').read_text() == before
+
+
+@pytest.mark.parametrize(
+    ('name', 'changed'),
+    [('cls', 'label_fraction'), pytest.param('seg', 'layer_decay', marks=pytest.mark.slow)],
+)
+def test_what_fine_tuning_leaves_can_be_compared(name, changed, make_target, tmp_path):
+    for folder, value in (('all', 1.0), ('less', 0.5)):
+        config = make_target(name, epochs=1, runs=2, **{changed: value})
+        finetune(config, tmp_path / folder)
+    names = '--names=all,less' if changed == 'layer_decay' else '--names=all,all'
+    rows, text = _compare(tmp_path, tmp_path / 'all', tmp_path / 'less', options=[names])
+    metric = 'dice' if name == 'seg' else 'auc'
+    for place, fraction in (('all', 1.0), ('less', 0.5 if changed == 'label_fraction' else 1.0)):
+        files = sorted((tmp_path / place).glob('seed_*/results.json'))
+        values = [json.loads(file.read_text())['metrics'][metric] for file in files]
+        found = _find(
+            rows,
+            metric=metric,
+            method=names.removeprefix('--names=').split(',')[place == 'less'],
+            label_fraction=str(fraction),
+            patients='',
+            source='measured',
+        )
+        assert (found['runs'], found['planned']) == ('2', '2')
+        assert float(found['mean']) == pytest.approx(np.mean(values))
+    assert sum('Wilcoxon' in row['test'] for row in rows) == (changed == 'layer_decay')
+    assert (tmp_path / 'out/comparison.tex').exists()
+    shutil.rmtree(tmp_path / 'less/seed_1/export')
+    (tmp_path / 'less/seed_1/results.json').unlink()
+    _, text = _compare(tmp_path, tmp_path / 'all', tmp_path / 'less', options=[names])
+    assert '1 of 2 runs are complete' in text
 
 
 # --- what is refused -------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """`python -m genesis_jax.compare WORKDIR [WORKDIR ...] --out=DIR`."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -60,10 +61,17 @@ def _write(comparison, folder):
         'comparison.csv': tables.csv_text(comparison),
     }
     for name, text in texts.items():
-        (folder / name).write_text(text, encoding='utf-8')
+        _replace(folder / name, text.encode())
     for name, plot in plots.items():
-        (folder / name).write_bytes(plot)
+        _replace(folder / name, plot)
     return [*texts, *plots]
+
+
+def _replace(file, content):
+    """Writes a file that is either complete or as before; `workdir` would, but imports jax."""
+    partial = file.with_name(f'.{file.name}.partial')
+    partial.write_bytes(content)
+    os.replace(partial, file)
 
 
 def _make_parser():

@@ -86,7 +86,7 @@ def read_workdir(path):
         for folder in folders
         if (folder / 'results.json').is_file()
     }
-    planned = _planned(folders, config)
+    planned = _planned(folders)
     if not found:
         raise UserError(
             f'{path}: 0 of {planned} runs are complete; run its main.py command again, which '
@@ -174,12 +174,10 @@ def _column(file, rows, name):
         ) from None
 
 
-def _planned(folders, config):
-    """How many runs there will be: those begun, or all seeds with all folds seen."""
+def _planned(folders):
+    """How many runs there will be, as far as can be seen: those begun, and their missing folds."""
     seeds, folds = zip(*(_RUN.fullmatch(folder.name).groups() for folder in folders), strict=True)
-    wanted = config.get('runs')
-    seeds = max(len(set(seeds)), wanted if isinstance(wanted, int) else 1)
-    return max(len(folders), seeds * len(set(folds)))
+    return max(len(folders), len(set(seeds)) * len(set(folds)))
 
 
 def _numbers(metrics):

@@ -49,6 +49,8 @@ def markdown(comparison, plots=()):
         lines += ['']
         p = _published_p(comparison, metric)
         lines += [f'Published p, best against scratch: {p:.3g}.', ''] if p else []
+        note = _published_note(comparison, metric)
+        lines += [note, ''] if note else []
     if comparison.patients:
         what, tested = _paired_measures(comparison)
         lines += [
@@ -83,6 +85,8 @@ def latex(comparison):
         lines += [r'\midrule', rf'\multicolumn{{6}}{{l}}{{\emph{{{_tex(title(metric))}}}}} \\']
         cells = [*_cells(comparison, metric), *_published_cells(comparison, metric)]
         lines += [rf'{" & ".join(map(_tex, row))} \\' for row in cells]
+        note = _published_note(comparison, metric)
+        lines += [rf'\multicolumn{{6}}{{p{{\linewidth}}}}{{{_tex(note)}}} \\'] if note else []
     lines += [r'\bottomrule', r'\end{tabular}', r'\end{table}']
     if comparison.patients:
         what, tested = _paired_measures(comparison)
@@ -192,6 +196,11 @@ def _published_p(comparison, metric):
     """It was published of one metric, that with the most numbers."""
     several = len(_published(comparison, metric)) > 2
     return comparison.published.p if several else None
+
+
+def _published_note(comparison, metric):
+    """What is not alike in the published numbers of a metric, if there are any."""
+    return comparison.published.note if _published(comparison, metric) else ''
 
 
 def _paired_measures(comparison):
