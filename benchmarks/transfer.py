@@ -34,11 +34,11 @@ def main(argv=None):
     parser.add_argument(
         '--fraction', type=float, default=0.2, help='of the training patients (default: 0.2)'
     )
-    parser.add_argument('--patients', type=int, default=30, help='of a target task (default: 30)')
+    parser.add_argument('--patients', type=int, default=20, help='of a target task (default: 20)')
     parser.add_argument(
-        '--pretrain_epochs', type=int, default=20, help='of the restoration (default: 20)'
+        '--pretrain_epochs', type=int, default=12, help='of the restoration (default: 12)'
     )
-    parser.add_argument('--epochs', type=int, default=20, help='of a target task (default: 20)')
+    parser.add_argument('--epochs', type=int, default=15, help='of a target task (default: 15)')
     args = parser.parse_args(argv)
     clock = time.perf_counter()
     _pretrain(args)
@@ -99,7 +99,7 @@ def _finetune(args, task, name, init):
         *(f'--config.data.dir={args.out}/data', f'--config.model.width={WIDTH}'),
         *(f'--config.init={init}', f'--config.label_fraction={args.fraction}'),
         *(f'--config.runs={args.seeds}', f'--config.epochs={args.epochs}'),
-        *('--config.batch_size=8', '--config.steps_per_epoch=16', '--config.pictures=2'),
+        *('--config.batch_size=8', '--config.steps_per_epoch=8', '--config.pictures=2'),
     )
 
 

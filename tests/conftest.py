@@ -26,6 +26,13 @@ def golden():
     return GOLDEN
 
 
+@pytest.fixture(autouse=True, scope='module')
+def _free_programs():
+    """A process may map 65,530 pieces of memory, and every compiled program takes some of them."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(autouse=True)
 def _locale():
     """Tests that write DICOM through ITK would leave the C locale to those after them."""

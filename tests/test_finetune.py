@@ -2,13 +2,15 @@
 
 import csv
 import json
+import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from genesis_jax import labelled, parallel
-from genesis_jax.checkpoints import export, load_export
+from genesis_jax.checkpoints import Checkpoints, export, load_export
 from genesis_jax.errors import UserError
 from genesis_jax.finetune import Steps, finetune, make_network
 from genesis_jax.models import UNet3D, from_card
@@ -148,12 +150,14 @@ def test_the_first_kernel_answers_constant_images_as_before(pretrained, make_tar
 
 
 def changed(before, after):
-    """Names of the parts with an array that changed, and of those in which all did."""
-    flags = {
-        part: [not np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, pair), strict=True)]
-        for part, pair in {p: (before[p], after[p]) for p in before}.items()
-    }
-    return {p for p, f in flags.items() if any(f)}
+    """Names of the parts in which every array changed; fails if only some of a part did."""
+    names = set()
+    for part in before:
+        pairs = zip(*(jax.tree.leaves(tree[part]) for tree in (before, after)), strict=True)
+        flags = [not np.array_equal(a, b) for a, b in pairs]
+        assert all(flags) or not any(flags), f'{sum(flags)} of {len(flags)} arrays of {part}'
+        names |= {part} if all(flags) else set()
+    return names
 
 
 @pytest.mark.parametrize('name', ['seg', 'cls'])
@@ -187,19 +191,78 @@ def test_the_head_warms_up_before_the_rest(make_target, pretrained):
 
 
 def test_layers_learn_at_rates_that_fall_towards_the_input(make_target):
-    config = make_target('seg', layer_decay=0.5)
-    network = make_network(config, ['background', 'ball'])
-    params = shapes_of(network, 1)['params']
-    scales = make_scales(config, params, (), 2)(0)
-    rates = {
-        f'{part}/{level}': float(jax.tree.leaves(tree)[0])
-        for part in ('encoder', 'decoder')
-        for level, tree in scales[part].items()
-    }
-    assert [rates[f'encoder/level_{i}'] for i in range(4)] == [2.0**-n for n in (7, 6, 5, 4)]
-    assert [rates[f'decoder/level_{i}'] for i in (2, 1, 0)] == [2.0**-n for n in (3, 2, 1)]
-    assert rates['decoder/up_2'] == 2.0**-3 and float(jax.tree.leaves(scales['head'])[0]) == 1
+    rates = {}
+    for name in ('seg', 'cls'):
+        config = make_target(name, layer_decay=0.5)
+        params = shapes_of(make_network(config, ['background', 'ball']), 1)['params']
+        scales = make_scales(config, params, (), 2)(0)
+        for part, tree in scales.items():
+            for level, leaves in tree.items():
+                rates[f'{name}/{part}/{level}'] = float(jax.tree.leaves(leaves)[0])
+    assert [rates[f'seg/encoder/level_{i}'] for i in range(4)] == [2.0**-n for n in (7, 6, 5, 4)]
+    assert [rates[f'seg/decoder/level_{i}'] for i in (2, 1, 0)] == [2.0**-n for n in (3, 2, 1)]
+    assert rates['seg/decoder/up_2'] == 2.0**-3 and rates['seg/head/kernel'] == 1
+    assert [rates[f'cls/encoder/level_{i}'] for i in range(4)] == [2.0**-n for n in (4, 3, 2, 1)]
+    assert rates['cls/hidden/kernel'] == rates['cls/head/kernel'] == 1
     assert make_scales(make_target('seg'), params, (), 2) is None
+
+
+def test_padding_of_the_last_validation_batch_does_not_count(make_target):
+    config = make_target('seg')
+    steps, _, state = begin(config)
+    batch = {k: np.asarray(v) for k, v in jax.device_get(batch_of(config)).items()}
+    flat = _flat(batch)
+    whole, _ = steps.evaluate(state, parallel.shard(flat))
+    padded = flat | {
+        'cube': np.concatenate([flat['cube'][:2], flat['cube'][:2] * 0]),
+        'mask': np.concatenate([flat['mask'][:2], flat['mask'][:2] * 0 + 1]),
+        'weight': np.float32([1, 1, 0, 0]),
+    }
+    part, _ = steps.evaluate(state, parallel.shard(padded))
+    rest = flat | {'weight': np.float32([0, 0, 1, 1])}
+    others, _ = steps.evaluate(state, parallel.shard(rest))
+    for name in whole:
+        np.testing.assert_allclose(part[name] + others[name], whole[name], rtol=1e-4)
+    assert float(part['examples']) == 2
+
+
+def test_what_leaves_the_run_is_its_best_state(make_target, tmp_path):
+    """At a rate at which every epoch undoes the one before, the last state is not the best."""
+    rates = (0.3, 0.1, 0.03)
+    for number, rate in enumerate(rates):
+        config = make_target('cls', epochs=4, optimizer__learning_rate=rate, patience=9)
+        (found,) = finetune(config, tmp_path / str(number))
+        if found['best_step'] < 8:
+            break
+    else:
+        pytest.fail(f'the last state was the best at each of {rates}')
+    run = tmp_path / str(number) / 'seed_0'
+    exported, card = load_export(run / 'export' / 'model')
+    assert card['step'] == found['best_step']
+    steps, _, state = begin(make_target('cls'))
+    with Checkpoints(run / 'checkpoints') as checkpoints:
+        best, last = (
+            checkpoints.load(step, like=state)[0]
+            for step in (found['best_step'], checkpoints.latest_step)
+        )
+    jax.tree.map(np.testing.assert_array_equal, exported['params'], jax.device_get(best.params))
+    assert changed(exported['params'], jax.device_get(last.params))
+
+
+def test_training_augments_and_turns_masks_with_cubes(make_target, monkeypatch):
+    calls = []
+
+    def recorded(key, cube, mask, **options):
+        calls.append((cube.shape, mask.shape, options))
+        return jnp.zeros_like(cube), jnp.ones_like(mask)
+
+    monkeypatch.setattr('genesis_jax.finetune.augment', recorded)
+    config = make_target('seg', augment__noise_sd=0.25)
+    steps, _, state = begin(config)
+    _, metrics = steps.train(state, batch_of(config))
+    assert calls[0] == ((16, 16, 16, 1), (16, 16, 16), config.augment.to_dict())
+    # A network whose logits are all alike on an empty cube, and a mask of foreground only.
+    assert 0 < float(metrics['loss']) < 0.7
 
 
 def test_one_device_and_four_take_the_same_step(make_target):
@@ -333,6 +396,19 @@ def test_merge_takes_whole_parts():
         'batch_stats': {'a': {'m': 8}},
     }
     assert merge(fresh, {}) == fresh
+
+
+def test_a_workdir_belongs_to_one_recipe(make_target, tmp_path):
+    first = make_target('cls', epochs=1)
+    finetune(first, tmp_path)
+    other = make_target('cls', epochs=1, seed=1, optimizer__learning_rate=0.5)
+    with pytest.raises(UserError, match='config.optimizer.learning_rate=0.001'):
+        finetune(other, tmp_path)
+    shutil.rmtree(tmp_path / 'seed_0' / 'checkpoints')  # its results are still those of a recipe
+    with pytest.raises(UserError, match='config.freeze=none'):
+        finetune(make_target('cls', epochs=1, freeze='encoder'), tmp_path)
+    finetune(make_target('cls', epochs=1, seed=4), tmp_path)
+    assert [row['seed'] for row in rows_of(tmp_path / 'results.csv')] == ['0', '4']
 
 
 def test_a_workdir_of_something_else_is_refused(make_target, tmp_path):
