@@ -1,8 +1,6 @@
 """What came of predicting many scans: counted, written as a table, told at the end."""
 
-import csv
 import dataclasses
-import io
 import time
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import jax
 
 from data_prep.integrity import ScanError
 from genesis_jax.errors import UserError
-from genesis_jax.workdir import write_atomically
+from genesis_jax.workdir import write_table
 
 
 @dataclasses.dataclass
@@ -34,11 +32,7 @@ class Outcome:
 
     def write(self):
         """Writes the table as it is now."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(self.rows[0]), lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_atomically(self.table, text.getvalue())
+        write_table(self.table, self.rows)
 
     def skip(self, shown, error):
         """Counts a scan that failed with an exception, or for a reason in words.

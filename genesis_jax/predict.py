@@ -24,6 +24,7 @@ def main(argv=None):
     parser = _make_parser()
     args = parser.parse_args(argv)
     try:
+        parallel.start()
         outcome = _predict(args)
     except UserError as error:
         parser.fail(error)
@@ -155,5 +156,4 @@ def _check_output(args):
 
 
 if __name__ == '__main__':
-    parallel.start()
     sys.exit(main())

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from data_prep.geometry import read_placed, restore
 from data_prep.inputs import find_inputs
 from data_prep.prepare import PrepareError
-from genesis_jax import checkpoints, predict
+from genesis_jax import checkpoints, parallel, predict
 from genesis_jax.models import from_card
 from genesis_jax.outcome import Outcome
 from genesis_jax.predict_scans import Segmenter, segment
@@ -32,6 +32,11 @@ CARD = {
     'window': None,
     'config': {'model': {'width': 2}, 'overlap': 0.25},
 }
+
+
+@pytest.fixture(autouse=True)
+def _no_start(monkeypatch):
+    monkeypatch.setattr(parallel, 'start', lambda: None)  # JAX runs already
 
 
 def rotation():
