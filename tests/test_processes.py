@@ -14,12 +14,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-def command(workdir, data_dir, *more):
+def command(workdir, data_dir, *more, config='genesis_ct', name='small'):
     return [
-        *(sys.executable, 'main.py', '--config=configs/genesis_ct.py', f'--workdir={workdir}'),
-        *(f'--config.data.dir={data_dir}', '--config.data.name=small', '--config.model.width=2'),
-        *('--config.batch_size=4', '--config.log_every=1', '--config.pictures=0'),
-        *('--config.optimizer.learning_rate=0.1', *more),
+        *(sys.executable, 'main.py', f'--config=configs/{config}.py', f'--workdir={workdir}'),
+        *(f'--config.data.dir={data_dir}', f'--config.data.name={name}'),
+        *('--config.model.width=2', '--config.batch_size=4', '--config.log_every=1'),
+        *('--config.pictures=0', '--config.optimizer.learning_rate=0.1', *more),
     ]
 
 
@@ -27,9 +27,9 @@ def environment(devices, **more):
     return os.environ | {'JAX_NUM_CPU_DEVICES': str(devices), 'PYTHONUNBUFFERED': '1'} | more
 
 
-def run(workdir, data_dir, *more, devices=1):
+def run(workdir, data_dir, *more, devices=1, **task):
     subprocess.run(
-        command(workdir, data_dir, *more), cwd=ROOT, env=environment(devices), check=True
+        command(workdir, data_dir, *more, **task), cwd=ROOT, env=environment(devices), check=True
     )
 
 
@@ -87,7 +87,7 @@ def test_a_stopped_run_resumes_as_if_it_had_not_been(number, unstopped, small_da
     assert (tmp_path / 'report.md').exists()
 
 
-def two_processes(workdir, data_dir, *more, stop_after=None):
+def two_processes(workdir, data_dir, *more, stop_after=None, **task):
     """Two processes of two devices each, joined through a coordinator; their exit statuses.
 
     The first gets a SIGTERM once it has said `stop_after`.
@@ -104,7 +104,7 @@ def two_processes(workdir, data_dir, *more, stop_after=None):
     }
     processes = [
         subprocess.Popen(
-            command(workdir, data_dir, '--config.pictures=2', *more),
+            command(workdir, data_dir, '--config.pictures=2', *more, **task),
             cwd=ROOT,
             env=environment(2, **cluster, JAX_PROCESS_ID=str(i)),
             stdout=subprocess.PIPE,
@@ -146,3 +146,15 @@ def test_two_processes_stop_together_and_resume(small_data, tmp_path):
     assert two_processes(tmp_path / 'b', small_data, epochs) == [0, 0]
     assert two_processes(tmp_path / 'a', small_data, epochs) == [0, 0]
     assert rows_of(tmp_path / 'a') == rows_of(tmp_path / 'b')
+
+
+@pytest.mark.slow
+def test_two_processes_fine_tune_as_one(balls, tmp_path):
+    task = {'config': 'segment', 'name': 'seg'}
+    run(tmp_path / 'one', balls, '--config.epochs=2', devices=4, **task)
+    assert two_processes(tmp_path / 'two', balls, '--config.epochs=2', **task) == [0, 0]
+    one, two = (tmp_path / name / 'seed_0' for name in ('one', 'two'))
+    assert_close(rows_of(one), rows_of(two))
+    found, wanted = (json.loads((run / 'results.json').read_text()) for run in (two, one))
+    np.testing.assert_allclose(found['metrics']['dice'], wanted['metrics']['dice'], atol=0.05)
+    assert (tmp_path / 'two' / 'report.md').exists()
