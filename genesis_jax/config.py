@@ -153,7 +153,7 @@ def check_shape(shape):
     try:
         check_sides(shape[:-1])
     except ValueError as error:
-        raise UserError(f'{error} (prepare the dataset with cubes of that size)') from None
+        raise UserError(f'{error} (prepare the dataset with --cube_size)') from None
 
 
 def check_warmup(config, steps_per_epoch):
