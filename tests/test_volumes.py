@@ -1,8 +1,8 @@
 """Scan files of every format become the same volume, and broken ones say what is wrong."""
 
-import locale
 import gzip
 import itertools
+import locale
 import re
 import struct
 
