@@ -38,7 +38,7 @@ def main(argv=None):
     parser.add_argument(
         '--pretrain_epochs', type=int, default=12, help='of the restoration (default: 12)'
     )
-    parser.add_argument('--epochs', type=int, default=15, help='of a target task (default: 15)')
+    parser.add_argument('--epochs', type=int, default=40, help='of a target task (default: 40)')
     args = parser.parse_args(argv)
     clock = time.perf_counter()
     _pretrain(args)
@@ -99,7 +99,7 @@ def _finetune(args, task, name, init):
         *(f'--config.data.dir={args.out}/data', f'--config.model.width={WIDTH}'),
         *(f'--config.init={init}', f'--config.label_fraction={args.fraction}'),
         *(f'--config.runs={args.seeds}', f'--config.epochs={args.epochs}'),
-        *('--config.batch_size=8', '--config.steps_per_epoch=8', '--config.pictures=2'),
+        *('--config.batch_size=4', '--config.steps_per_epoch=8', '--config.pictures=2'),
     )
 
 
