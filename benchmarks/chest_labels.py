@@ -26,7 +26,9 @@ def main(argv=None):
     parser.add_argument('--picture', type=Path, help='PNG to draw')
     args = parser.parse_args(argv)
     files = (args.source / 'scan.nrrd', args.source / 'labels.nrrd', args.predicted)
-    scan, truth, found = (sitk.GetArrayFromImage(sitk.ReadImage(str(file))) for file in files)
+    # In LPS order the rows of a slice run from front to back, as radiologists look at it.
+    images = (sitk.DICOMOrient(sitk.ReadImage(str(file)), 'LPS') for file in files)
+    scan, truth, found = (sitk.GetArrayFromImage(image) for image in images)
     test = np.array([is_test(z, len(scan)) for z in range(len(scan))])
     print(f'| Dice | {test.sum()} test slices | {(~test).sum()} training slices |')
     print('| --- | --- | --- |')

@@ -19,6 +19,7 @@ def get_config():
     config.model.width = 4  # as configs/demo.py
     config.augment.flip_probability = 0.0  # the right lung is not the left one
     config.augment.transpose_probability = 0.0
+    config.batch_size = 4
     config.optimizer.learning_rate = 1e-2  # few steps
     config.schedule.name = 'cosine'
     config.epochs = 20
