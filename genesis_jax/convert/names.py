@@ -1,0 +1,254 @@
+"""What each array of our networks is called in the published PyTorch network.
+
+One row per array, in the order of PyTorch's state dict: its name, its place in our variables, its
+shape and its order of axes. Both directions read the same rows, check every shape, and never fill
+a gap. NumPy only, so that a PyTorch user needs no JAX.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from genesis_jax.errors import UserError
+
+COUNTER = 'num_batches_tracked'  # PyTorch's; our networks have no use for it
+PREFIX = 'module.'  # of networks trained with nn.DataParallel, as the published ones were
+LEVELS = 4
+_FIRST = 'down_tr64.ops.0.conv1.weight'
+_HEADS = {'unet3d': 'out_tr.final_conv', 'classifier3d': 'dense_2'}
+_SHOWN = 4  # names in an error
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """What decides the names and shapes of a network's arrays.
+
+    Attributes:
+      network: 'unet3d' or 'classifier3d'.
+      parts: those at hand, of `encoder`, `decoder`, `hidden` and `head`.
+      width: channels of the first convolution.
+      in_channels: channels of the input.
+      outputs: number of logits.
+      upsample: 'transpose' or 'nearest', of the U-Net.
+      hidden: units of the classifier's hidden layer; 0 if there is none.
+    """
+
+    network: str = 'unet3d'
+    parts: tuple[str, ...] = ('encoder', 'decoder', 'head')
+    width: int = 32
+    in_channels: int = 1
+    outputs: int = 1
+    upsample: str = 'transpose'
+    hidden: int = 0
+
+    @classmethod
+    def of_card(cls, card):
+        """That of an export, from its card (`checkpoints.load_export`)."""
+        model = card['config']['model']
+        return cls(
+            network=card['network'],
+            parts=tuple(card['parts']),
+            width=model['width'],
+            in_channels=card['in_channels'],
+            outputs=card['outputs'],
+            upsample=model.get('upsample', 'transpose'),
+            hidden=model.get('hidden', 0),
+        )
+
+    @classmethod
+    def of_state(cls, state, source):
+        """That of a state dict in the published names, from the names that it has.
+
+        Raises:
+          UserError: it has no first convolution of that name.
+        """
+        if _FIRST not in state or len(state[_FIRST].shape) != 5:
+            raise UserError(
+                f'{source} is no 3D U-Net of Models Genesis: expected a 5-dimensional {_FIRST} '
+                f'among its names, found {_shown(state) or "none"}'
+            )
+        width, in_channels, *_ = state[_FIRST].shape
+        network = 'classifier3d' if any(n.startswith('dense_') for n in state) else 'unet3d'
+        parts = {'encoder': 'down_tr', 'decoder': 'up_tr', 'hidden': 'dense_1.'}
+        parts['head'] = _HEADS[network]
+        found = tuple(p for p, start in parts.items() if any(n.startswith(start) for n in state))
+        sizes = {name: state[f'{name}.weight'].shape[0]
+                 for name in (_HEADS[network], 'dense_1') if f'{name}.weight' in state}  # fmt: skip
+        has_up = any('.up_conv.' in name for name in state) or 'decoder' not in found
+        return cls(
+            network=network,
+            parts=found,
+            width=int(width),
+            in_channels=int(in_channels),
+            outputs=int(sizes.get(_HEADS[network], 1)),
+            upsample='transpose' if has_up else 'nearest',
+            hidden=int(sizes.get('dense_1', 0)),
+        )
+
+    def rows(self):
+        """The arrays, in PyTorch's order."""
+        found, channels = [], self.in_channels
+        for level in range(LEVELS):
+            out = self._features(level)
+            if 'encoder' in self.parts:
+                name = f'down_tr{64 * 2**level}'
+                found += _level('encoder', level, name, (channels, out // 2, out))
+            channels = out
+        if 'decoder' in self.parts:
+            for level in reversed(range(LEVELS - 1)):
+                name, out = f'up_tr{64 * 2**level}', self._features(level)
+                if self.upsample == 'transpose':
+                    path = ('decoder', f'up_{level}')
+                    found += _layer(f'{name}.up_conv', path, 'up', (channels, channels))
+                found += _level('decoder', level, name, (channels + out, out, out))
+                channels = out
+        if 'hidden' in self.parts:
+            found += _layer('dense_1', ('hidden',), 'dense', (channels, self.hidden))
+            channels = self.hidden
+        if 'head' in self.parts:
+            kind = 'head' if self.network == 'unet3d' else 'dense'
+            found += _layer(_HEADS[self.network], ('head',), kind, (channels, self.outputs))
+        return found
+
+    def _features(self, level):
+        return 2 * self.width * 2**level
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One array.
+
+    Attributes:
+      name: in PyTorch's state dict.
+      path: in our variables, such as `('params', 'head', 'kernel')`.
+      shape: in our order of axes.
+      kind: 'conv', 'head' (a convolution of side 1), 'up' (transposed convolution), 'dense' or
+        'vector'.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    shape: tuple[int, ...]
+    kind: str = 'vector'
+
+    @property
+    def torch_shape(self):
+        """The shape in PyTorch's order of axes."""
+        return self.to_torch(np.broadcast_to(np.float32(0), self.shape)).shape
+
+    def to_torch(self, array):
+        """Our array in PyTorch's order of axes."""
+        return array.transpose(_AXES[self.kind]) if self.kind in _AXES else array
+
+    def to_flax(self, array):
+        """PyTorch's array in our order of axes."""
+        return array.transpose(np.argsort(_AXES[self.kind])) if self.kind in _AXES else array
+
+
+_AXES = {  # which of our axes is each of PyTorch's
+    'conv': (4, 3, 0, 1, 2),  # [X, Y, Z, in, out] to [out, in, X, Y, Z]
+    'head': (4, 3, 0, 1, 2),
+    'up': (3, 4, 0, 1, 2),  # [X, Y, Z, in, out] to [in, out, X, Y, Z]
+    'dense': (1, 0),
+}
+_SIDES = {'conv': (3, 3, 3), 'head': (1, 1, 1), 'up': (2, 2, 2), 'dense': ()}
+
+
+def to_torch(variables, rows):
+    """Our variables as `{name: NumPy array}` in the published names, order and axes.
+
+    Raises:
+      UserError: arrays are missing, unexpected or of another shape.
+    """
+    flat = dict(_flatten(variables))
+    check(
+        {'/'.join(path): array.shape for path, array in flat.items()},
+        {'/'.join(row.path): row.shape for row in rows},
+        'the network',
+    )
+    return {
+        row.name: np.ascontiguousarray(row.to_torch(np.asarray(flat[row.path]))) for row in rows
+    }
+
+
+def to_flax(state, rows, source):
+    """Arrays in the published names (no prefix, no counters) as our variables.
+
+    Raises:
+      UserError: arrays are missing, unexpected or of another shape.
+    """
+    check(
+        {name: tuple(array.shape) for name, array in state.items()},
+        {row.name: row.torch_shape for row in rows},
+        source,
+    )
+    variables = {}
+    for row in rows:
+        tree = variables
+        for key in row.path[:-1]:
+            tree = tree.setdefault(key, {})
+        tree[row.path[-1]] = np.ascontiguousarray(row.to_flax(np.asarray(state[row.name])))
+    return variables
+
+
+def check(found, expected, source):
+    """Raises one UserError with every name that is missing, unexpected or of another shape.
+
+    Args:
+      found, expected: `{name: shape}`.
+      source: what was read, for the error.
+    """
+    both = [name for name in expected if name in found]
+    problems = {
+        'missing': [name for name in expected if name not in found],
+        'unexpected': [name for name in found if name not in expected],
+        'of another shape': [
+            f'{name} is {tuple(found[name])}, expected {tuple(expected[name])}'
+            for name in both
+            if tuple(found[name]) != tuple(expected[name])
+        ],
+    }
+    said = [f'{len(names)} {what} ({_shown(names)})' for what, names in problems.items() if names]
+    if said:
+        raise UserError(
+            f'{source} does not fit: of {len(expected)} arrays expected and {len(found)} found, '
+            f'{"; ".join(said)}; name a file of the same network'
+        )
+
+
+def _level(part, level, name, channels):
+    """Two blocks of convolution and batch normalisation; `channels` before, between and after."""
+    found = []
+    for i in range(2):
+        path, features = (part, f'level_{level}', f'block_{i}'), (channels[i + 1],)
+        found += _layer(f'{name}.ops.{i}.conv1', (*path, 'conv'), 'conv', channels[i : i + 2])
+        found += [
+            Row(f'{name}.ops.{i}.bn1.{theirs}', (collection, *path, 'bn', ours), features)
+            for collection, ours, theirs in (
+                ('params', 'scale', 'weight'),
+                ('params', 'bias', 'bias'),
+                ('batch_stats', 'mean', 'running_mean'),
+                ('batch_stats', 'var', 'running_var'),
+            )
+        ]
+    return found
+
+
+def _layer(name, path, kind, channels):
+    return [
+        Row(f'{name}.weight', ('params', *path, 'kernel'), (*_SIDES[kind], *channels), kind),
+        Row(f'{name}.bias', ('params', *path, 'bias'), (channels[1],)),
+    ]
+
+
+def _flatten(tree, path=()):
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+def _shown(names):
+    names = list(names)
+    return ', '.join(names[:_SHOWN]) + (', …' if len(names) > _SHOWN else '')
