@@ -43,17 +43,27 @@ class Architecture:
 
     @classmethod
     def of_card(cls, card):
-        """That of an export, from its card (`checkpoints.load_export`)."""
-        model = card['config']['model']
-        return cls(
-            network=card['network'],
-            parts=tuple(card['parts']),
-            width=model['width'],
-            in_channels=card['in_channels'],
-            outputs=card['outputs'],
-            upsample=model.get('upsample', 'transpose'),
-            hidden=model.get('hidden', 0),
-        )
+        """That of an export, from its card (`checkpoints.load_export`).
+
+        Raises:
+          UserError: the card does not say.
+        """
+        try:
+            model = card['config']['model']
+            return cls(
+                network=card['network'],
+                parts=tuple(card['parts']),
+                width=model['width'],
+                in_channels=card['in_channels'],
+                outputs=card['outputs'],
+                upsample=model.get('upsample', 'transpose'),
+                hidden=model.get('hidden', 0),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f'the card of the network is damaged ({error}); expected network, parts, '
+                'in_channels, outputs and config.model: export or convert it again'
+            ) from None
 
     @classmethod
     def of_state(cls, state, source):
@@ -65,7 +75,7 @@ class Architecture:
         if _FIRST not in state or len(state[_FIRST].shape) != 5:
             raise UserError(
                 f'{source} is no 3D U-Net of Models Genesis: expected a 5-dimensional {_FIRST} '
-                f'among its names, found {_shown(state) or "none"}'
+                f'among its names, found {shown(state) or "none"}'
             )
         width, in_channels, *_ = state[_FIRST].shape
         network = 'classifier3d' if any(n.startswith('dense_') for n in state) else 'unet3d'
@@ -208,7 +218,7 @@ def check(found, expected, source):
             if tuple(found[name]) != tuple(expected[name])
         ],
     }
-    said = [f'{len(names)} {what} ({_shown(names)})' for what, names in problems.items() if names]
+    said = [f'{len(names)} {what} ({shown(names)})' for what, names in problems.items() if names]
     if said:
         raise UserError(
             f'{source} does not fit: of {len(expected)} arrays expected and {len(found)} found, '
@@ -249,6 +259,7 @@ def _flatten(tree, path=()):
             yield (*path, key), value
 
 
-def _shown(names):
+def shown(names):
+    """The first few of some names, for an error."""
     names = list(names)
     return ', '.join(names[:_SHOWN]) + (', …' if len(names) > _SHOWN else '')

@@ -1,0 +1,202 @@
+"""Weights from one format to another: `read` and `write` with `(variables, card)` between them.
+
+Variables are nested dicts of NumPy arrays in our layout, `{'params': {'encoder': ...},
+'batch_stats': ...}`; the card is what `checkpoints.load_export` returns beside them. Formats are
+imported when they are used: each needs packages of its own, and only `orbax` needs JAX.
+"""
+
+import contextlib
+import dataclasses
+import importlib
+import os
+import tempfile
+from pathlib import Path
+
+from genesis_jax.errors import UserError
+
+__all__ = ['FORMATS', 'Format', 'convert', 'locate', 'read', 'recognise', 'write']
+
+EXPORTS = ('encoder_decoder', 'model', 'encoder')  # of a run, the fullest first
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """A format of weights; its module has `read(path)`, `write(path, variables, card, dtype)`.
+
+    Attributes:
+      words: what it is, in errors and summaries.
+      suffixes: of its files; none: it is a folder, or a file that is asked for by name.
+      extra: of this package, that brings what it needs.
+      reads, writes: what its module can do.
+      narrow: whether its arrays can be written as bfloat16 and float16.
+    """
+
+    words: str
+    suffixes: tuple[str, ...] = ()
+    extra: str = ''
+    reads: bool = True
+    writes: bool = True
+    narrow: bool = False
+
+
+# Each is the module of its name in this package.
+FORMATS = {
+    'orbax': Format('an export or a run of this project'),
+    'pytorch': Format('a PyTorch file', ('.pt', '.pth', '.pth.tar'), 'torch', narrow=True),
+    'keras': Format('a Keras file', ('.h5', '.hdf5'), 'keras', writes=False),
+    'hub': Format('a folder of config.json and model.safetensors', (), 'hub', narrow=True),
+    'onnx': Format('an ONNX file', ('.onnx',), 'onnx', reads=False, narrow=True),
+    'nnunet': Format('weights for nnU-Net', (), 'torch', reads=False),
+}
+
+
+def read(path, format=None):
+    """Reads the network in a file or folder: `(variables, card)`.
+
+    Args:
+      path: of a run, its fullest export is read.
+      format: one of FORMATS; None: by what the file holds.
+
+    Raises:
+      UserError: it is none, is damaged, or its arrays are not those of one of our networks.
+    """
+    path = locate(path)
+    name = format or recognise(path)
+    with _explained(name, 'read'):
+        return _module(name, 'read').read(path)
+
+
+def write(path, variables, card, format=None, dtype='float32'):
+    """Writes a network, whole or not at all.
+
+    Args:
+      format: one of FORMATS; None: by the suffix of `path`.
+      dtype: of the arrays: 'float32', or in some formats 'bfloat16' or 'float16'.
+
+    Raises:
+      UserError: the target exists, or the format cannot hold the network.
+    """
+    path = Path(path).expanduser()
+    name = format or _of_target(path)
+    check_target(path, name, dtype)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Beside the target, so that it can be moved; of the same name, which some formats repeat.
+        with tempfile.TemporaryDirectory(prefix='.convert_', dir=path.parent) as folder:
+            partial = Path(folder) / path.name
+            with _explained(name, 'write'):
+                _module(name, 'write').write(partial, variables, card, dtype)
+            os.rename(partial, path)
+    except OSError as error:
+        raise UserError(
+            f'cannot write {path} ({error.strerror or error}); choose another target'
+        ) from None
+
+
+def convert(source, target, source_format=None, target_format=None, dtype='float32'):
+    """Reads `source`, writes `target`: `(variables, card, source, format read, format written)`.
+
+    A target without a suffix is a folder: of an export of this project the hub's, of anything else
+    an export of this project. The source is returned as the export that was read of a run.
+
+    Raises:
+      UserError: as `read` and `write`.
+    """
+    source, target = locate(source), Path(target).expanduser()
+    reading = source_format or recognise(source)
+    folder = 'hub' if reading == 'orbax' else 'orbax'
+    writing = target_format or (_of_target(target) if target.suffix else folder)
+    check_target(target, writing, dtype)
+    variables, card = read(source, reading)
+    write(target, variables, card, writing, dtype)
+    return variables, card, source, reading, writing
+
+
+def locate(path, exports=EXPORTS):
+    """The file or folder that a path names: itself, or the first of these exports of a run.
+
+    Raises:
+      UserError: there is none, or the run has none.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise UserError(f'there is no such file or folder as {path}; expected {_words("reads")}')
+    found = [path / 'export' / name for name in exports if (path / 'export' / name).is_dir()]
+    if not found and (path / 'checkpoints').is_dir():
+        raise UserError(
+            f'{path} has no export yet, because its run has not ended; let it end, or choose '
+            'another network'
+        )
+    return found[0] if found else path
+
+
+def recognise(path):
+    """The format of a file or folder, by what it holds; a folder of unknown kind is 'orbax'."""
+    path = Path(path)
+    if path.is_dir():
+        hub = all((path / name).is_file() for name in ('config.json', 'model.safetensors'))
+        return 'hub' if hub else 'orbax'
+    with path.open('rb') as file:
+        start = file.read(8)
+    if start == b'\x89HDF\r\n\x1a\n':
+        return 'keras'
+    if start.startswith((b'PK\x03\x04', b'\x80')):  # torch.save's archive, and a plain pickle
+        return 'pytorch'
+    return _by_suffix(path, 'reads')
+
+
+def check_target(path, name, dtype):
+    """Raises UserError if nothing of this format and dtype can be written to `path`."""
+    _module(name, 'write')
+    if dtype not in ('float32', 'bfloat16', 'float16'):
+        raise UserError(f'unknown dtype {dtype!r}; expected float32, bfloat16 or float16')
+    if dtype != 'float32' and not FORMATS[name].narrow:
+        narrow = ', '.join(other for other, format in FORMATS.items() if format.narrow)
+        raise UserError(f'{name} is written in float32, not in {dtype}; expected one of {narrow}')
+    if path.exists() or path.is_symlink():
+        raise UserError(f'{path} exists already; remove it or choose another target')
+
+
+def _module(name, action):
+    """The module of a format that can be read (`action='read'`) or written."""
+    possible = [n for n, format in FORMATS.items() if getattr(format, f'{action}s')]
+    if name not in possible:
+        known = 'cannot be' if name in FORMATS else 'is no format that can be'
+        done = {'read': 'read', 'write': 'written'}[action]
+        raise UserError(f'{name} {known} {done}; expected one of {", ".join(possible)}')
+    with _explained(name, action):
+        return importlib.import_module(f'{__name__}.{name}')
+
+
+@contextlib.contextmanager
+def _explained(name, action):
+    """Turns the absence of an optional package into the command that installs it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name.startswith('genesis_jax'):
+            raise
+        extra = f"'.[{FORMATS[name].extra}]'" if FORMATS[name].extra else '.'
+        raise UserError(
+            f'to {action} the format {name} takes {error.name}; run: pip install -e {extra}'
+        ) from None
+
+
+def _of_target(path):
+    if path.suffix:
+        return _by_suffix(path, 'writes')
+    raise UserError(f'{path} has no suffix; add one or name a format: {_words("writes")}')
+
+
+def _by_suffix(path, able):
+    for name, format in FORMATS.items():
+        if path.name.lower().endswith(format.suffixes):
+            return name
+    raise UserError(f'the format of {path} is unknown; expected {_words(able)}')
+
+
+def _words(able):
+    formats = {n: f for n, f in FORMATS.items() if getattr(f, able)}
+    return ', '.join(
+        f'{format.words} ({"/".join(format.suffixes) or name})' for name, format in formats.items()
+    )

@@ -1,0 +1,146 @@
+"""PyTorch files in the published layout: epoch, state_dict, optimizer_state_dict.
+
+What is written here holds the card too, so that nothing is lost on the way back. Only tensors and
+plain containers are ever read: a file that would run code is refused.
+"""
+
+import json
+import pickle
+import re
+
+import torch
+
+from genesis_jax.convert import foreign, names
+from genesis_jax.errors import UserError
+
+_CARD = 'genesis_jax'  # our key in the file
+_CONVENTIONS = {  # of the published network: its names and shapes do not tell
+    'epsilon': 1e-5,
+    'statistics_momentum': 0.9,
+    'batch_statistics': 'official',
+}
+_UNSAFE = re.compile(r'Unsupported (?:global|class|operand)\W+(?:GLOBAL )?([\w.]+)')
+
+
+def read(path):
+    """`(variables, card)` of a file, with or without `module.` before its names.
+
+    Raises:
+      UserError: it cannot be read safely, is damaged, or holds another network.
+    """
+    file = _load(path)
+    state, counters = _split(_state_dict(file, path), path)
+    if _CARD in file:
+        card = _own_card(file[_CARD], path)
+    else:
+        architecture = names.Architecture.of_state(state, path)
+        card = foreign.card_of(architecture, path, 'pytorch', _CONVENTIONS)
+        epoch = file.get('epoch') if isinstance(file.get('epoch'), int) else 0
+        card['pytorch'] = {'epoch': epoch, names.COUNTER: counters}
+    rows = names.Architecture.of_card(card).rows()
+    expected = {_counter(row) for row in rows}
+    strangers = {name: torch.tensor(n) for name, n in counters.items() if name not in expected}
+    return names.to_flax(state | strangers, rows, str(path)), card
+
+
+def write(path, variables, card, dtype='float32'):
+    """Writes a file whose state dict loads with `strict=True` and `weights_only=True`.
+
+    Raises:
+      UserError: the variables are not those of the card's network, or too large for the dtype.
+    """
+    rows = names.Architecture.of_card(card).rows()
+    arrays = names.to_torch(variables, rows)
+    origin = card.get('pytorch') or {}
+    counters, steps = origin.get(names.COUNTER) or {}, card.get('step') or 0
+    state = {}
+    for row in rows:
+        state[row.name] = _narrowed(torch.tensor(arrays.pop(row.name)), dtype, row.name)
+        if counter := _counter(row):
+            state[counter] = torch.tensor(counters.get(counter, steps))
+    content = {'epoch': origin.get('epoch', 0), 'state_dict': state, 'optimizer_state_dict': {}}
+    torch.save(content | {_CARD: json.dumps(card)}, path)
+
+
+def _load(path):
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # of damaged files PyTorch raises anything
+        unsafe = _UNSAFE.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        if unsafe is None:
+            raise _damaged(path) from None
+        raise UserError(  # PyTorch's own words advise to read the file unsafely
+            f'{path} holds {unsafe[1]}, which could run code when it is read; expected nothing but '
+            "tensors: save the network's state_dict() alone"
+        ) from None
+
+
+def _state_dict(file, path):
+    """Names and tensors of a file: what it has as `state_dict`, or the whole file."""
+    found = file.get('state_dict', file) if isinstance(file, dict) else file
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        held = f'a {type(found).__name__}'
+    elif others := [name for name, v in found.items() if not isinstance(v, torch.Tensor)]:
+        held = names.shown(others)
+    else:
+        return found
+    raise UserError(
+        f'{path} holds {held}; expected the tensors of a network by name, alone or as state_dict'
+    )
+
+
+def _split(state, path):
+    """`(arrays in float32, counters)` by name, without the prefix of nn.DataParallel."""
+    prefixed = [name for name in state if name.startswith(names.PREFIX)]
+    if prefixed and len(prefixed) < len(state):
+        bare = [name for name in state if not name.startswith(names.PREFIX)]
+        raise UserError(
+            f'{path} has {names.PREFIX!r} before {len(prefixed)} of its {len(state)} names '
+            f'({names.shown(prefixed)}) and not before {len(bare)} ({names.shown(bare)}); expected '
+            'all or none: name a file that was saved in one piece'
+        )
+    arrays, counters, others = {}, {}, []
+    for name, tensor in state.items():
+        name = name.removeprefix(names.PREFIX)
+        dense = tensor.layout == torch.strided and tensor.device.type == 'cpu'
+        if dense and tensor.is_floating_point():
+            arrays[name] = tensor.detach().to(torch.float32).numpy()
+        elif dense and name.endswith(names.COUNTER) and tensor.numel() == 1:
+            counters[name] = int(tensor)
+        else:
+            others.append(f'{name} of {tensor.dtype}')
+    if others:
+        raise UserError(
+            f'{path} holds {len(others)} arrays that are no dense floating-point numbers '
+            f'({names.shown(others)}); expected nothing else: save the network in float32'
+        )
+    return arrays, counters
+
+
+def _own_card(text, path):
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError):
+        raise _damaged(path) from None
+
+
+def _counter(row):
+    """The name of the counter that stands after a row, or ''."""
+    stem = row.name.removesuffix('running_var')
+    return '' if stem == row.name else stem + names.COUNTER
+
+
+def _narrowed(tensor, dtype, name):
+    """A tensor in another dtype; UserError if its numbers are too large for that."""
+    narrow = tensor.to(getattr(torch, dtype))
+    if (tensor.isfinite() & ~narrow.isfinite()).any():
+        raise UserError(f'{name} has numbers too large for {dtype}; write bfloat16 or float32')
+    return narrow
+
+
+def _damaged(path):
+    return UserError(
+        f'{path} is damaged or no PyTorch file; expected what torch.save writes: copy it again'
+    )
