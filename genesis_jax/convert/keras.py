@@ -1,0 +1,215 @@
+"""The published Keras network in HDF5 (`.h5`): read only, with h5py, without TensorFlow.
+
+Keras writes two layouts: the weights alone, or the whole model, which keeps the same weights under
+`model_weights` and describes its layers in `model_config`. Layers are called `depth_0_conv`,
+`depth_0_bn`, … `depth_13_bn` in the order of computation; the last convolution has an automatic
+name, `conv3d_1` or the like. Kernels are stored as ours are, `[X, Y, Z, in, out]`.
+"""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from genesis_jax.convert import names
+from genesis_jax.errors import UserError
+
+_LAYER = re.compile(r'(depth_\d+_(?:conv|bn))(?:_\d+)?')  # a second model of a session adds _1
+_HEAD = re.compile(r'conv3d(?:_\d+)?')
+_WEIGHTS = {  # what Keras calls our array, by its layer
+    'conv': {'kernel': 'kernel', 'bias': 'bias'},
+    'bn': {'scale': 'gamma', 'bias': 'beta', 'mean': 'moving_mean', 'var': 'moving_variance'},
+}
+_BLOCK = slice(1, 4)  # of a path: part, level and block
+_NORMALISATION = (1e-3, 0.99)  # epsilon and momentum, unless the file says otherwise
+_PUBLISHED_WIDTH = 32
+
+# What h5py and JSON raise about files that are cut short or overwritten.
+_DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError)
+
+
+def read(path):
+    """`(variables, card)` of a published Keras file, or of a network of those names.
+
+    Raises:
+      UserError: it is none, it is damaged, or it does not fit.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise UserError(f'{path} is no file; expected the weights of a Keras network (.h5)')
+    if not h5py.is_hdf5(path):
+        raise UserError(f'{path} is no HDF5 file; expected the weights of a Keras network (.h5)')
+    try:
+        with h5py.File(path, 'r') as file:
+            variables, card = _read(file, path)
+        with path.open('rb') as file:
+            digest = hashlib.file_digest(file, 'sha256').hexdigest()
+    except _DAMAGE as error:
+        raise UserError(
+            f'{path} is damaged or cut short ({_line(error)}); copy or download it again'
+        ) from None
+    card['source'] = {'file': path.name, 'sha256': digest, 'format': 'keras'}
+    return variables, card
+
+
+def _read(file, path):
+    group = file['model_weights'] if 'model_weights' in file else file
+    if 'layer_names' not in group.attrs:
+        raise UserError(
+            f'{path} holds no Keras weights: found {names.shown(group) or "nothing"}, expected '
+            'the attribute layer_names; save them with save_weights or save of a Keras model, as '
+            '.h5 and not as .weights.h5 of Keras 3'
+        )
+    found = _datasets(group)
+    head = next((layer for layer in reversed(_layers(found)) if _HEAD.fullmatch(layer)), 'conv3d_1')
+    architecture = _architecture(found, head)
+    rows = architecture.rows()
+    table = dict(zip(_keras_names(rows, head), rows, strict=True))
+    names.check(
+        {name: dataset.shape for name, dataset in found.items()},
+        {name: row.shape for name, row in table.items()},  # Keras orders the axes as we do
+        path,
+    )
+    _check_numbers(found, path)
+    state = {
+        row.name: row.to_torch(found[name][()].astype(np.float32)) for name, row in table.items()
+    }
+    return names.to_flax(state, rows, path), _card(architecture, file, path)
+
+
+def _datasets(group):
+    """The arrays that Keras lists, by layer and weight, such as `depth_0_conv/kernel`."""
+    found = {}
+    for layer in _texts(group.attrs['layer_names']):
+        for weight in _texts(group[layer].attrs['weight_names']):
+            place = f'{layer}/{weight}'
+            if hasattr(dataset := group.get(place), 'shape'):  # else it will be missing
+                name = _plain(place)
+                found[place if name in found else name] = dataset
+    return found
+
+
+def _plain(place):
+    """`depth_0_conv/kernel` of the place of a dataset.
+
+    Around the layer may be its group, a model in the model, a name scope; a weight may end with
+    its output, `:0`.
+    """
+    *around, weight = place.split('/')
+    known = [match[1] for name in around if (match := _LAYER.fullmatch(name))]
+    return f'{known[0] if known else around[-1]}/{weight.partition(":")[0]}'
+
+
+def _layers(found):
+    return list(dict.fromkeys(name.rpartition('/')[0] for name in found))
+
+
+def _architecture(found, head):
+    """What decides the other shapes, from those of the first and the last layer."""
+
+    def size(name, axis):
+        shape = found[name].shape if name in found else ()
+        return int(shape[axis]) if len(shape) >= -axis else 0
+
+    first = 'depth_0_conv/kernel'
+    return names.Architecture(
+        width=size(first, -1) or size('depth_0_bn/gamma', -1) or _PUBLISHED_WIDTH,
+        in_channels=size(first, -2) or 1,
+        outputs=size(f'{head}/kernel', -1) or size(f'{head}/bias', -1) or 1,
+        upsample='nearest',
+    )
+
+
+def _keras_names(rows, head):
+    """What Keras calls the array of each row."""
+    blocks = list(dict.fromkeys(row.path[_BLOCK] for row in rows if row.path[1] != 'head'))
+    for row in rows:
+        *_, layer, ours = row.path
+        if row.path[1] == 'head':
+            yield f'{head}/{ours}'
+        else:
+            yield f'depth_{blocks.index(row.path[_BLOCK])}_{layer}/{_WEIGHTS[layer][ours]}'
+
+
+def _check_numbers(found, path):
+    """That float32 holds every number exactly."""
+    wrong = [
+        f'{name} is {dataset.dtype}'
+        for name, dataset in found.items()
+        if dataset.dtype.kind != 'f' or dataset.dtype.itemsize > 4
+    ]
+    if wrong:
+        raise UserError(
+            f'{path} holds {len(wrong)} arrays of another type ({names.shown(wrong)}); expected '
+            'float32 or float16: save them as such'
+        )
+
+
+def _card(architecture, file, path):
+    """What is known of the network; what only its makers know is left out."""
+    layers = list(_described(json.loads(file.attrs.get('model_config', 'null'))))
+    normalisation = {
+        (config['epsilon'], config['momentum'])
+        for kind, config in layers
+        if kind == 'BatchNormalization'
+    } or {_NORMALISATION}
+    if len(normalisation) > 1:
+        raise UserError(
+            f'the layers of {path} normalise with different epsilon and momentum '
+            f'({names.shown(map(str, sorted(normalisation)))}); expected the same in all, as in '
+            'the published network'
+        )
+    ((epsilon, momentum),) = normalisation
+    return {
+        'network': architecture.network,
+        'parts': list(architecture.parts),
+        'in_channels': architecture.in_channels,
+        'outputs': architecture.outputs,
+        **_cube_shape(layers),
+        'config': {
+            'model': {
+                'width': architecture.width,
+                'upsample': architecture.upsample,
+                'batch_statistics': 'synchronised',
+                'epsilon': epsilon,
+                'statistics_momentum': momentum,
+            }
+        },
+    }
+
+
+def _described(node):
+    """`(class, config)` of all that a `model_config` describes, models in the model included."""
+    if isinstance(node, dict):
+        if 'class_name' in node and isinstance(node.get('config'), dict):
+            yield node['class_name'], node['config']
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            yield from _described(child)
+
+
+def _cube_shape(layers):
+    """`{'cube_shape': [X, Y, Z, C]}` of the input layer, if it says."""
+    shapes = [
+        config.get('batch_input_shape') or config.get('batch_shape')
+        for kind, config in layers
+        if kind == 'InputLayer'
+    ]
+    formats = {config.get('data_format') for kind, config in layers if kind == 'Conv3D'}
+    if not shapes or not shapes[0] or None in shapes[0][1:]:
+        return {}
+    channels_last = formats == {'channels_last'}
+    _, *shape = shapes[0]
+    return {'cube_shape': shape if channels_last else [*shape[1:], shape[0]]}
+
+
+def _texts(values):
+    return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
+
+
+def _line(error):
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
