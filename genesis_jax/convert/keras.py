@@ -18,7 +18,7 @@ from genesis_jax.convert import names
 from genesis_jax.errors import UserError
 
 _LAYER = re.compile(r'(depth_\d+_(?:conv|bn))(?:_\d+)?')  # a second model of a session adds _1
-_HEAD = re.compile(r'conv3d(?:_\d+)?')
+_HEAD = re.compile(r'conv3d(?:_\d+){0,2}')
 _WEIGHTS = {  # what Keras calls our array, by its layer
     'conv': {'kernel': 'kernel', 'bias': 'bias'},
     'bn': {'scale': 'gamma', 'bias': 'beta', 'mean': 'moving_mean', 'var': 'moving_variance'},
@@ -56,7 +56,7 @@ def read(path):
 
 
 def _read(file, path):
-    group = file['model_weights'] if 'model_weights' in file else file
+    group = file.get('model_weights', file)
     if 'layer_names' not in group.attrs:
         raise UserError(
             f'{path} holds no Keras weights: found {names.shown(group) or "nothing"}, expected '
