@@ -257,10 +257,8 @@ def test_a_layer_that_is_there_twice_is_one_too_many(weights, tmp_path):
     path = save(tmp_path / 'twice.h5', weights)
     with h5py.File(path, 'a') as file:
         group = file['depth_4_conv']
-        group.attrs['weight_names'] = [
-            'other/bias:0',
-            *map(bytes.decode, group.attrs['weight_names']),
-        ]
+        listed = [name.decode() for name in group.attrs['weight_names']]
+        group.attrs['weight_names'] = ['other/bias:0', *listed]
         group['other/bias:0'] = weights['depth_4_conv/bias']
     with pytest.raises(UserError, match=r'1 unexpected \(depth_4_conv/depth_4_conv/bias:0\)'):
         keras.read(path)

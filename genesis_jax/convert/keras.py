@@ -6,7 +6,6 @@ Keras writes two layouts: the weights alone, or the whole model, which keeps the
 name, `conv3d_1` or the like. Kernels are stored as ours are, `[X, Y, Z, in, out]`.
 """
 
-import hashlib
 import json
 import re
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from genesis_jax.convert import names
+from genesis_jax.convert import foreign, names
 from genesis_jax.errors import UserError
 
 _LAYER = re.compile(r'(depth_\d+_(?:conv|bn))(?:_\d+)?')  # a second model of a session adds _1
@@ -44,15 +43,11 @@ def read(path):
         raise UserError(f'{path} is no HDF5 file; expected the weights of a Keras network (.h5)')
     try:
         with h5py.File(path, 'r') as file:
-            variables, card = _read(file, path)
-        with path.open('rb') as file:
-            digest = hashlib.file_digest(file, 'sha256').hexdigest()
+            return _read(file, path)
     except _DAMAGE as error:
         raise UserError(
             f'{path} is damaged or cut short ({_line(error)}); copy or download it again'
         ) from None
-    card['source'] = {'file': path.name, 'sha256': digest, 'format': 'keras'}
-    return variables, card
 
 
 def _read(file, path):
@@ -163,22 +158,12 @@ def _card(architecture, file, path):
             'the published network'
         )
     ((epsilon, momentum),) = normalisation
-    return {
-        'network': architecture.network,
-        'parts': list(architecture.parts),
-        'in_channels': architecture.in_channels,
-        'outputs': architecture.outputs,
-        **_cube_shape(layers),
-        'config': {
-            'model': {
-                'width': architecture.width,
-                'upsample': architecture.upsample,
-                'batch_statistics': 'synchronised',
-                'epsilon': epsilon,
-                'statistics_momentum': momentum,
-            }
-        },
+    conventions = {
+        'epsilon': epsilon,
+        'statistics_momentum': momentum,
+        'batch_statistics': 'synchronised',
     }
+    return foreign.card_of(architecture, path, 'keras', conventions) | _cube_shape(layers)
 
 
 def _described(node):
