@@ -1,0 +1,19 @@
+"""The networks in PyTorch, with the published names of their weights; needs no JAX.
+
+from genesis_jax.torch import UNet3D
+
+network = UNet3D.from_pretrained('Genesis_Chest_CT.pt')  # or .h5, hub folder, export, run
+logits = network(cubes)  # [B, C, X, Y, Z] in [0, 1]; every side divides by 8
+"""
+
+from genesis_jax.torch.networks import Classifier2D, Classifier3D, UNet2D, UNet3D
+from genesis_jax.torch.pretrained import from_card, from_pretrained
+
+__all__ = [
+    'Classifier2D',
+    'Classifier3D',
+    'UNet2D',
+    'UNet3D',
+    'from_card',
+    'from_pretrained',
+]

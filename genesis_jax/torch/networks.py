@@ -1,0 +1,264 @@
+"""The U-Net of Models Genesis and its classifier as PyTorch modules.
+
+Arrays are `[B, C, X, Y(, Z)]`. The state dicts have the names of the published network
+(`down_tr64.ops.0.conv1.weight`, ...), the attributes those of our Flax networks. Where PyTorch
+differs from Flax: the running variance that training collects is the unbiased one.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+LEVELS = 4
+DIVISOR = 2 ** (LEVELS - 1)  # every side of the input must divide by it: three max-pools
+
+_CONV = {2: nn.Conv2d, 3: nn.Conv3d}
+_UP_CONV = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+_MAX_POOL = {2: functional.max_pool2d, 3: functional.max_pool3d}
+
+
+class Network(nn.Module):
+    """A network that starts with the encoder of Models Genesis.
+
+    Attributes:
+      width: channels of the first convolution; level l ends with `2 * width * 2**l` channels.
+      in_channels: of the input.
+      out_channels: number of logits.
+      batch_statistics: 'synchronised': batch statistics in training, running averages in
+        evaluation; 'official': batch statistics always, as the published network is used, so that
+        a prediction depends on its neighbours in the batch.
+      epsilon: of batch normalisation (1e-5 in PyTorch, 1e-3 in Keras).
+      statistics_momentum: what the running averages keep at a step (0.9; PyTorch calls this 0.1).
+    """
+
+    name = None  # as in cards
+    rank = 3  # spatial axes
+
+    def __init__(
+        self,
+        *,
+        width=32,
+        in_channels=1,
+        out_channels=1,
+        batch_statistics='synchronised',
+        epsilon=1e-5,
+        statistics_momentum=0.9,
+    ):
+        super().__init__()
+        if batch_statistics not in ('synchronised', 'official'):
+            raise ValueError(
+                f'batch_statistics={batch_statistics!r}: expected synchronised or official'
+            )
+        self.width = width
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.batch_statistics = batch_statistics
+        self.epsilon = epsilon
+        self.statistics_momentum = statistics_momentum
+        channels = in_channels
+        for level, name in enumerate(_names('down')):
+            features = self.features(level)
+            self.add_module(name, Level(self, (channels, features // 2, features)))
+            channels = features
+
+    @classmethod
+    def from_pretrained(cls, path, format=None, **changes):
+        """This network with the weights of a file; see `genesis_jax.torch.from_pretrained`."""
+        from genesis_jax.torch import pretrained  # which imports this module
+
+        return pretrained.from_pretrained(path, format, cls.name, **changes)
+
+    def features(self, level):
+        """Channels of the encoder's features of a level."""
+        return 2 * self.width * 2**level
+
+    def encode(self, x):
+        """Features of every level, finest first; the last is the bottleneck.
+
+        Raises:
+          ValueError: a side does not divide by 8.
+        """
+        check_sides(x.shape[2:])
+        levels = []
+        for level, name in enumerate(_names('down')):
+            x = _MAX_POOL[self.rank](x, 2) if level else x
+            x = self.get_submodule(name)(x)
+            levels.append(x)
+        return levels
+
+
+class UNet3D(Network):
+    """U-Net of four levels; the default has 19,073,665 parameters.
+
+    Attributes:
+      upsample: 'transpose' (published PyTorch network) or 'nearest' (published Keras network).
+    """
+
+    name = 'unet3d'
+
+    def __init__(self, *, upsample='transpose', **common):
+        super().__init__(**common)
+        if upsample not in ('transpose', 'nearest'):
+            raise ValueError(f'upsample={upsample!r}: expected transpose or nearest')
+        self.upsample = upsample
+        for level in reversed(range(LEVELS - 1)):
+            self.add_module(_names('up')[level], UpLevel(self, level))
+        self.out_tr = Head(self)
+        self.apply(initialise)
+
+    def forward(self, x):
+        """Logits `[B, out_channels, X, Y, Z]` of `[B, in_channels, X, Y, Z]`.
+
+        Restored cubes, and the probability of a single class, are their sigmoid.
+        """
+        *skips, x = self.encode(x)
+        for level, skip in reversed(list(enumerate(skips))):
+            x = self.get_submodule(_names('up')[level])(x, skip)
+        return self.out_tr(x)
+
+
+class Classifier3D(Network):
+    """Encoder, global average pool, a hidden layer with ReLU, one logit per output.
+
+    Attributes:
+      hidden: units of the hidden layer; 0: none.
+    """
+
+    name = 'classifier3d'
+
+    def __init__(self, *, hidden=1024, **common):
+        super().__init__(**common)
+        self.hidden = hidden
+        channels = self.features(LEVELS - 1)
+        if hidden:
+            self.dense_1 = nn.Linear(channels, hidden)
+        self.dense_2 = nn.Linear(hidden or channels, self.out_channels)
+        self.apply(initialise)
+
+    def forward(self, x):
+        """Logits `[B, out_channels]` of `[B, in_channels, X, Y, Z]`."""
+        *_, deepest = self.encode(x)
+        x = deepest.mean(tuple(range(2, deepest.ndim)))
+        if self.hidden:
+            x = functional.relu(self.dense_1(x))
+        return self.dense_2(x)
+
+
+class UNet2D(UNet3D):
+    """The U-Net of images `[B, C, X, Y]`."""
+
+    name = 'unet2d'
+    rank = 2
+
+
+class Classifier2D(Classifier3D):
+    """The classifier of images `[B, C, X, Y]`."""
+
+    name = 'classifier2d'
+    rank = 2
+
+
+class Level(nn.Module):
+    """Two blocks of convolution, batch normalisation and ReLU."""
+
+    def __init__(self, network, channels):
+        super().__init__()
+        self.ops = _blocks(network, channels)
+
+    def forward(self, x):
+        return self.ops(x)
+
+
+class UpLevel(nn.Module):
+    """A level of the decoder: doubles the sides, takes in the encoder's features."""
+
+    def __init__(self, network, level):
+        super().__init__()
+        below, features = network.features(level + 1), network.features(level)
+        if network.upsample == 'transpose':
+            self.up_conv = _UP_CONV[network.rank](below, below, 2, stride=2)
+        else:
+            self.up_conv = nn.Upsample(scale_factor=2)  # nearest
+        self.ops = _blocks(network, (below + features, features, features))
+
+    def forward(self, x, skip):
+        return self.ops(torch.cat((self.up_conv(x), skip), dim=1))
+
+
+class Block(nn.Module):
+    """Convolution of side 3, batch normalisation, ReLU."""
+
+    def __init__(self, network, channels, features):
+        super().__init__()
+        self.conv1 = _CONV[network.rank](channels, features, 3, padding=1)
+        self.bn1 = BatchNorm(
+            features, eps=network.epsilon, momentum=1 - network.statistics_momentum
+        )
+        self.bn1.of_batch = network.batch_statistics == 'official'
+
+    def forward(self, x):
+        return functional.relu(self.bn1(self.conv1(x)))
+
+
+class BatchNorm(nn.BatchNorm3d):
+    """Batch normalisation of any rank; `of_batch`: with batch statistics in evaluation too.
+
+    The running averages change in training only, and stay in the state dict in any case.
+    """
+
+    of_batch = False
+
+    def forward(self, x):
+        if self.training or not self.of_batch:
+            return super().forward(x)
+        return functional.batch_norm(
+            x, None, None, self.weight, self.bias, training=True, eps=self.eps
+        )
+
+    def _check_input_dim(self, x):
+        """Any rank will do."""
+
+
+class Head(nn.Module):
+    """Convolution of side 1."""
+
+    def __init__(self, network):
+        super().__init__()
+        conv = _CONV[network.rank]
+        self.final_conv = conv(network.features(0), network.out_channels, 1)
+
+    def forward(self, x):
+        return self.final_conv(x)
+
+
+def initialise(module):
+    """Draws the weights of a layer as our Flax networks do; biases are zero."""
+    if isinstance(module, (nn.Conv2d, nn.Conv3d)):
+        nn.init.kaiming_uniform_(module.weight, nonlinearity='relu')
+    elif isinstance(module, (nn.ConvTranspose2d, nn.ConvTranspose3d)):
+        # Every output voxel sees one input voxel: the taps are no fan-in.
+        limit = (3 / module.in_channels) ** 0.5
+        nn.init.uniform_(module.weight, -limit, limit)
+    elif isinstance(module, nn.Linear):
+        nn.init.kaiming_normal_(module.weight, nonlinearity='linear')
+    else:
+        return
+    nn.init.zeros_(module.bias)
+
+
+def _blocks(network, channels):
+    return nn.Sequential(*(Block(network, *channels[i : i + 2]) for i in range(2)))
+
+
+def check_sides(sides):
+    """Raises ValueError unless every side divides by 8."""
+    if any(side % DIVISOR for side in sides):
+        raise ValueError(
+            f'the U-Net halves its input three times, so every side must divide by {DIVISOR}, '
+            f'but the sides are {tuple(sides)}'
+        )
+
+
+def _names(path):
+    """The published names of the levels, finest first."""
+    return [f'{path}_tr{64 * 2**level}' for level in range(LEVELS)]
