@@ -15,7 +15,7 @@ def get_config(task):
     config.runs = 1  # with seeds seed, seed + 1, ...; the paper's tables have 10
 
     # Where it starts
-    config.init = 'scratch'  # or the workdir of a pre-training, or an exported network
+    config.init = 'scratch'  # or the workdir of a pre-training, an export, a .pt, .h5 or hub folder
     segments = task == 'segmentation'
     config.transfer = 'encoder_decoder' if segments else 'encoder'  # what is taken from there
     config.freeze = 'none'  # 'encoder': it does not learn (with model.hidden=0: a linear probe)

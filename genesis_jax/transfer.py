@@ -1,23 +1,21 @@
-"""Where a fine-tuning starts: from scratch, or from the parts of an exported network.
+"""Where a fine-tuning starts: from scratch, or from the parts of a network trained before.
 
 Strict: a part that is asked for is there in full and fits, or the run does not start.
 """
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from genesis_jax.checkpoints import load_export
+from genesis_jax import convert
+from genesis_jax.convert import first_kernel
 from genesis_jax.errors import UserError
 
 PARTS = {'encoder': ('encoder',), 'encoder_decoder': ('encoder', 'decoder')}
 _ORDER = ('encoder', 'decoder', 'hidden', 'head')
-_FIRST_KERNEL = ('params', 'encoder', 'level_0', 'block_0', 'conv', 'kernel')
 _COMPARED = ('width', 'upsample', 'epsilon')  # of the network: else it computes something else
 _SHOWN = 3  # names in an error
 
@@ -54,7 +52,7 @@ def open_start(config, expected):
         return Start({}, (f'from scratch: {", ".join(own)} are drawn at random',))
     wanted = [part for part in PARTS[config.transfer] if part in own]
     folder = _folder(config)
-    variables, card = load_export(folder)
+    variables, card = convert.read(folder)
     missing = [part for part in wanted if part not in variables['params']]
     if missing:
         raise UserError(
@@ -71,7 +69,8 @@ def open_start(config, expected):
     count = sum(leaf.size for leaf in jax.tree.leaves(loaded['params']))
     unused = [part for part in variables['params'] if part not in wanted]
     new = [part for part in own if part not in wanted]
-    lines = [f'from {folder}: {" and ".join(wanted)} ({count:,} parameters)', *adapted]
+    lines = [f'from {folder}: {" and ".join(wanted)} ({count:,} parameters)']
+    lines += [*_converted(folder, card), *adapted]
     lines += [f'not loaded from there: {", ".join(unused)}'] if unused else []
     lines += [f'drawn at random: {", ".join(new)}'] if new else []
     return Start(loaded, tuple(lines))
@@ -83,21 +82,21 @@ def merge(variables, loaded):
 
 
 def _folder(config):
-    """The export that `config.init` names: itself, or the fitting one of a workdir."""
-    path = Path(config.init).expanduser()
-    if not path.exists():
-        raise UserError(
-            f'config.init={config.init}: there is no such folder; expected scratch, the workdir of '
-            'a pre-training or an exported network'
-        )
-    inside = [path / 'export' / name for name in (config.transfer, 'model')]
-    found = [folder for folder in inside if folder.is_dir()]
-    if not found and (path / 'checkpoints').is_dir():
-        raise UserError(
-            f'{path} has no export yet, because its run has not ended; let it end, or choose '
-            'another config.init'
-        )
-    return found[0] if found else path
+    """What `config.init` names: weights in any format, or the fitting export of a workdir."""
+    try:
+        return convert.locate(config.init, (config.transfer, *convert.EXPORTS))
+    except UserError as error:
+        raise UserError(f'config.init={config.init}: {error}') from None
+
+
+def _converted(folder, card):
+    """A line on weights that are no export of ours."""
+    name = convert.recognise(folder)
+    if name == 'orbax':
+        return []
+    digest = card.get('source', {}).get('sha256')
+    known = f', sha256 {digest[:12]}' if digest else ''
+    return [f'converted from {convert.FORMATS[name].words}{known}']
 
 
 def _check_network(config, card, folder, wanted):
@@ -115,20 +114,14 @@ def _check_network(config, card, folder, wanted):
 
 
 def _adapt_channels(loaded, expected):
-    """Fits the first kernel to another number of input channels, and says so.
-
-    Every input channel gets the sum over the old channels, divided by the new number: an image that
-    is the same in all channels gives the response that it gave before.
-    """
+    """Fits the first kernel to another number of input channels, and says so."""
     flat = flatten_dict(loaded)
-    kernel, wanted = flat[_FIRST_KERNEL], flatten_dict(expected)[_FIRST_KERNEL].shape
-    old, new = kernel.shape[-2], wanted[-2]
+    kernel = flat[first_kernel.PATH]
+    old, new = kernel.shape[-2], flatten_dict(expected)[first_kernel.PATH].shape[-2]
     if old == new:
         return loaded, []
-    repeated = np.repeat(kernel.sum(axis=-2, keepdims=True) / new, new, axis=-2)
-    flat[_FIRST_KERNEL] = repeated.astype(kernel.dtype)
-    line = f'first kernel: {old} input channels there, {new} here: repeated and rescaled'
-    return unflatten_dict(flat), [line]
+    flat[first_kernel.PATH] = first_kernel.for_channels(kernel, new)
+    return unflatten_dict(flat), [first_kernel.line(old, new)]
 
 
 def _check_fit(loaded, expected, wanted, folder):

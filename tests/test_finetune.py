@@ -339,7 +339,7 @@ def test_folds_share_no_patient(make_target):
 @pytest.mark.parametrize(
     ('fields', 'words'),
     [
-        ({'init': 'nowhere'}, 'config.init=nowhere: there is no such folder'),
+        ({'init': 'nowhere'}, 'config.init=nowhere: there is no such file or folder'),
         ({'init': 'DATA'}, 'is no exported network'),
         ({'init': 'CHECKPOINT'}, 'is no exported network'),
         ({'init': 'PRE', 'model.width': 4}, 'add --config.model.width=2'),

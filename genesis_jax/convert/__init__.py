@@ -14,8 +14,9 @@ from pathlib import Path
 
 from genesis_jax.errors import UserError
 
-__all__ = ['FORMATS', 'Format', 'convert', 'locate', 'read', 'recognise', 'write']
+__all__ = 'DTYPES EXPORTS FORMATS Format check_target convert locate read recognise write'.split()
 
+DTYPES = ('float32', 'bfloat16', 'float16')
 EXPORTS = ('encoder_decoder', 'model', 'encoder')  # of a run, the fullest first
 
 
@@ -61,9 +62,15 @@ def read(path, format=None):
       UserError: it is none, is damaged, or its arrays are not those of one of our networks.
     """
     path = locate(path)
-    name = format or recognise(path)
-    with _explained(name, 'read'):
-        return _module(name, 'read').read(path)
+    try:
+        name = format or recognise(path)
+        module = _module(name, 'read')
+        with _explained(name, 'read'):
+            return module.read(path)
+    except OSError as error:
+        raise UserError(
+            f'cannot read {path} ({error.strerror or error}); choose another source'
+        ) from None
 
 
 def write(path, variables, card, format=None, dtype='float32'):
@@ -148,8 +155,8 @@ def recognise(path):
 def check_target(path, name, dtype):
     """Raises UserError if nothing of this format and dtype can be written to `path`."""
     _module(name, 'write')
-    if dtype not in ('float32', 'bfloat16', 'float16'):
-        raise UserError(f'unknown dtype {dtype!r}; expected float32, bfloat16 or float16')
+    if dtype not in DTYPES:
+        raise UserError(f'unknown dtype {dtype!r}; expected one of {", ".join(DTYPES)}')
     if dtype != 'float32' and not FORMATS[name].narrow:
         narrow = ', '.join(other for other, format in FORMATS.items() if format.narrow)
         raise UserError(f'{name} is written in float32, not in {dtype}; expected one of {narrow}')

@@ -50,20 +50,25 @@ class Architecture:
         """
         try:
             model = card['config']['model']
-            return cls(
+            found = cls(
                 network=card['network'],
                 parts=tuple(card['parts']),
-                width=model['width'],
-                in_channels=card['in_channels'],
-                outputs=card['outputs'],
+                width=int(model['width']),
+                in_channels=int(card['in_channels']),
+                outputs=int(card['outputs']),
                 upsample=model.get('upsample', 'transpose'),
-                hidden=model.get('hidden', 0),
+                hidden=int(model.get('hidden', 0)),
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(
-                f'the card of the network is damaged ({error}); expected network, parts, '
+                f'the card of the network is damaged ({error!r}); expected network, parts, '
                 'in_channels, outputs and config.model: export or convert it again'
             ) from None
+        if found.network not in _HEADS:
+            raise UserError(
+                f'the card says {found.network!r}; expected a network among {", ".join(_HEADS)}'
+            )
+        return found
 
     @classmethod
     def of_state(cls, state, source):
@@ -82,8 +87,8 @@ class Architecture:
         parts = {'encoder': 'down_tr', 'decoder': 'up_tr', 'hidden': 'dense_1.'}
         parts['head'] = _HEADS[network]
         found = tuple(p for p, start in parts.items() if any(n.startswith(start) for n in state))
-        sizes = {name: state[f'{name}.weight'].shape[0]
-                 for name in (_HEADS[network], 'dense_1') if f'{name}.weight' in state}  # fmt: skip
+        weights = {name: state.get(f'{name}.weight') for name in (_HEADS[network], 'dense_1')}
+        sizes = {n: w.shape[0] for n, w in weights.items() if w is not None and len(w.shape)}
         has_up = any('.up_conv.' in name for name in state) or 'decoder' not in found
         return cls(
             network=network,

@@ -7,6 +7,7 @@ plain containers are ever read: a file that would run code is refused.
 import json
 import pickle
 import re
+import warnings
 
 import torch
 
@@ -19,7 +20,7 @@ _CONVENTIONS = {  # of the published network: its names and shapes do not tell
     'statistics_momentum': 0.9,
     'batch_statistics': 'official',
 }
-_UNSAFE = re.compile(r'Unsupported (?:global|class|operand)\W+(?:GLOBAL )?([\w.]+)')
+_UNSAFE = re.compile(r'GLOBAL ([A-Za-z_][\w.]*)')  # in what PyTorch says of such a file
 
 
 def read(path):
@@ -64,17 +65,17 @@ def write(path, variables, card, dtype='float32'):
 
 def _load(path):
     try:
-        return torch.load(path, map_location='cpu', weights_only=True)
-    except MemoryError:
+        with warnings.catch_warnings(action='ignore'):  # of pickles that it refuses just after
+            return torch.load(path, map_location='cpu', weights_only=True)
+    except (MemoryError, OSError):
         raise
     except Exception as error:  # of damaged files PyTorch raises anything
         unsafe = _UNSAFE.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
-        if unsafe is None:
-            raise _damaged(path) from None
-        raise UserError(  # PyTorch's own words advise to read the file unsafely
-            f'{path} holds {unsafe[1]}, which could run code when it is read; expected nothing but '
-            "tensors: save the network's state_dict() alone"
-        ) from None
+    held = f'holds {unsafe[1]}' if unsafe else 'is damaged, or holds more than tensors'
+    raise UserError(  # PyTorch's own words advise to read the file unsafely
+        f'{path} {held}, and what could run code is not read; expected what torch.save makes of '
+        "a network's state_dict(): save that alone, or copy the file again"
+    )
 
 
 def _state_dict(file, path):
@@ -105,10 +106,10 @@ def _split(state, path):
     for name, tensor in state.items():
         name = name.removeprefix(names.PREFIX)
         dense = tensor.layout == torch.strided and tensor.device.type == 'cpu'
-        if dense and tensor.is_floating_point():
-            arrays[name] = tensor.detach().to(torch.float32).numpy()
-        elif dense and name.endswith(names.COUNTER) and tensor.numel() == 1:
+        if dense and name.endswith(names.COUNTER) and tensor.numel() == 1 and tensor.isfinite():
             counters[name] = int(tensor)
+        elif dense and tensor.is_floating_point():
+            arrays[name] = tensor.detach().to(torch.float32).numpy()
         else:
             others.append(f'{name} of {tensor.dtype}')
     if others:
@@ -123,7 +124,9 @@ def _own_card(text, path):
     try:
         return json.loads(text)
     except (TypeError, ValueError):
-        raise _damaged(path) from None
+        raise UserError(
+            f'the card in {path} is damaged; expected JSON: convert the network again'
+        ) from None
 
 
 def _counter(row):
@@ -138,9 +141,3 @@ def _narrowed(tensor, dtype, name):
     if (tensor.isfinite() & ~narrow.isfinite()).any():
         raise UserError(f'{name} has numbers too large for {dtype}; write bfloat16 or float32')
     return narrow
-
-
-def _damaged(path):
-    return UserError(
-        f'{path} is damaged or no PyTorch file; expected what torch.save writes: copy it again'
-    )
