@@ -1,0 +1,107 @@
+"""Converts weights: python -m genesis_jax.convert SOURCE TARGET
+
+python -m genesis_jax.convert Genesis_Chest_CT.pt runs/published
+python -m genesis_jax.convert runs/genesis_ct genesis_ct.pt
+python -m genesis_jax.convert runs/genesis_ct genesis_ct --to=hub --dtype=bfloat16
+"""
+
+import os
+import sys
+
+from genesis_jax import convert
+from genesis_jax.arguments import Parser, path
+from genesis_jax.errors import UserError
+
+
+def main(argv=None):
+    """Converts as the arguments say; returns the exit status."""
+    parser = _make_parser()
+    args = parser.parse_args(argv)
+    try:
+        variables, card, source, reading, writing = convert.convert(
+            args.source, args.target, args.source_format, args.target_format, args.dtype
+        )
+    except UserError as error:
+        parser.fail(error)
+    except KeyboardInterrupt:
+        parser.fail('interrupted; nothing was written', 130)
+    print(f'read {source} ({reading}): {describe(variables, card)}')
+    print(f'wrote {args.target} ({writing}, {args.dtype})')
+    print(f'next: {_next(args.target, writing, card)}')
+    return 0
+
+
+def describe(variables, card):
+    """A network in words: what it is, its parts, width, channels and parameters."""
+    sizes = [leaf.size for leaf in _leaves(variables['params'])]
+    what = {'unet3d': '3D U-Net', 'classifier3d': '3D classifier'}[card['network']]
+    parts, last = card['parts'][:-1], card['parts'][-1]
+    parts = f'{", ".join(parts)} and {last}' if parts else last
+    task = f' for {card["task"]} of {", ".join(card["classes"])}' if 'task' in card else ''
+    return (
+        f'{what}{task} ({parts}), width {card["config"]["model"]["width"]}, input channels '
+        f'{card["in_channels"]}, outputs {card["outputs"]}, {sum(sizes):,} parameters'
+    )
+
+
+def _make_parser():
+    parser = Parser(
+        prog='python -m genesis_jax.convert',
+        description='Converts weights from one format to another.',
+        epilog='; '.join(f'{name}: {format.words}' for name, format in convert.FORMATS.items()),
+    )
+    parser.add_argument('source', type=path, metavar='SOURCE', help='file, export, run or folder')
+    parser.add_argument(
+        'target',
+        type=path,
+        metavar='TARGET',
+        help='its suffix says the format; without one it is a folder: of an export of this project '
+        "the hub's, of anything else an export",
+    )
+    formats = convert.FORMATS.items()
+    parser.add_argument(
+        '--from',
+        dest='source_format',
+        choices=[name for name, format in formats if format.reads],
+        help='format of SOURCE (default: by what it holds)',
+    )
+    parser.add_argument(
+        '--to',
+        dest='target_format',
+        choices=[name for name, format in formats if format.writes],
+        help='format of TARGET (default: by its suffix)',
+    )
+    parser.add_argument(
+        '--dtype',
+        choices=convert.DTYPES,
+        default='float32',
+        help='of the arrays in TARGET (default: %(default)s, exact)',
+    )
+    return parser
+
+
+def _next(target, format, card):
+    """What to do with what was written."""
+    if format == 'onnx':
+        return f'onnxruntime.InferenceSession({str(target)!r})'
+    if format == 'nnunet':
+        return f'nnUNetv2_train DATASET CONFIGURATION FOLD -pretrained_weights {target}'
+    if format != 'orbax':
+        return f'genesis_jax.torch.from_pretrained({str(target)!r})'
+    if 'task' in card:
+        return f'python -m genesis_jax.predict --model={target} --input=SCANS --output=predicted'
+    config = 'segment' if 'decoder' in card['parts'] else 'classify'
+    model, usual = card['config']['model'], {'width': 32, 'upsample': 'transpose', 'epsilon': 1e-5}
+    flags = [f'--config.model.{n}={model[n]}' for n, v in usual.items() if model.get(n, v) != v]
+    start = [f'--config=configs/{config}.py', '--workdir=WORKDIR', f'--config.init={target}']
+    return f'python main.py {" ".join(start + flags)}'
+
+
+def _leaves(tree):
+    for value in tree.values():
+        yield from _leaves(value) if isinstance(value, dict) else [value]
+
+
+if __name__ == '__main__':
+    os.environ.setdefault('JAX_PLATFORMS', 'cpu')  # leaves the accelerators to those who compute
+    sys.exit(main())
