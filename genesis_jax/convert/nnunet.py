@@ -1,0 +1,64 @@
+"""Weights for nnU-Net v2's `-pretrained_weights` and nnssl's adaptation; see `torch/nnunet.py`.
+
+The file holds `network_weights`, the plans' `architecture` and an `nnssl_adaptation_plan`. It fits
+`genesis_jax.torch.nnunet.GenesisPlainConvUNet` and no network of nnU-Net's own. nnU-Net has the
+axes of an array as Z, Y, X and ours are X, Y, Z: the kernels are turned round.
+"""
+
+import torch
+
+from genesis_jax.errors import UserError
+from genesis_jax.torch import nnunet
+from genesis_jax.torch.networks import UNet3D
+from genesis_jax.torch.pretrained import from_variables
+
+_MODEL = ('width', 'upsample', 'epsilon', 'statistics_momentum', 'batch_statistics')
+
+
+def write(path, variables, card, dtype='float32'):
+    """Writes a file; UserError unless it is a whole U-Net.
+
+    nnU-Net leaves out the last layer, but compares the rest name by name: a file without decoder
+    would not load.
+    """
+    assert dtype == 'float32', dtype
+    if card['network'] != UNet3D.name:
+        raise UserError(f'nnU-Net segments, and this is a {card["network"]}; expected a U-Net')
+    network = from_variables(variables, card)
+    state = {nnunet.renamed(name): _turned(array) for name, array in network.state_dict().items()}
+    model = {name: getattr(network, name) for name in _MODEL}
+    own = nnunet.architecture(model)
+    torch.save(
+        {
+            'network_weights': state,
+            'architecture': own,
+            'nnssl_adaptation_plan': _adaptation(card, own),
+        },
+        path,
+    )
+
+
+def _turned(array):
+    """A kernel `[..., X, Y, Z]` as `[..., Z, Y, X]`; anything else as it is."""
+    return array.permute(0, 1, 4, 3, 2).contiguous() if array.ndim == 5 else array
+
+
+def _adaptation(card, own):
+    """What nnssl saves beside weights, as far as fine-tuning reads it."""
+    sides = [int(side) for side in card.get('cube_shape', (64, 64, 32))[:3]][::-1]
+    spacing = [float(value) for value in card.get('spacing') or ()][::-1] or None
+    key = nnunet.GenesisPlainConvUNet
+    return {
+        'architecture_plans': {
+            'arch_class_name': own['network_class_name'],
+            'arch_kwargs': own['arch_kwargs'],
+            'arch_kwargs_requiring_import': own['_kw_requires_import'],
+        },
+        'pretrain_plan': {'configurations': {'genesis': {'spacing': spacing, 'patch_size': sides}}},
+        'pretrain_num_input_channels': card['in_channels'],
+        'recommended_downstream_patchsize': sides,
+        'key_to_encoder': key.key_to_encoder,
+        'key_to_stem': key.key_to_stem,
+        'keys_to_in_proj': list(key.keys_to_in_proj),
+        'key_to_lpe': key.key_to_lpe,
+    }

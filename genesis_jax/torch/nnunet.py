@@ -1,0 +1,197 @@
+"""The U-Net as nnU-Net v2 builds networks, and the plans that name it.
+
+nnU-Net's `-pretrained_weights` takes a file whose arrays are all of those of the network that the
+plans describe, but for its last layers. Its own networks (PlainConvUNet, ResidualEncoderUNet) have
+other widths, instance normalisation, strided convolutions and more levels: these weights cannot be
+poured into them. What nnU-Net can do is to build the network here, which plans name by its class:
+
+    python -m genesis_jax.convert Genesis_Chest_CT.pt genesis.pth --to=nnunet
+    python -m genesis_jax.torch.nnunet genesis.pth $nnUNet_preprocessed/DATASET/nnUNetPlans.json
+    nnUNetv2_train DATASET 3d_fullres 0 -p nnUNetPlans_genesis -pretrained_weights genesis.pth
+
+What does not fit: nnU-Net normalises CT and MR by mean and standard deviation where these weights
+saw intensities from 0 to 1, which fine-tuning has to make up for; patches whose sides do not divide
+by 8 are refused; scans need as many channels as the weights; the network takes more memory per
+voxel than nnU-Net's own, so that a smaller batch or patch may be needed.
+
+nnssl's fine-tuning (`nnUNetv2_preprocess_like_nnssl`, `nnUNetv2_train_pretrained`) takes the same
+file as its checkpoint, loads the encoder alone, and repeats the first kernel for more channels.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from genesis_jax.arguments import Parser, path
+from genesis_jax.errors import UserError
+from genesis_jax.torch.networks import DIVISOR, LEVELS, UNet3D, check_sides, initialise
+
+CLASS = 'genesis_jax.torch.nnunet.GenesisPlainConvUNet'
+STRIDES = [[1, 1, 1], *[[2, 2, 2]] * (LEVELS - 1)]  # nnU-Net plans deep supervision by them
+_STEM, _STAGES = 'encoder.stem', 'encoder.stages'
+
+
+class GenesisPlainConvUNet(nn.Module):
+    """`UNet3D` with nnU-Net's arguments, and its names where it asks for them.
+
+    nnssl's trainer builds only networks whose class names end with PlainConvUNet or
+    ResidualEncoderUNet.
+
+    Attributes:
+      key_to_encoder, key_to_stem, keys_to_in_proj, key_to_lpe: where nnssl's adaptation finds the
+        parts that it loads.
+    """
+
+    key_to_encoder = _STAGES
+    key_to_stem = _STEM
+    keys_to_in_proj = (f'{_STEM}.ops.0.conv1',)
+    key_to_lpe = None
+
+    def __init__(
+        self, input_channels, num_classes, *, deep_supervision=False, strides=None, **model
+    ):
+        """Takes the plans' arguments; `model` are those of `UNet3D`."""
+        super().__init__()
+        if strides is not None and [list(stride) for stride in strides] != STRIDES:
+            raise ValueError(f'strides={strides}: this network has {STRIDES}')
+        network = UNet3D(in_channels=input_channels, out_channels=num_classes, **model)
+        self.encoder = _Encoder(network)
+        self.decoder = _Decoder(network, deep_supervision)
+
+    def forward(self, x):
+        """Logits `[B, classes, Z, Y, X]`; with deep supervision those of all scales, finest first.
+
+        Raises:
+          ValueError: a side does not divide by 8.
+        """
+        check_sides(x.shape[2:])
+        return self.decoder(self.encoder(x))
+
+
+class _Encoder(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.stem = network.down_tr64
+        self.stages = nn.ModuleList((network.down_tr128, network.down_tr256, network.down_tr512))
+
+    def forward(self, x):
+        levels = [self.stem(x)]
+        for stage in self.stages:
+            levels.append(stage(nn.functional.max_pool3d(levels[-1], 2)))
+        return levels
+
+
+class _Decoder(nn.Module):
+    """Attributes: deep_supervision, which nnU-Net switches."""
+
+    def __init__(self, network, deep_supervision):
+        super().__init__()
+        self.deep_supervision = deep_supervision
+        self.stages = nn.ModuleList((network.up_tr256, network.up_tr128, network.up_tr64))
+        # nnU-Net fills no name with .seg_layers. in it from a file: these start at random.
+        coarse = [
+            nn.Conv3d(network.features(level), network.out_channels, 1)
+            for level in reversed(range(1, LEVELS - 1))
+        ]
+        self.seg_layers = nn.ModuleList((*coarse, network.out_tr.final_conv)).apply(initialise)
+
+    def forward(self, levels):
+        *skips, x = levels
+        outputs = []
+        for stage, seg_layer, skip in zip(
+            self.stages, self.seg_layers, reversed(skips), strict=True
+        ):
+            x = stage(x, skip)
+            outputs.append(seg_layer(x) if self.deep_supervision or skip is skips[0] else None)
+        return outputs[::-1] if self.deep_supervision else outputs[-1]
+
+
+def renamed(name):
+    """A published name as it is in `GenesisPlainConvUNet`."""
+    level, _, rest = name.partition('.')
+    return f'{_LEVELS[level]}.{rest}' if level in _LEVELS else f'{_LAST}.{rest.partition(".")[2]}'
+
+
+_LAST = f'decoder.seg_layers.{LEVELS - 2}'
+_LEVELS = {
+    'down_tr64': _STEM,
+    **{f'down_tr{128 * 2**i}': f'{_STAGES}.{i}' for i in range(LEVELS - 1)},
+    **{f'up_tr{256 // 2**i}': f'decoder.stages.{i}' for i in range(LEVELS - 1)},
+}
+
+
+def architecture(model):
+    """What plans hold as `architecture`; `model`: arguments of `UNet3D` but for the channels."""
+    return {
+        'network_class_name': CLASS,
+        'arch_kwargs': {'strides': STRIDES, **model},
+        '_kw_requires_import': [],
+    }
+
+
+def adapt_plans(plans, own, configuration='3d_fullres'):
+    """nnU-Net's plans, with this network in one configuration and no other.
+
+    Args:
+      plans: what a `nnUNetPlans.json` holds.
+      own: `architecture` of these weights.
+
+    Raises:
+      UserError: there is no such configuration, or the patches do not fit.
+    """
+    if configuration not in plans.get('configurations', {}):
+        raise UserError(
+            f'the plans have no {configuration}; expected one of '
+            f'{", ".join(plans.get("configurations", {})) or "nnU-Net"}'
+        )
+    chosen = plans['configurations'][configuration]
+    if 'inherits_from' in chosen:
+        raise UserError(f'{configuration} inherits from another; choose {chosen["inherits_from"]}')
+    sides = chosen['patch_size']
+    if len(sides) != 3 or any(side % DIVISOR for side in sides):
+        raise UserError(
+            f'{configuration} has patches of {sides}, and the network takes three sides that '
+            f'divide by {DIVISOR}; change patch_size in the plans'
+        )
+    return {
+        **plans,
+        'plans_name': f'{plans["plans_name"]}_genesis',
+        'configurations': {configuration: {**chosen, 'architecture': own}},
+    }
+
+
+def main(arguments):
+    """Writes plans beside those that nnU-Net made: `nnUNetPlans_genesis.json`."""
+    parser = Parser(prog='python -m genesis_jax.torch.nnunet', description=main.__doc__)
+    parser.add_argument('weights', type=path, help='written by genesis_jax.convert --to=nnunet')
+    parser.add_argument('plans', type=path, help='nnUNetPlans.json of the dataset')
+    parser.add_argument('--configuration', default='3d_fullres', help='default: %(default)s')
+    args = parser.parse_args(arguments)
+    try:
+        print(_write_plans(args.weights, args.plans, args.configuration))
+    except UserError as error:
+        parser.fail(error)
+    return 0
+
+
+def _write_plans(weights, plans, configuration):
+    try:
+        own = torch.load(weights, map_location='cpu', weights_only=True)['architecture']
+        adapted = adapt_plans(json.loads(plans.read_text()), own, configuration)
+    except (OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
+        raise UserError(
+            f'cannot read {weights} and {plans} ({type(error).__name__}: {error}); expected '
+            'weights written by genesis_jax.convert --to=nnunet, and plans of nnU-Net'
+        ) from None
+    target = Path(plans).with_name(f'{adapted["plans_name"]}.json')
+    if target.exists():
+        raise UserError(f'{target} exists already; remove it')
+    target.write_text(json.dumps(adapted, indent=4))
+    return target
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))
