@@ -14,8 +14,6 @@ from pathlib import Path
 
 from genesis_jax.errors import UserError
 
-__all__ = 'DTYPES EXPORTS FORMATS Format check_target convert locate read recognise write'.split()
-
 DTYPES = ('float32', 'bfloat16', 'float16')
 EXPORTS = ('encoder_decoder', 'model', 'encoder')  # of a run, the fullest first
 
