@@ -143,7 +143,7 @@ def _examples(entry: Entry, sampled: Sampled | None, summary: Summary) -> list[d
     if sampled is None or sampled.cubes is None:
         summary.skip(entry.scan, sampled.reason if sampled else KILLED)
         return []
-    summary.count(entry.split, entry.scan.scan_id, sampled.cubes)
+    summary.count(entry.split, entry.fold, entry.scan.scan_id, sampled.cubes)
     return [
         {
             'cube': voxels[..., None],

@@ -13,11 +13,16 @@ _LISTED = 10  # scans with few cubes; the metadata has them all
 
 @dataclass
 class Summary:
-    """Counts of one preparation; `skipped` maps files to reasons, `few` scan ids to cubes."""
+    """Counts of one preparation; `skipped` maps files to reasons, `few` scan ids to cubes.
+
+    `scans` and `folds` are those that gave cubes, by split.
+    """
 
     per_scan: int
     read: int = 0
     cubes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    scans: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    folds: dict[str, list[int]] = field(default_factory=lambda: {split: [] for split in SPLITS})
     tried: int = 0
     air: int = 0
     tissue: int = 0
@@ -28,11 +33,14 @@ class Summary:
         """Counts a scan that could not be used."""
         self.skipped[scan.shown] = reason
 
-    def count(self, split: str, scan_id: str, cubes: Cubes) -> None:
+    def count(self, split: str, fold: int, scan_id: str, cubes: Cubes) -> None:
         """Counts a scan that was read, with whatever cubes it gave."""
         found = len(cubes.origins)
         self.read += 1
         self.cubes[split] += found
+        if found:
+            self.scans[split] += 1
+            self.folds[split] = sorted({*self.folds[split], fold})
         self.tried += cubes.tried
         self.air += cubes.air
         self.tissue += cubes.tissue

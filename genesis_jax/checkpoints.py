@@ -36,6 +36,21 @@ class Progress:
     timed_steps: int = 0
     last: dict = dataclasses.field(default_factory=dict)
 
+    def speed(self, batch_size):
+        """Examples a second."""
+        return self.timed_steps * batch_size / max(self.seconds, 1e-9)
+
+    def card(self, batch_size):
+        """What the card of an export tells of the training."""
+        timed = {'examples_per_second': self.speed(batch_size)} if self.timed_steps else {}
+        return {
+            'step': self.best_step,
+            'validation_loss': self.best_loss,
+            'epochs': self.last['epoch'],
+            'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
+            **timed,
+        }
+
 
 class Checkpoints:
     """The last three checkpoints of a run and the best, saved in the background; a context."""

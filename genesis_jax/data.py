@@ -51,6 +51,15 @@ def open_splits(data):
     return *sources, builder.info.features
 
 
+def provenance(data):
+    """What the dataset that `data` names says of its scans; what it does not say is left out."""
+    builder = open_dataset(data, 'scans')
+    about = builder.info.metadata or {}
+    recipe, summary = about.get('recipe') or {}, about.get('summary') or {}
+    known = {name: recipe[name] for name in ('modality', 'spacing') if name in recipe}
+    return known | {name: summary[name] for name in ('scans', 'folds') if name in summary}
+
+
 def open_dataset(data, command, name=None):
     """The TFDS builder of `data.name` (or `name`) in `data.dir`.
 

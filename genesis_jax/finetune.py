@@ -227,8 +227,7 @@ def _card(config, dataset, progress, start):
         ),
         'config': to_json(config),
         'config_hash': config_hash(config),
-        'step': progress.best_step,
-        'validation_loss': progress.best_loss,
+        **progress.card(config.batch_size),
     }
 
 

@@ -131,7 +131,7 @@ class _Metrics:
             progress.timed_steps += 1
         self._clock = now
 
-        speed = progress.timed_steps * self._config.batch_size / max(progress.seconds, 1e-9)
+        speed = progress.speed(self._config.batch_size)
         if step % self._config.log_every == 0:
             row = {f'train/{name}': value for name, value in metrics.items()}
             self._log.write(step, row | {'cubes_per_second': speed})

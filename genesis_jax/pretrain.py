@@ -159,6 +159,9 @@ def _card(config, cube_shape, counts, progress, parts):
         'config': to_json(config),
         'config_hash': config_hash(config),
         'cubes': counts,
-        'step': progress.best_step,
-        'validation_loss': progress.best_loss,
+        **data.provenance(config.data),
+        **progress.card(config.batch_size),
+        'baselines': {
+            name: progress.last[f'validation/{name}'] for name in ('unchanged', 'cube_mean')
+        },
     }

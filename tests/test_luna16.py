@@ -49,3 +49,5 @@ def test_phantom_scans_go_through_the_published_recipe(tmp_path):
     variables, card = load_export(workdir / 'export' / 'encoder')
     assert variables['params']['encoder']['level_0']['block_0']['conv']['kernel'].shape[-1] == 2
     assert card['cubes'] == {'train': 20, 'validation': 8}
+    assert card['scans'] == {'train': 5, 'validation': 2} and card['modality'] == 'ct'
+    assert card['folds'] == {'train': [0, 1, 2, 3, 4], 'validation': [5, 6]}

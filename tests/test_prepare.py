@@ -117,6 +117,8 @@ def test_broken_scans_are_listed_and_the_rest_prepared(source, tmp_path):
     assert len(result.stdout.splitlines()) == 9
     metadata = json.loads((tmp_path / 'data' / 'mixed' / '1.0.0' / 'metadata.json').read_text())
     assert set(metadata['summary']['skipped']) == {'cut.mhd', 'junk.nrrd', 'thin.nii'}
+    assert sum(metadata['summary']['scans'].values()) == 6
+    assert metadata['summary']['folds'] == {'train': [0], 'validation': [1]}
     assert metadata['recipe']['rule']['size'] == [16, 16, 8]
     assert str(tmp_path) not in json.dumps(metadata)
 

@@ -106,6 +106,10 @@ def test_exports_are_the_best_state(run, make_config):
         whole['params']['encoder']['level_0']['block_0']['conv']['kernel'],
     )
     assert card['config']['model']['width'] == 2 and card['step'] == progress.best_step
+    assert card['scans'] == {'train': 3, 'validation': 1} and card['modality'] == 'ct'
+    assert card['folds'] == {'train': [0], 'validation': [1]} and card['epochs'] == 2
+    assert card['examples_per_second'] > 0
+    assert card['baselines']['cube_mean'] == progress.last['validation/cube_mean']
     with pytest.raises(UserError, match='no exported network'):
         load_export(workdir / 'samples')
 

@@ -1,0 +1,299 @@
+"""The model card (`README.md`) of a network, from its card: what the card lacks is left out."""
+
+import json
+
+_TASKS = {  # what the hub calls them, and their losses
+    'restoration': ('image-feature-extraction', 'mean squared error'),
+    'classification': ('image-classification', 'cross-entropy'),
+    'segmentation': ('image-segmentation', '1 − soft Dice'),
+}
+_TAGS = ('medical-imaging', '3d', 'models-genesis', 'self-supervised-learning', 'jax', 'pytorch')
+_NETWORKS = {'unet3d': '3D U-Net', 'classifier3d': '3D encoder with a classification head'}
+_STATISTICS = {'synchronised': 'running averages', 'official': 'those of the batch'}
+_ASKED = ('width', 'upsample', 'epsilon')  # of a fine-tuning's config, which must agree
+
+
+def render(name, card, parameters, dtype):
+    """The text.
+
+    Args:
+      name: of the folder.
+      card: of the network, see `genesis_jax.convert`.
+      parameters: how many there are.
+      dtype: of the arrays.
+    """
+    task = card.get('task') or card['config'].get('task')
+    blocks = [
+        _front_matter(card, task),
+        f'# {" ".join(name.split())}',
+        _opening(card, task),
+        _table('The network', _network(card, parameters, dtype)),
+        _table('What it has seen', _data(card)),
+        _table('How it was trained', _training(card)),
+        _table('Losses', _losses(card, task)),
+        _table('Where the weights come from', _source(card)),
+        '## Intended use',
+        _use(task),
+        '## Limits',
+        '\n'.join(f'- {line}' for line in _limits(card, dtype)),
+        '## How to load it',
+        _loading(name, card),
+        '## Licence',
+        'Not chosen yet: whoever publishes these weights names a licence here and in `license` '
+        'above, one that the terms of the data allow. The method is the subject of US patent '
+        '11,922,628.',
+        '## Citation',
+        _CITATION,
+    ]
+    return '\n\n'.join(block for block in blocks if block) + '\n'
+
+
+def _front_matter(card, task):
+    """YAML for the hub; JSON's strings and lists are YAML's, whatever they hold."""
+    tags = [*_TAGS, *([card['modality']] if card.get('modality') else [])]
+    fields = {
+        'library_name': 'genesis_jax',
+        'license': 'other',
+        'license_name': 'to-be-chosen',
+        'pipeline_tag': _TASKS[task][0] if task else None,
+        'tags': tags,
+        'datasets': [dataset] if (dataset := _at(card, 'config', 'data', 'name')) else None,
+    }
+    lines = [f'{name}: {json.dumps(value)}' for name, value in fields.items() if value]
+    return '\n'.join(['---', *lines, '---'])
+
+
+def _opening(card, task):
+    what, dataset = _NETWORKS[card['network']], _at(card, 'config', 'data', 'name')
+    on = f' on `{dataset}`' if dataset else ''
+    if task == 'restoration':
+        return f'{what}, pre-trained{on} to restore corrupted cubes of scans (Models Genesis).'
+    if task:
+        return f'{what}, trained{on} for {task}.'
+    return f'{what} in the layout of Models Genesis, converted from another format.'
+
+
+def _network(card, parameters, dtype):
+    model = card['config']['model']
+    decoder = 'decoder' in card['parts']
+    yield 'network', _NETWORKS[card['network']]
+    yield 'parts', _join(card['parts'])
+    yield 'parameters', f'{parameters:,}'
+    yield 'channels of the first convolution', model['width']
+    yield 'input channels', _join(card.get('channels')) or card['in_channels']
+    yield 'outputs', card['outputs'] if 'head' in card['parts'] else None
+    yield 'classes', _join(card.get('classes'))
+    yield 'units of the hidden layer', model.get('hidden') or None
+    yield 'upsampling', model.get('upsample') if decoder else None
+    yield 'epsilon of batch normalisation', model.get('epsilon')
+    yield 'momentum of the running averages', model.get('statistics_momentum')
+    yield 'batch normalisation in evaluation', _STATISTICS.get(model.get('batch_statistics'))
+    yield 'numbers', dtype
+
+
+def _data(card):
+    config, spacing = card['config'], card.get('spacing')
+    yield 'dataset', _at(config, 'data', 'name')
+    yield 'modality', card.get('modality')
+    yield 'scans', _pairs(card.get('scans'))
+    yield 'folds', _pairs(card.get('folds'))
+    yield 'patients', _pairs(card.get('patients'))
+    yield 'share of the training patients', _at(config, 'label_fraction')
+    yield 'cubes', _pairs(card.get('cubes'))
+    yield 'examples', _pairs(card.get('examples'))
+    yield 'voxels of a cube', _size((card.get('cube_shape') or ())[:-1])
+    if 'spacing' in card:
+        yield 'spacing', f'{_size(spacing)} mm' if spacing else "each scan's own"
+    yield 'intensities', _intensities(card)
+
+
+def _training(card):
+    config = card['config']
+    yield 'start', _join(card.get('start'), '; ')
+    yield 'corruption', _settings(config.get('transforms'))
+    yield 'augmentation', _settings(config.get('augment'))
+    yield 'optimiser', _settings(config.get('optimizer'))
+    yield 'schedule', _settings(config.get('schedule'))
+    yield 'batch', config.get('batch_size')
+    yield 'frozen', config.get('freeze') if config.get('freeze') != 'none' else None
+    yield 'seed', config.get('seed')
+    yield 'tested on fold', card.get('fold')
+    yield 'epochs', card.get('epochs')
+    yield 'steps of these weights, the best', card.get('step')
+    yield 'cubes a second', _number(card.get('examples_per_second'), 3)
+    yield 'device', card.get('device')
+    yield 'hash of the config', card.get('config_hash')
+
+
+def _losses(card, task):
+    baselines = card.get('baselines') or {}
+    yield 'loss', _TASKS[task][1] if task and 'validation_loss' in card else None
+    yield 'on the validation examples', _number(card.get('validation_loss'))
+    yield 'of the corrupted cube left unchanged', _number(baselines.get('unchanged'))
+    yield 'of the mean of each cube', _number(baselines.get('cube_mean'))
+
+
+def _source(card):
+    source = card.get('source') or {}
+    yield 'file', source.get('file')
+    yield 'SHA-256', source.get('sha256')
+    yield 'format', source.get('format')
+    yield 'epoch it tells', _at(card, 'pytorch', 'epoch')
+
+
+def _use(task):
+    if task in ('classification', 'segmentation'):
+        return (
+            f'Research on {task} of scans like those above, prepared in the same way: as it is, or '
+            'as the start of another task.'
+        )
+    return (
+        'The start of target tasks in 3D medical imaging: classification takes the encoder, '
+        'segmentation the encoder and the decoder; both learn further on labelled scans.'
+    )
+
+
+def _limits(card, dtype):
+    yield 'For research. It is no medical device, and nothing here was tested for use on patients.'
+    if _at(card, 'config', 'data', 'name'):
+        yield (
+            'A test on scans that it has seen tells nothing. What else those scans have in common '
+            '(patients, scanners, hospitals) is not recorded here.'
+        )
+    else:
+        yield 'Which scans it has seen is not recorded here: ask where the weights come from.'
+    yield f'It takes {card["in_channels"]} channel(s), and sides that divide by 8.'
+    if _at(card, 'config', 'model', 'batch_statistics') == 'official':
+        yield 'It normalises with the batch at hand: a prediction depends on its neighbours.'
+    if dtype != 'float32':
+        yield f'The arrays are rounded to {dtype}.'
+
+
+def _loading(name, card):
+    shape = card.get('cube_shape') or [64, 64, 32, card['in_channels']]
+    ours, theirs = (1, *shape), (1, shape[-1], *shape[:-1])
+    if 'head' in card['parts']:
+        return _LOADING.format(name=name, ours=ours, theirs=theirs) + _start(name, card)
+    return _LOADING_ENCODER.format(name=name) + _start(name, card)
+
+
+def _start(name, card):
+    """The command that fine-tunes the network here."""
+    config = 'segment' if 'decoder' in card['parts'] else 'classify'
+    model = card['config']['model']
+    flags = [f'--config.model.{field}={model[field]}' for field in _ASKED if field in model]
+    return _START.format(name=name, config=config, flags=' '.join(flags))
+
+
+def _intensities(card):
+    window = card.get('window') or _at(card, 'config', 'data', 'window')
+    if not window and card.get('modality') == 'ct':
+        window = (-1000, 1000)  # the only one that data_prep gives to CT
+    if window:
+        return f'{window[0]:g} … {window[1]:g} become 0 … 1, clipped'
+    if not card.get('modality'):
+        return None
+    whole = 'minimum and maximum' if card.get('full_range') else 'robust range'
+    return f"each scan's own {whole} become 0 … 1, clipped"
+
+
+def _table(title, rows):
+    """A section with what is known, or nothing."""
+    known = [(label, value) for label, value in rows if value not in (None, '')]
+    if not known:
+        return ''
+    lines = [f'| {label} | {_cell(value)} |' for label, value in known]
+    return '\n'.join([f'## {title}', '', '| | |', '| --- | --- |', *lines])
+
+
+def _cell(value):
+    return ' '.join(str(value).split()).replace('|', '\\|')
+
+
+def _at(tree, *keys):
+    for key in keys:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
+
+
+def _join(values, comma=', '):
+    return comma.join(map(str, values or ()))
+
+
+def _pairs(counts):
+    """`train 20, validation 8`; of lists `train 0, 1; validation 5`."""
+    lists = any(isinstance(value, list) for value in (counts or {}).values())
+    words = [f'{k} {_join(v) if lists else v}' for k, v in (counts or {}).items()]
+    return _join(words, '; ' if lists else ', ')
+
+
+def _settings(fields):
+    """`sgd, learning rate 1.0, momentum 0.9`: a group of a config."""
+    fields = dict(fields or {})
+    words = [fields.pop('name')] if 'name' in fields else []
+    for name, value in fields.items():
+        text = _join(value, ' ') if isinstance(value, list) else value
+        words += [] if value is None else [f'{name} {text}'.replace('_', ' ')]
+    return ', '.join(words)
+
+
+def _size(sides):
+    return ' × '.join(f'{side:g}' for side in sides)
+
+
+def _number(value, digits=5):
+    return None if value is None else f'{value:.{digits}g}'
+
+
+_LOADING = """\
+PyTorch (`pip install 'genesis-jax[torch,hub]'`):
+
+```python
+import torch
+from genesis_jax.torch import from_pretrained
+
+network = from_pretrained('{name}')
+logits = network(torch.zeros{theirs})  # [B, C, X, Y, Z] in [0, 1]
+```
+
+JAX (`pip install 'genesis-jax[hub]'`):
+
+```python
+import jax
+import jax.numpy as jnp
+from genesis_jax import convert, models
+
+variables, card = convert.read('{name}')
+network = models.from_card(card)
+logits = jax.jit(network.predict)(variables, jnp.zeros({ours}))  # [B, X, Y, Z, C] in [0, 1]
+```
+"""
+_LOADING_ENCODER = """\
+PyTorch (`pip install 'genesis-jax[torch,hub]'`), with new layers for two classes:
+
+```python
+from genesis_jax.torch import from_pretrained
+
+network = from_pretrained('{name}', network='classifier3d', hidden=1024, out_channels=2)
+```
+
+JAX (`pip install 'genesis-jax[hub]'`):
+
+```python
+from genesis_jax import convert
+
+variables, card = convert.read('{name}')
+```
+"""
+_START = """
+Fine-tuning with genesis-jax:
+
+```sh
+python main.py --config=configs/{config}.py --workdir=WORKDIR --config.init={name} \\
+    {flags}
+```"""
+_CITATION = """\
+- Z. Zhou, V. Sodha, M. M. Rahman Siddiquee, R. Feng, N. Tajbakhsh, M. B. Gotway, J. Liang. *Models
+  Genesis: Generic Autodidactic Models for 3D Medical Image Analysis.* MICCAI 2019.
+- Z. Zhou, V. Sodha, J. Pang, M. B. Gotway, J. Liang. *Models Genesis.* Medical Image Analysis 67,
+  2021."""
