@@ -1,0 +1,329 @@
+"""The PyTorch networks against ours and the published one; ONNX and nnU-Net files."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch', reason='the PyTorch networks need PyTorch')
+
+from genesis_jax import convert, models, transfer  # noqa: E402
+from genesis_jax import torch as ours  # noqa: E402
+from genesis_jax.convert import names  # noqa: E402
+from genesis_jax.errors import UserError  # noqa: E402
+from genesis_jax.torch import nnunet  # noqa: E402
+from genesis_jax.torch.pretrained import from_variables  # noqa: E402
+
+PUBLISHED = 'official_unet3d_width4.pt'
+
+
+def drawn(shapes):
+    """Variables of random numbers."""
+    rng = np.random.default_rng(0)
+
+    def draw(leaf):
+        if len(leaf.shape) == 1:  # of which variances must be positive
+            return rng.uniform(0.2, 1, leaf.shape).astype(np.float32)
+        return rng.normal(0, np.prod(leaf.shape[:-1]) ** -0.5, leaf.shape).astype(np.float32)
+
+    return jax.tree.map(draw, shapes)
+
+
+def made(network='unet3d', channels=1, outputs=2, **model):
+    """A Flax network, its variables of random numbers, and their card."""
+    model = {'width': 2, **model}
+    flax = models.NETWORKS[network](out_channels=outputs, **model)
+    variables = drawn(transfer.shapes_of(flax, channels))
+    known = ('encoder', 'decoder', 'hidden', 'head')
+    parts = [part for part in known if part in variables['params']]
+    card = {
+        'network': network,
+        'parts': parts,
+        'in_channels': channels,
+        'outputs': outputs,
+        'cube_shape': [16, 16, 8, channels],
+        'config': {'model': {**model, 'dtype': 'float32', 'remat': False}},
+    }
+    return flax, variables, card
+
+
+def compare(flax, variables, network, x):
+    expected = jax.jit(flax.predict)(variables, x)
+    with torch.no_grad():
+        found = network(torch.from_numpy(np.moveaxis(x, -1, 1).copy())).numpy()
+    np.testing.assert_allclose(np.moveaxis(found, 1, -1), expected, atol=1e-5)
+
+
+@pytest.fixture(scope='module')
+def published(golden):
+    return golden / PUBLISHED
+
+
+@pytest.mark.parametrize('statistics', ['synchronised', 'official'])
+@pytest.mark.parametrize('upsample', ['transpose', 'nearest'])
+def test_the_u_net_computes_what_ours_computes(rng, statistics, upsample):
+    flax, variables, card = made(
+        channels=2, outputs=3, batch_statistics=statistics, upsample=upsample, epsilon=1e-3
+    )
+    x = rng.uniform(size=(2, 16, 24, 8, 2)).astype(np.float32)
+    compare(flax, variables, from_variables(variables, card), x)
+
+
+@pytest.mark.parametrize('hidden', [0, 5])
+def test_the_classifier_computes_what_ours_computes(rng, hidden):
+    flax, variables, card = made('classifier3d', outputs=3, hidden=hidden)
+    network = from_variables(variables, card)
+    assert isinstance(network, ours.Classifier3D)
+    compare(flax, variables, network, rng.uniform(size=(2, 8, 16, 8, 1)).astype(np.float32))
+
+
+def test_two_dimensions(rng, published):
+    flax = models.UNet3D(width=2)  # of any rank
+    x = rng.uniform(size=(2, 16, 24, 1)).astype(np.float32)
+    shapes = jax.eval_shape(lambda: flax.init(jax.random.key(0), x, train=False))
+    variables = drawn(shapes)
+    arrays = names.to_torch(variables, [_flat(row) for row in names.Architecture(width=2).rows()])
+    network = ours.UNet2D(width=2).eval()
+    state = {name: torch.tensor(array) for name, array in arrays.items()}
+    assert network.load_state_dict(state, strict=False).unexpected_keys == []
+    compare(flax, variables, network, x)
+    assert ours.Classifier2D(width=2, hidden=3)(torch.zeros(2, 1, 8, 16)).shape == (2, 1)
+    with pytest.raises(UserError, match='no weights of a unet2d; expected unet3d'):
+        ours.UNet2D.from_pretrained(published)
+
+
+def _flat(row):
+    """A row of the 2D network."""
+    axes = {'conv': (3, 2, 0, 1), 'head': (3, 2, 0, 1), 'up': (2, 3, 0, 1)}
+
+    class Flat(names.Row):
+        def to_torch(self, array):
+            return array.transpose(axes[self.kind]) if self.kind in axes else array
+
+    shape = row.shape[1:] if row.kind in axes else row.shape
+    return Flat(row.name, row.path, shape, row.kind)
+
+
+@pytest.mark.parametrize('statistics, option', [('batch', 'official'), ('running', 'synchronised')])
+def test_published_weights_give_the_published_outputs(published, golden, statistics, option):
+    numbers = np.load(golden / 'official_unet3d_width4_io.npz')
+    network = ours.UNet3D.from_pretrained(published, batch_statistics=option)
+    x = torch.from_numpy(numbers['x'])
+    with torch.no_grad():
+        restored, bottleneck = torch.sigmoid(network(x)), network.encode(x)[-1]
+    expected = [numbers[f'{name}_{statistics}_statistics'] for name in ('y', 'bottleneck')]
+    np.testing.assert_allclose(restored, expected[0], atol=1e-5)
+    np.testing.assert_allclose(bottleneck, expected[1], atol=1e-5)
+
+
+def test_names_shapes_and_order_are_the_published_ones(published):
+    file = torch.load(published, weights_only=True)['state_dict']
+    expected = {name.removeprefix('module.'): tensor for name, tensor in file.items()}
+    state = ours.UNet3D.from_pretrained(published).state_dict()
+    assert list(state) == list(expected)
+    assert all(torch.equal(state[name], tensor) for name, tensor in expected.items())
+
+
+def test_an_export_becomes_a_network(tmp_path, rng):
+    flax, variables, card = made()
+    convert.write(tmp_path / 'export', variables, card, 'orbax')
+    network = ours.from_pretrained(tmp_path / 'export')
+    assert not network.training and network.card['cube_shape'] == [16, 16, 8, 1]
+    compare(flax, variables, network, rng.uniform(size=(1, 8, 8, 16, 1)).astype(np.float32))
+
+
+def test_batch_statistics_change_running_averages_in_training_only(published):
+    network = ours.UNet3D.from_pretrained(published)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    network(torch.rand(2, 1, 16, 16, 16))
+    after = network.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    network.train()(torch.rand(2, 1, 16, 16, 16))
+    assert not torch.equal(after['down_tr64.ops.0.bn1.running_mean'],
+                           before['down_tr64.ops.0.bn1.running_mean'])  # fmt: skip
+
+
+def test_new_parts_are_asked_for_and_told(published, capsys):
+    network = ours.UNet3D.from_pretrained(published, out_channels=3, in_channels=2)
+    assert capsys.readouterr().out.splitlines() == [
+        f'from {published}: encoder and decoder',
+        'first kernel: 1 input channels there, 2 here: repeated and rescaled',
+        'drawn at random: head',
+    ]
+    original = ours.UNet3D.from_pretrained(published)
+    assert capsys.readouterr().out == '' == ''.join(original.lines)
+    x = torch.rand(1, 1, 16, 16, 16)
+    alike = network.encode(x.expand(-1, 2, -1, -1, -1))
+    for a, b in zip(alike, original.encode(x), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-3, rtol=0)
+    assert network(x.expand(-1, 2, -1, -1, -1)).shape[1] == 3
+
+
+def test_a_classifier_starts_from_the_encoder_of_a_u_net(published, capsys):
+    network = ours.Classifier3D.from_pretrained(published, out_channels=2, hidden=6)
+    assert 'drawn at random: hidden, head' in capsys.readouterr().out
+    kernel = ours.UNet3D.from_pretrained(published).down_tr64.ops[0].conv1.weight
+    assert torch.equal(network.down_tr64.ops[0].conv1.weight, kernel)
+
+
+@pytest.mark.parametrize(
+    'network, changes, message',
+    [
+        ('classifier3d', {}, r'no hidden and no head .* with hidden=N \(0: none\), out_channels=N'),
+        ('classifier3d', {'hidden': 4}, 'no head for this classifier3d'),
+        ('unet3d', {'width': 8}, 'width of .* cannot be changed to 8; a unet3d takes new_decoder'),
+        ('unet3d', {'hidden': 8}, 'hidden of .* cannot be changed'),
+    ],
+)
+def test_what_is_missing_is_never_drawn_silently(published, network, changes, message):
+    with pytest.raises(UserError, match=message):
+        ours.from_pretrained(published, network=network, **changes)
+
+
+def test_a_decoder_is_drawn_only_on_request(capsys):
+    _, variables, card = made()
+    variables = {name: {'encoder': tree['encoder']} for name, tree in variables.items()}
+    card['parts'] = ['encoder']
+    with pytest.raises(UserError, match='no decoder and no head for this unet3d'):
+        from_variables(variables, card)
+    network = from_variables(variables, card, new_decoder=True, out_channels=1)
+    assert network.lines[-1] == 'drawn at random: decoder, head'
+
+
+def test_sides_must_divide_by_8():
+    with pytest.raises(ValueError, match=r'every side must divide by 8, .* \(12, 16, 16\)'):
+        ours.UNet3D(width=2)(torch.zeros(1, 1, 12, 16, 16))
+
+
+def test_the_example_of_the_readme_runs(published, tmp_path, monkeypatch):
+    readme = (Path(__file__).parents[1] / 'README.md').read_text()
+    blocks = [block.split('```')[0] for block in readme.split('```python\n')[1:]]
+    examples = [block for block in blocks if 'from genesis_jax.torch import' in block]
+    if not examples:
+        pytest.skip('the README has no example in PyTorch')
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(published, 'Genesis_Chest_CT.pt')
+    batch = torch.rand(2, 1, 16, 16, 8), torch.randint(3, (2, 16, 16, 8))
+    for example in examples:
+        exec(example.replace('range(100)', 'range(2)'), {'loader': [batch]})
+    assert (tmp_path / 'liver.pt').exists()
+
+
+def test_no_jax_is_needed(published):
+    program = (
+        'import sys; from genesis_jax.torch import UNet3D; '
+        f'UNet3D.from_pretrained({str(published)!r}, out_channels=2); '
+        "sys.exit('jax' in sys.modules or 'flax' in sys.modules)"
+    )
+    subprocess.run([sys.executable, '-c', program], check=True)
+
+
+@pytest.mark.parametrize('statistics', ['synchronised', 'official'])
+def test_onnx_takes_any_batch_and_sides(tmp_path, statistics):
+    reason = 'ONNX files need its packages'
+    onnxruntime = pytest.importorskip('onnxruntime', reason=reason)
+    pytest.importorskip('onnxscript', reason=reason)
+    _, variables, card = made(batch_statistics=statistics)
+    convert.write(tmp_path / 'net.onnx', variables, card)
+    session = onnxruntime.InferenceSession(tmp_path / 'net.onnx')
+    assert '"cube_shape"' in session.get_modelmeta().custom_metadata_map['genesis_jax']
+    network = from_variables(variables, card)
+    for shape in ((1, 1, 16, 8, 16), (3, 1, 8, 24, 32)):
+        x = torch.rand(shape)
+        with torch.no_grad():
+            expected = network(x)
+        (found,) = session.run(['logits'], {'cubes': x.numpy()})
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_onnx_in_float16_and_not_in_bfloat16(tmp_path):
+    onnxruntime = pytest.importorskip('onnxruntime', reason='ONNX files need its packages')
+    _, variables, card = made('classifier3d', hidden=0)
+    convert.write(tmp_path / 'net.onnx', variables, card, dtype='float16')
+    x = torch.rand(1, 1, 16, 8, 16)
+    (found,) = onnxruntime.InferenceSession(tmp_path / 'net.onnx').run(None, {'cubes': x.numpy()})
+    np.testing.assert_allclose(found, from_variables(variables, card)(x).detach(), atol=1e-2)
+    with pytest.raises(UserError, match='no convolution in bfloat16'):
+        convert.write(tmp_path / 'other.onnx', variables, card, dtype='bfloat16')
+    assert not (tmp_path / 'other.onnx').exists()
+
+
+@pytest.fixture(scope='module')
+def for_nnunet(published, tmp_path_factory):
+    path = tmp_path_factory.mktemp('nnunet') / 'genesis.pth'
+    convert.convert(published, path, target_format='nnunet')
+    return path
+
+
+def nnunet_network(file, channels=1, classes=3, **options):
+    """What nnU-Net builds from plans."""
+    assert file['architecture']['network_class_name'] == nnunet.CLASS
+    assert file['architecture']['_kw_requires_import'] == []
+    kwargs = file['architecture']['arch_kwargs']
+    return nnunet.GenesisPlainConvUNet(
+        input_channels=channels, num_classes=classes, **kwargs, **options
+    )
+
+
+def test_nnunet_loads_all_but_its_last_layers(for_nnunet, published):
+    file = torch.load(for_nnunet, weights_only=True)
+    network = nnunet_network(file, deep_supervision=True).eval()
+    state, weights = network.state_dict(), file['network_weights']
+    skipped = [name for name in state if '.seg_layers.' in name]
+    assert set(state) - set(weights) <= set(skipped)
+    assert all(weights[name].shape == state[name].shape for name in state if name not in skipped)
+    network.load_state_dict(state | {n: w for n, w in weights.items() if n not in skipped})
+
+    x = torch.rand(2, 1, 16, 24, 8)
+    with torch.no_grad():
+        assert [y.shape[1:] for y in network(x)] == [(3, 16, 24, 8), (3, 8, 12, 4), (3, 4, 6, 2)]
+        network.decoder.deep_supervision = False
+        assert network(x).shape == (2, 3, 16, 24, 8)
+        # nnU-Net's arrays are [Z, Y, X].
+        whole = nnunet_network(file, classes=1, deep_supervision=True).eval()
+        whole.load_state_dict(whole.state_dict() | weights)
+        found = whole(x)[0].permute(0, 1, 4, 3, 2)
+        expected = ours.UNet3D.from_pretrained(published)(x.permute(0, 1, 4, 3, 2))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+def test_nnssl_loads_stem_and_stages_apart(for_nnunet):
+    file = torch.load(for_nnunet, weights_only=True)
+    plan, weights = file['nnssl_adaptation_plan'], file['network_weights']
+    network = nnunet_network(file)
+    for key in (plan['key_to_encoder'], plan['key_to_stem']):
+        part = {n.removeprefix(f'{key}.'): w for n, w in weights.items() if n.startswith(key)}
+        network.get_submodule(key).load_state_dict(part, strict=True)
+    assert f'{plan["keys_to_in_proj"][0]}.weight' in weights
+    assert plan['architecture_plans']['arch_class_name'].endswith('PlainConvUNet')
+
+
+def test_plans_are_written_beside_those_of_nnunet(for_nnunet, tmp_path, capsys):
+    path = tmp_path / 'nnUNetPlans.json'
+    plans = {
+        'plans_name': 'nnUNetPlans',
+        'configurations': {'3d_fullres': {'patch_size': [32, 64, 64]}, '2d': {}},
+    }
+    path.write_text(json.dumps(plans))
+    assert nnunet.main([str(for_nnunet), str(path)]) == 0
+    written = json.loads((tmp_path / 'nnUNetPlans_genesis.json').read_text())
+    assert written['plans_name'] == 'nnUNetPlans_genesis'
+    (chosen,) = written['configurations'].values()
+    assert chosen['architecture']['arch_kwargs']['strides'] == nnunet.STRIDES
+    with pytest.raises(SystemExit):
+        nnunet.main([str(for_nnunet), str(path)])
+    assert 'exists already' in capsys.readouterr().err
+    plans['configurations']['3d_fullres']['patch_size'] = [28, 64, 64]
+    with pytest.raises(UserError, match='three sides that divide by 8; change patch_size'):
+        nnunet.adapt_plans(plans, {})
+
+
+def test_nnunet_takes_u_nets_only(tmp_path):
+    _, variables, card = made('classifier3d', hidden=0)
+    with pytest.raises(UserError, match='this is a classifier3d; expected a U-Net'):
+        convert.write(tmp_path / 'net.pth', variables, card, 'nnunet')
