@@ -98,8 +98,8 @@ def write(workdir, config, cube_shape, counts, progress):
         f'- {counts["train"]} training and {counts["validation"]} validation cubes of '
         + 'x'.join(map(str, cube_shape)),
         f'- {about["devices"]} x {about["device"]}, batch {config.batch_size}: '
-        f'{progress.speed(config.batch_size):.3g} cubes a second, {progress.seconds:.0f} s of steps '
-        'without compilation',
+        f'{progress.speed(config.batch_size):.3g} cubes a second, {progress.seconds:.0f} s of '
+        'steps without compilation',
         f'- config {config_hash(config)} (`config.json`), '
         + ', '.join(f'{package} {version}' for package, version in about['versions'].items()),
         '- weights: `export/encoder` (classification), `export/encoder_decoder` (segmentation)',

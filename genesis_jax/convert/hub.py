@@ -94,20 +94,20 @@ def _read_config(folder):
         told, rows = names.Architecture.of_card(card), stated.rows()
         _DTYPES[dtype], [row.torch_shape for row in rows]  # a wrong entry fails here
     except (UserError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(
-            f'{file} is damaged ({error or type(error).__name__}); copy the folder again'
-        ) from None
-    if stated != told:
-        differ = [
-            f'{field.name} is {getattr(stated, field.name)!r} and {getattr(told, field.name)!r}'
-            for field in dataclasses.fields(stated)
-            if getattr(stated, field.name) != getattr(told, field.name)
-        ]
+        raise UserError(f'{file} is damaged ({error}); copy the folder again') from None
+    _check_same(stated, told, file)
+    return card, dtype, rows
+
+
+def _check_same(stated, told, file):
+    """Raises UserError where the architecture is not that of the card."""
+    stated, told = dataclasses.asdict(stated), dataclasses.asdict(told)
+    differ = [f'{n} is {stated[n]!r} and {told[n]!r}' for n in stated if stated[n] != told[n]]
+    if differ:
         raise UserError(
             f'the architecture and the card in {file} contradict each other '
             f'({names.shown(differ)}); copy the folder or convert the network again'
         )
-    return card, dtype, rows
 
 
 def _read_arrays(file):
