@@ -246,7 +246,7 @@ def _number(value, digits=5):
 
 
 _LOADING = """\
-PyTorch (`pip install 'genesis-jax[torch,hub]'`):
+PyTorch (in a checkout of genesis-jax: `pip install -e '.[torch,hub]'`):
 
 ```python
 import torch
@@ -256,7 +256,7 @@ network = from_pretrained('{name}')
 logits = network(torch.zeros{theirs})  # [B, C, X, Y, Z] in [0, 1]
 ```
 
-JAX (`pip install 'genesis-jax[hub]'`):
+JAX (there: `pip install -e '.[hub]'`):
 
 ```python
 import jax
@@ -269,7 +269,7 @@ logits = jax.jit(network.predict)(variables, jnp.zeros({ours}))  # [B, X, Y, Z, 
 ```
 """
 _LOADING_ENCODER = """\
-PyTorch (`pip install 'genesis-jax[torch,hub]'`), with new layers for two classes:
+PyTorch (in a checkout of genesis-jax: `pip install -e '.[torch,hub]'`), with new layers for two classes:
 
 ```python
 from genesis_jax.torch import from_pretrained
@@ -277,7 +277,7 @@ from genesis_jax.torch import from_pretrained
 network = from_pretrained('{name}', network='classifier3d', hidden=1024, out_channels=2)
 ```
 
-JAX (`pip install 'genesis-jax[hub]'`):
+JAX (there: `pip install -e '.[hub]'`):
 
 ```python
 from genesis_jax import convert
