@@ -269,7 +269,7 @@ logits = jax.jit(network.predict)(variables, jnp.zeros({ours}))  # [B, X, Y, Z, 
 ```
 """
 _LOADING_ENCODER = """\
-PyTorch (in a checkout of genesis-jax: `pip install -e '.[torch,hub]'`), with new layers for two classes:
+PyTorch (in a checkout of genesis-jax: `pip install -e '.[torch,hub]'`), new layers for two classes:
 
 ```python
 from genesis_jax.torch import from_pretrained
