@@ -85,7 +85,7 @@ def _next(target, format, card):
     if format == 'onnx':
         return f'onnxruntime.InferenceSession({str(target)!r})'
     if format == 'nnunet':
-        return f'nnUNetv2_train DATASET CONFIGURATION FOLD -pretrained_weights {target}'
+        return f'python -m genesis_jax.torch.nnunet {target} nnUNetPlans.json'
     if format != 'orbax':
         return f'genesis_jax.torch.from_pretrained({str(target)!r})'
     if 'task' in card:

@@ -171,9 +171,14 @@ def main(arguments):
     parser.add_argument('--configuration', default='3d_fullres', help='default: %(default)s')
     args = parser.parse_args(arguments)
     try:
-        print(_write_plans(args.weights, args.plans, args.configuration))
+        target = _write_plans(args.weights, args.plans, args.configuration)
     except UserError as error:
         parser.fail(error)
+    print(f'wrote {target}')
+    print(
+        f'next: nnUNetv2_train {target.parent.name} {args.configuration} 0 -p {target.stem} '
+        f'-pretrained_weights {args.weights}'
+    )
     return 0
 
 
