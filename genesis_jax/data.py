@@ -29,13 +29,19 @@ def open_splits(data):
       `(train, validation, features)`: random-access sources and the features of a record.
 
     Raises:
-      UserError: there is no such dataset; names the command that prepares it.
+      UserError: there is no such dataset, naming the command that prepares it, or it is labelled
+        for a target task.
     """
     if data.name == _DEMO and find_dataset(data.dir, _DEMO) is None:
         _prepare_demo(data.dir)
     command = 'luna16' if data.name == 'luna16' else f'scans --name={data.name} --modality=ct'
     builder = open_dataset(data, f'{command} --source=FOLDER_OF_SCANS')
     folder = builder.data_path
+    if task := (builder.info.metadata or {}).get('task'):
+        raise UserError(
+            f'the dataset {data.name!r} in {data.dir!r} is for {task} and config.task is '
+            'restoration; choose another --config.data.name or --config'
+        )
     missing = {'train', 'validation'} - set(builder.info.splits)
     if missing:
         raise UserError(

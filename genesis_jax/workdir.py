@@ -22,25 +22,22 @@ def claim(workdir, config, write=True):
     """Makes a workdir this config's own, or finds that it is already; returns its path.
 
     Raises:
-      UserError: it holds a run of another config; names the first field that differs.
+      UserError: it holds another task, or a run of another config; names what differs first.
     """
     workdir = _folder(workdir)
-    file = workdir / 'config.json'
-    if workdir.is_dir() and not file.exists() and any(workdir.glob('[!.]*')):
+    saved = _saved_config(workdir)
+    if saved is not None:
+        _check_task(workdir, saved, config)
+    elif any(workdir.glob('[!.]*')):
         raise UserError(
             f'{workdir} holds files but no run; choose an empty or a new folder as --workdir'
         )
     # Nothing is lost by starting over where neither a checkpoint nor a result is.
     started = any(workdir.glob('checkpoints/[0-9]*')) or (workdir / RESULTS).exists()
     if started:
-        _check_same(workdir, json.loads(file.read_text('utf-8'))['config'], config)
-    if write and not started:
-        try:
-            write_atomically(file, json.dumps(describe(config), indent=2) + '\n')
-        except OSError as error:
-            raise UserError(
-                f'cannot write in --workdir={workdir} ({error.strerror}); choose another folder'
-            ) from None
+        _check_same(workdir, saved, config)
+    elif write:
+        _write_config(workdir, config)
     return workdir
 
 
@@ -54,17 +51,19 @@ def claim_group(workdir, config, write=True):
       UserError: it holds something else, or runs of another config.
     """
     workdir = _folder(workdir)
+    saved, common = _saved_config(workdir), common_config(config)
+    if saved is not None:
+        _check_task(workdir, saved, common)
     strangers = {path.name for path in workdir.glob('[!.]*')} - set(_OF_GROUPS)
     if any(not name.startswith('seed_') for name in strangers):
         raise UserError(
             f'{workdir} holds something else than the runs of a fine-tuning; choose an empty or a '
             'new folder as --workdir'
         )
-    file, common = workdir / 'config.json', common_config(config)
-    if strangers and file.exists():
-        _check_same(workdir, json.loads(file.read_text('utf-8'))['config'], common)
+    if strangers and saved is not None:
+        _check_same(workdir, saved, common)
     if write:
-        write_atomically(file, json.dumps(describe(common), indent=2) + '\n')
+        _write_config(workdir, common)
     return workdir
 
 
@@ -108,7 +107,55 @@ def write_table(file, rows):
     write_atomically(file, text.getvalue())
 
 
+def _write_config(workdir, config):
+    try:
+        write_atomically(workdir / 'config.json', json.dumps(describe(config), indent=2) + '\n')
+    except OSError as error:
+        raise UserError(
+            f'cannot write in --workdir={workdir} ({error.strerror}); choose another folder'
+        ) from None
+
+
+def _saved_config(workdir):
+    """The config that a workdir belongs to, or None where there is no config.json.
+
+    Raises:
+      UserError: config.json is that of something else, such as a folder for a model hub.
+    """
+    file = workdir / 'config.json'
+    if not file.exists():
+        return None
+    try:
+        saved = json.loads(file.read_text('utf-8'))['config']
+        if {'task', 'data'} <= saved.keys() and 'name' in saved['data']:
+            return saved
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        pass
+    raise UserError(f'{file} is not that of a run; choose an empty or a new folder as --workdir')
+
+
+def _check_task(workdir, saved, config):
+    """Raises UserError if the workdir is of another task: whatever it holds would be mixed up."""
+    if saved['task'] != config.task:
+        _refuse_task(workdir, saved, config)
+
+
+def _refuse_task(workdir, saved, config):
+    raise UserError(
+        f'{workdir} belongs to {_task_of(saved)}, but this command is {_task_of(config)}; choose '
+        'another --workdir'
+    )
+
+
+def _task_of(config):
+    task, name = config['task'], config['data']['name']
+    kind = 'a pre-training' if task == 'restoration' else f'a fine-tuning for {task}'
+    return f'{kind} on {name!r}'
+
+
 def _check_same(workdir, saved, config):
+    if saved['data']['name'] != config.data.name:  # more telling than a field that follows from it
+        _refuse_task(workdir, saved, config)
     changed = difference(saved, config)
     if changed:
         name, before, now = changed

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from configs import demo, genesis_ct
+from configs import demo, ecc, genesis_ct, ncc
 from genesis_jax import optim
 from genesis_jax.config import check_cubes, config_hash, difference, resolve, to_json
 from genesis_jax.errors import UserError
-from genesis_jax.workdir import claim
+from genesis_jax.workdir import claim, claim_group
 
 ROOT = Path(__file__).parent.parent
 
@@ -166,6 +166,35 @@ def test_a_workdir_belongs_to_one_config(tmp_path):
         claim(tmp_path, other)
     assert difference(to_json(config), other) == ('optimizer.learning_rate', 1.0, 0.5)
     assert config_hash(config) != config_hash(other)
+    with pytest.raises(UserError, match="on 'luna16', but this command is a pre-training on 'own'"):
+        claim(tmp_path, resolve(changed(data__name='own', batch_size=1), devices=1))
+
+
+def test_a_workdir_belongs_to_one_task(tmp_path):
+    """Even before anything was trained in it."""
+    pretraining, tuning = (resolve(c.get_config(), devices=1) for c in (genesis_ct, ncc))
+    claim_group(tmp_path / 'ncc', tuning)
+    claim(tmp_path / 'ncc' / 'seed_0', tuning)
+    claim(tmp_path / 'genesis', pretraining)
+    before = (tmp_path / 'ncc' / 'config.json').read_bytes()
+    for folder in ('ncc', 'ncc/seed_0'):
+        words = "fine-tuning for classification on 'ncc', but this command is a pre-training on"
+        with pytest.raises(UserError, match=words):
+            claim(tmp_path / folder, pretraining)
+    assert (tmp_path / 'ncc' / 'config.json').read_bytes() == before
+    with pytest.raises(UserError, match="belongs to a pre-training on 'luna16', but"):
+        claim_group(tmp_path / 'genesis', tuning)
+    with pytest.raises(UserError, match="but this command is a fine-tuning for .* on 'ecc'"):
+        claim_group(tmp_path / 'ncc', resolve(ecc.get_config(), devices=1))
+
+
+@pytest.mark.parametrize('text', ['{"architecture": {}}', '[]', '{"config": {"task": 1}}', 'x'])
+def test_a_config_of_something_else_is_not_overwritten(text, tmp_path):
+    (tmp_path / 'config.json').write_text(text)
+    for claiming, config in ((claim, genesis_ct), (claim_group, ncc)):
+        with pytest.raises(UserError, match='is not that of a run'):
+            claiming(tmp_path, resolve(config.get_config(), devices=1))
+    assert (tmp_path / 'config.json').read_text() == text
 
 
 def test_a_workdir_must_be_a_folder_one_can_write_in(tmp_path):

@@ -101,3 +101,11 @@ def test_a_dataset_without_validation_is_refused(make_config, tmp_path):
     config.data.update({'dir': str(tmp_path), 'name': 'half'})
     with pytest.raises(UserError, match="no split 'validation'.*prepare it again"):
         data.open_splits(config.data)
+
+
+def test_a_labelled_dataset_is_no_pretraining(make_config, balls):
+    config = make_config(data__dir=str(balls), data__name='cls')
+    with pytest.raises(
+        UserError, match="'cls' in .* is for classification and config.task is rest"
+    ):
+        data.open_splits(config.data)
