@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from data_prep.candidates_table import Rows, classes_of, read_table, unused_columns
 from data_prep.labelled import FIXED_SPLITS, Case, Declaration, deal, prepare_labelled
 from data_prep.options import (
     Parser,
@@ -30,14 +31,12 @@ from data_prep.points import (
     cut_points,
     gather,
     parse_position,
-    read_rows,
     with_scans,
 )
 from data_prep.prepare import PrepareError
 from data_prep.records import dataset_folder
 from data_prep.volumes import MODALITIES, Scan, find_scans
 
-_COLUMNS = ('scan', 'x', 'y', 'z', 'label')
 _FOLD = re.compile(r'(?:fold_)?([0-9]{1,3})')
 
 
@@ -53,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         rule = PointRule(
             args.cube_size, spacing, args.modality, args.coordinates == 'voxel', str(args.csv)
         )
-        table = list(read_table(args.csv, args.split_column))
-        classes = args.classes or _classes_of(args.csv, table)
+        table = read_table(args.csv, args.split_column)
+        classes = args.classes or classes_of(args.csv, table)
         cases = list_cases(
             find_scans(args.source), args.csv, table, classes, args.split_column, args.folds,
             args.seed,
@@ -77,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 'folds': None if args.split_column else args.folds,
                 'seed': args.seed,
             },
-            config='ecc',
+            config='ecc' if args.name == 'ecc' else 'classify',
+            notes=unused_columns(args.csv, table, args.split_column),
             workers=args.workers,
         )
 
@@ -153,22 +153,10 @@ def _make_parser() -> Parser:
     return parser
 
 
-def read_table(table: Path, split_column: str | None) -> list[tuple[int, dict[str, str]]]:
-    """The rows of the table by line.
-
-    Raises:
-      PrepareError: it is not such a table, or empty.
-    """
-    rows = list(read_rows(table, (*_COLUMNS, *([split_column] if split_column else []))))
-    if not rows:
-        raise PrepareError(f'{table} holds no row below its header; add candidates')
-    return rows
-
-
 def list_cases(
     scans: Sequence[Scan],
     table: Path,
-    rows: Sequence[tuple[int, Mapping[str, str]]],
+    rows: Rows,
     classes: Sequence[str],
     split_column: str | None,
     folds: int,
@@ -255,20 +243,6 @@ def _check_alike(table: Path, splits: Mapping[str, tuple[str, int]]) -> None:
             f'{table}, row {other_line}: the split is {other}, but {split} in row {line}; give '
             'every row a name of a split, or every row a fold number'
         )
-
-
-def _classes_of(table: Path, rows: Sequence[tuple[int, Mapping[str, str]]]) -> Sequence[str]:
-    labels = sorted({row['label'] for _, row in rows})
-    if len(labels) < 2:
-        raise PrepareError(
-            f'{table} has the label {labels[0]} only; add the other classes, or name all of them '
-            'with --classes'
-        )
-    if labels == ['0', '1']:
-        return ['negative', 'positive']
-    if all(label.isascii() and label.isdigit() for label in labels):
-        return [str(index) for index in range(max(map(int, labels)) + 1)]
-    return labels
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -107,6 +107,8 @@ def list_files(source: Path, declared: DatasetJson, part: str) -> dict[str, File
                     'or remove the label'
                 )
         cases[case_id] = Files(tuple(images), path)
+    if declared.training is None:
+        _check_channels(source / f'images{part}', declared, cases)
     if part == 'Tr':
         _check_all_labelled(source, declared, cases)
     return cases
@@ -205,6 +207,20 @@ def _listed(source: Path, declared: DatasetJson) -> dict[str, Files]:
             raise PrepareError(f'{source / _NAME} lists {label} twice; take one pair out')
         cases[case_id] = Files((source / image,), source / label)
     return cases
+
+
+def _check_channels(images: Path, declared: DatasetJson, cases: Mapping[str, Files]) -> None:
+    """Refuses a file of a channel that nobody declared, which would silently be left out."""
+    numbered = re.compile(rf'(.+)_([0-9]{{4}}){re.escape(declared.ending)}')
+    for path in sorted(images.glob(f'*{declared.ending}')):
+        match = numbered.fullmatch(path.name)
+        count = len(declared.channels)
+        if match and match[1] in cases and int(match[2]) >= count:
+            raise PrepareError(
+                f'{images.name}/{path.name} is channel {int(match[2])} of the case {match[1]}, but '
+                f'{_NAME} declares {count} ({", ".join(declared.channels)}), numbered from 0; '
+                'declare it in channel_names or move its files away'
+            )
 
 
 def _check_all_labelled(source: Path, declared: DatasetJson, cases: Mapping[str, Files]) -> None:

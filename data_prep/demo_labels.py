@@ -16,6 +16,7 @@ from data_prep.demo import chest_file
 from data_prep.options import Parser, folder
 from data_prep.prepare import PrepareError
 
+NAME = 'chest_labels'  # of the dataset, also in configs/demo_labels.py
 LABELS = (  # of Segmentation.seg.nrrd, by value
     'background',
     'ribs',
@@ -50,7 +51,7 @@ def write_demo_labels(out: Path) -> None:
     for image, name in ((scan, 'scan'), (labels, 'labels')):
         sitk.WriteImage(_plain(image), str(out / f'{name}.nrrd'), True)
     declared = {
-        'name': 'chest_labels',
+        'name': NAME,
         'channel_names': {'0': 'CT'},
         'labels': {name: value for value, name in enumerate(LABELS)},
         'numTraining': sum(not is_test(b * BLOCK, scan.GetSize()[2]) for b in range(blocks)),
@@ -80,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.exit(1, f'{parser.prog}: {error}\n')
     print(
         f'Wrote {args.out}\nNext: python -m data_prep.nnunet --source={args.out} '
-        '--name=chest_labels --spacing=3.047,3.047,3.333 --cube_size=64,64,8 --seed=4'
+        f'--name={NAME} --spacing=3.047,3.047,3.333 --cube_size=64,64,8 --seed=4'
     )
     return 0
 

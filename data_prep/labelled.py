@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from tqdm import tqdm
 
+from data_prep.identity import Owners
 from data_prep.integrity import ScanError
 from data_prep.pool import in_order
 from data_prep.prepare import (
@@ -76,6 +77,7 @@ class Prepared:
       spacing: mm along x, y, z.
       window: [C, 2], per channel the values that become 0 and 1.
       whole: goes to `NAME_cases`.
+      identity: the same for images of the same voxels, see data_prep/identity.py.
       reason: why the case is skipped; continues its name.
     """
 
@@ -83,6 +85,7 @@ class Prepared:
     spacing: tuple[float, ...] = ()
     window: np.ndarray | None = None
     whole: Item | None = None
+    identity: bytes = b''
     reason: str = ''
 
 
@@ -132,8 +135,8 @@ def prepare_labelled(
       workers: processes (default: one per core; 1 works in this process).
 
     Raises:
-      PrepareError: the dataset exists, a split is empty, ids or patients are not kept apart, or
-        the source contradicts itself; nothing was written.
+      PrepareError: the dataset exists, a split is empty, ids or patients are not kept apart, two
+        patients have the same image, or the source contradicts itself; nothing was written.
       KeyboardInterrupt: the process was told to stop (SIGTERM, Ctrl-C); nothing was written.
     """
     _check_start(cases, name, data_dir, declaration)
@@ -145,6 +148,7 @@ def prepare_labelled(
     interruption = Interruption()
     common = {**asdict(declaration), 'recipe': dict(recipe)}
     sizes = {name: tuple(cube_size), f'{name}_cases': (None, None, None)}
+    owners = Owners()
     bar = tqdm(results, desc='cases', total=len(ordered), unit='case', disable=None)
     with staged(data_dir, list(sizes)) as stage, interruption, closing(results), bar:
         books = {key: _Book(stage, key, size, declaration) for key, size in sizes.items()}
@@ -153,6 +157,7 @@ def prepare_labelled(
             if prepared.reason:
                 summary.skip(case.shown, prepared.reason)
                 continue
+            owners.check(prepared.identity, case.patient, case.shown)
             summary.count(case.split, case.case_id, [_held(item) for item in prepared.items])
             books[name].add(case, prepared, prepared.items)
             if prepared.whole is not None:

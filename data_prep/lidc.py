@@ -16,6 +16,7 @@ import SimpleITK as sitk
 
 from data_prep import dicom
 from data_prep.crops import crop, crop_mask, prepare_image, to_index, to_world
+from data_prep.identity import identity_of
 from data_prep.integrity import ScanError
 from data_prep.labelled import FIXED_SPLITS, Case, Declaration, Item, Prepared, prepare_labelled
 from data_prep.lidc_xml import Mask, consensus, group, rasterise, read_markings, series_of
@@ -186,7 +187,7 @@ def cut_nodules(
         if mask.any():  # a few voxels may be lost to a coarser spacing
             cube, origin = crop(image, centre, size, spacing)
             items.append(Item(cube[..., None], origin, mask=mask))
-    return Prepared(items, tuple(spacing), np.array([window]))
+    return Prepared(items, tuple(spacing), np.array([window]), identity=identity_of([stored]))
 
 
 def read_masks(image: sitk.Image, scan: Scan, xml: Path) -> list[Mask]:

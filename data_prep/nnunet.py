@@ -15,6 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from data_prep import demo_labels
 from data_prep.dataset_json import DatasetJson, list_files, read_dataset_json, read_splits
 from data_prep.labelled import FIXED_SPLITS, Case, deal
 from data_prep.options import number, regex
@@ -85,7 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         notes = {'source': 'nnunet', 'dataset': declared.name}
         return Plan(cases, reading, list(declared.labels), declared.channels, notes)
 
-    return run_segmentation(parser, args, make_plan, random_patches(args), 'segment')
+    config = 'demo_labels' if args.name == demo_labels.NAME else 'segment'
+    return run_segmentation(parser, args, make_plan, random_patches(args), config)
 
 
 def list_cases(

@@ -16,12 +16,16 @@ Start = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class LabelledVolume:
-    """One scan with its labels: int16 [X, Y, Z, C], uint8 [X, Y, Z], mm, [C, 2]."""
+    """One scan with its labels: int16 [X, Y, Z, C], uint8 [X, Y, Z], mm, [C, 2].
+
+    `identity` is that of `data_prep.labelled.Prepared`.
+    """
 
     voxels: np.ndarray
     mask: np.ndarray
     spacing: tuple[float, ...]
     window: np.ndarray
+    identity: bytes = b''
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from data_prep.crops import crop, outside, padding_of, prepare_image, to_index, to_world
+from data_prep.identity import identity_of
 from data_prep.labelled import Case, Item, Prepared
 from data_prep.prepare import PrepareError
 from data_prep.volumes import Modality, Scan, read_image
@@ -163,7 +164,8 @@ def cut_points(case: Case, rule: PointRule) -> Prepared:
     for centre, label in zip(centres, points.labels, strict=True):
         cube, origin = crop(image, centre, rule.size, rule.spacing, padding_of(rule.modality))
         items.append(Item(cube[..., None], origin, int(label)))
-    return Prepared(items, rule.spacing or image.GetSpacing(), np.array([window]))
+    spacing = rule.spacing or image.GetSpacing()
+    return Prepared(items, spacing, np.array([window]), identity=identity_of([stored]))
 
 
 def _scans_by_name(scans: Sequence[Scan]) -> dict[str, Scan]:

@@ -12,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from data_prep.geometry import Grid
+from data_prep.identity import identity_of
 from data_prep.integrity import ScanError
 from data_prep.labelled import Case, Item, Prepared
 from data_prep.patches import LabelledVolume, PatchRule, cut_patches
@@ -77,6 +78,7 @@ def prepare_case(case: Case, reading: Reading, rule: PatchRule) -> Prepared:
         spacing=volume.spacing,
         window=volume.window,
         whole=Item(volume.voxels, (0, 0, 0), mask=volume.mask) if tested else None,
+        identity=volume.identity,
     )
 
 
@@ -87,6 +89,7 @@ def read_labelled(files: Files, reading: Reading) -> LabelledVolume:
       ScanError, PrepareError: as `prepare_case`.
     """
     images = _read_images(files, reading)
+    identity = identity_of(images)
     label = _read_label(files.label, reading)
     if reading.same_grid:
         for image in (*images[1:], label):
@@ -106,6 +109,7 @@ def read_labelled(files: Files, reading: Reading) -> LabelledVolume:
         mask=sitk.GetArrayFromImage(label).T,
         spacing=volumes[0].spacing,
         window=np.array([volume.window for volume in volumes], np.float32),
+        identity=identity,
     )
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -391,6 +392,48 @@ def test_one_label_is_no_classification(lists, tmp_path, capsys):
     write_table(table, COLUMNS, [row for row in rows if row[4] == 0])
     flags = [f'--source={source}', f'--csv={table}', *SIZE]
     assert 'has the label 0 only' in refusal(candidates.main, flags, capsys, tmp_path / 'data')
+
+
+def test_class_numbers_have_no_gap(lists, tmp_path, capsys):
+    source, table, rows = lists
+    write_table(table, COLUMNS, [*rows[:4], (*rows[4][:4], 9, rows[4][5]), *rows[5:]])
+    flags = [f'--source={source}', f'--csv={table}', *SIZE]
+    said = refusal(candidates.main, flags, capsys, tmp_path / 'data')
+    assert f'{table}, row 6: the label is 9, but no row has the label 2' in said
+    write_table(table, COLUMNS, [(*row[:4], row[4] + 1, row[5]) for row in rows])
+    said = refusal(candidates.main, flags, capsys, tmp_path / 'data')
+    assert (
+        'row 2: the label is 1, but no row has the label 0' in said and '--classes=1,2 to' in said
+    )
+    prepare_lists(source, table, tmp_path / 'data', '--classes=1,2')
+    assert metadata_of(tmp_path / 'data', 'ecc')['classes'] == ['1', '2']
+
+
+def test_a_split_column_that_is_not_used_is_said(lists, tmp_path, capsys):
+    source, table, rows = lists
+    write_table(table, (*COLUMNS, 'Split'), [(*row, 'train') for row in rows])
+    prepare_lists(source, table, tmp_path / 'data')
+    said = capsys.readouterr().out
+    assert '\nThe column Split of candidates.csv was not used' in said
+    assert '--split_column=Split takes' in said and 'configs/ecc.py' in said
+    named = {'patient0': 'train', 'patient1': 'validation', 'patient2': 'test'}
+    write_table(table, (*COLUMNS, 'Split'), [(*row, named[row[5]]) for row in rows])
+    flags = [f'--source={source}', f'--csv={table}', f'--data_dir={tmp_path / "data"}', *SIZE]
+    assert candidates.main([*flags, '--split_column=Split', '--name=points']) == 0
+    said = capsys.readouterr().out
+    assert 'was not used' not in said and '--config=configs/classify.py' in said
+
+
+def test_one_scan_of_two_patients_is_refused(lists, tmp_path, capsys):
+    source, table, rows = lists
+    shutil.copy(source / 'p2' / 'scan2.mha', source / 'p0' / 'again.mha')
+    again = [('p0/again', *row[1:5], 'patient0') for row in rows if row[0].startswith('p2/scan2')]
+    write_table(table, COLUMNS, [*rows, *again])
+    flags = [f'--source={source}', f'--csv={table}', *SIZE]
+    said = refusal(candidates.main, flags, capsys, tmp_path / 'data')
+    assert 'p2/scan2.mha' in said and 'p0/again.mha' in said and 'hold the same image' in said
+    write_table(table, COLUMNS, [*rows, *((*row[:5], 'patient2') for row in again)])
+    prepare_lists(source, table, tmp_path / 'data')  # a patient may have it twice
 
 
 def test_a_point_outside_a_dicom_series_is_refused_by_the_worker(tmp_path):

@@ -175,6 +175,19 @@ def test_lits_refuses_what_does_not_pair(copied, tmp_path, capsys):
     assert 'no scan 100 to 114' in said
 
 
+def test_one_scan_under_two_numbers_is_refused(copied, tmp_path, capsys):
+    source, data_dir = copied('lits'), tmp_path / 'data'
+    for kind in ('volume', 'segmentation'):
+        (path,) = source.rglob(f'{kind}-2.nii')
+        image = sitk.ReadImage(str(path))
+        (other,) = source.rglob(f'{kind}-5.nii')
+        other.unlink()
+        sitk.WriteImage(image, f'{other}.gz')
+    said = refused(lits, source, data_dir, '--split=4,1,1', capsys=capsys)
+    assert 'volume-2.nii' in said and 'volume-5.nii.gz' in said and 'hold the same image' in said
+    assert 'two patients (volume-' in said
+
+
 # Labels that contradict their image or their declaration
 
 
@@ -404,7 +417,7 @@ def test_folds_follow_nnunets_own_file(copied, tmp_path, capsys):
     assert set(metadata(tmp_path, 'anew')['records']) == {'fold_0', 'fold_1', 'fold_2'}
 
 
-def test_a_labelled_test_set_is_the_test_split(copied, tmp_path):
+def test_a_labelled_test_set_is_the_test_split(copied, tmp_path, capsys):
     source = copied('nnunet')
     for number in range(2):
         path = source / 'imagesTr' / f'phantom_004_{number:04}.nii.gz'
@@ -418,8 +431,10 @@ def test_a_labelled_test_set_is_the_test_split(copied, tmp_path):
     }  # fmt: skip
     assert told['test'][0][0] == 'phantom_004'
     assert set(read(tmp_path, 'nn_cases')) == {'test'}
-    assert prepare(nnunet, source, tmp_path, '--name=without', '--folds=2') == 0
-    assert set(metadata(tmp_path, 'without')['records']) == {'fold_0', 'fold_1'}
+    assert '--config=configs/segment.py' in capsys.readouterr().out
+    assert prepare(nnunet, source, tmp_path, '--name=chest_labels', '--folds=2') == 0
+    assert '--config=configs/demo_labels.py' in capsys.readouterr().out  # has its own recipe
+    assert set(metadata(tmp_path, 'chest_labels')['records']) == {'fold_0', 'fold_1'}
 
 
 def test_cases_of_a_patient_stay_together(copied, tmp_path, capsys):
@@ -455,6 +470,7 @@ def declare(source, **fields):
         ({'labels': []}, "has no usable 'labels'"),
         ({'channel_names': {'1': 'T1', '2': 'T2'}}, 'numbers its channels 1, 2; expected 0, 1'),
         ({'channel_names': {'0': 'a', '1': 'b', '2': 'c'}}, 'phantom_000_0002.nii.gz; add it or'),
+        ({'channel_names': {'0': 'T1'}}, 'imagesTr/phantom_000_0001.nii.gz is channel 1 of the'),
         ({'file_ending': '.nrrd'}, 'holds no label file ending in .nrrd'),
         ({'labels': {'background': 0, 'a': 1}}, 'but dataset.json declares 0, 1; correct one'),
     ],

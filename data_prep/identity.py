@@ -1,0 +1,39 @@
+"""One image under two names: told by its voxels, whatever its file, its format and its geometry."""
+
+import hashlib
+from collections.abc import Iterable
+
+import SimpleITK as sitk
+
+from data_prep.prepare import PrepareError
+
+
+def identity_of(channels: Iterable[sitk.Image]) -> bytes:
+    """A fingerprint of an image's voxels as stored."""
+    fingerprint = hashlib.blake2b(digest_size=16)
+    for image in channels:
+        fingerprint.update(sitk.GetArrayViewFromImage(image))
+    return fingerprint.digest()
+
+
+class Owners:
+    """Whose each image is: one that is two patients' may be trained on and tested on."""
+
+    def __init__(self):
+        self._first: dict[bytes, tuple[str, str]] = {}
+
+    def check(self, identity: bytes, patient: str, shown: str) -> None:
+        """Takes note of an image; an empty identity is nobody's.
+
+        Raises:
+          PrepareError: another patient has the same.
+        """
+        if not identity:
+            return
+        owner, first = self._first.setdefault(identity, (patient, shown))
+        if owner != patient:
+            raise PrepareError(
+                f'{first} and {shown} hold the same image, but count as two patients ({owner}, '
+                f'{patient}), so a network may be tested on what it learned from; remove one of '
+                'them'
+            )
