@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from genesis_jax import labelled
+from genesis_jax import convert, labelled
 from genesis_jax.checkpoints import load_export
 from genesis_jax.errors import UserError
 
 _FIELDS = ('classes', 'outputs', 'in_channels', 'cube_shape')
 _FIELDS += ('channels', 'modality', 'spacing', 'window')
+
+_EXPECTED = 'a fine-tuned run, such as WORKDIR/seed_0, or its export/model'
 
 
 def load_model(folder):
@@ -20,18 +22,54 @@ def load_model(folder):
     Raises:
       UserError: it is none, or damaged.
     """
-    inside = Path(folder).expanduser() / 'export' / 'model'
-    variables, card = load_export(inside if inside.is_dir() else folder)
+    variables, card = load_export(_locate(folder), _EXPECTED)
     if card.get('task') not in ('classification', 'segmentation'):
-        raise UserError(
-            f'{folder} is a network that restores cubes; expected a fine-tuned one, such as '
-            'WORKDIR/seed_0/export/model'
-        )
+        raise UserError(f'{folder} is a network that restores cubes; expected {_EXPECTED}')
     if lacking := [name for name in _FIELDS if name not in card]:
         raise UserError(
             f'the card of {folder} is damaged, it has no {lacking[0]!r}; copy or export it again'
         )
     return variables, card
+
+
+def _locate(folder):
+    """The folder of the export that a user names; UserError where it is told from outside.
+
+    What has no export inside is returned as it is.
+    """
+    path = Path(folder).expanduser()
+    if not path.exists():
+        raise UserError(f'there is no folder {folder}; expected {_EXPECTED}')
+    if (kind := _foreign(path)) is not None:
+        raise UserError(
+            f'{folder} is {kind}; expected {_EXPECTED}: if it is a fine-tuned network, convert it '
+            f'with python -m genesis_jax.convert {folder} EXPORT --to=orbax'
+        )
+    for inside in (path / 'export' / 'model', path / 'model'):
+        if inside.is_dir():
+            return inside
+    if (path / 'export').is_dir() or (path / 'encoder').is_dir():
+        raise UserError(
+            f'{folder} is of a pre-training, whose network restores cubes; expected {_EXPECTED}: '
+            'fine-tune it with main.py and --config.init'
+        )
+    runs = [*path.glob('seed_*'), *([path] if (path / 'checkpoints').is_dir() else [])]
+    if runs and not any(path.glob('seed_*/export/model')):
+        raise UserError(
+            f'{folder} has no export yet, because its run has not ended; run its main.py command '
+            'again, or choose another network'
+        )
+    return path
+
+
+def _foreign(path):
+    """What weights of another format are, in words; None: an export, or a folder of one."""
+    if path.is_dir() and convert.recognise(path) == 'orbax':
+        return None
+    try:
+        return convert.FORMATS[convert.recognise(path)].words
+    except UserError:
+        return 'a file'
 
 
 def card_hash(card):
@@ -79,15 +117,20 @@ def check_unseen(card, dataset, model, name):
     Raises:
       UserError: some did.
     """
-    trained = set(card.get('trained_on') or ())
     patients = dataset.patients['test']
-    seen = sum(labelled.fingerprint(patient) in trained for patient in patients)
+    seen = count_seen(card, patients)
     if seen:
         raise UserError(
             f'{seen} of the {len(patients)} test patients of the dataset {name!r} have the names '
             f'of patients that {model} was trained on; test it on the split of its training or '
             'train it again on this one, or give --other_patients if they only share names'
         )
+
+
+def count_seen(card, patients):
+    """How many of these patients trained or validated the network."""
+    trained = set(card.get('trained_on') or ())
+    return sum(labelled.fingerprint(patient) in trained for patient in patients)
 
 
 def _same(there, here):

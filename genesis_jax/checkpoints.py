@@ -1,11 +1,13 @@
 """Orbax: saving, resuming, the best state, and exports that outlive the run."""
 
+import contextlib
 import dataclasses
 import math
 from pathlib import Path
 
 import jax
 import tensorstore
+from absl import logging
 from orbax.checkpoint import v1 as ocp
 
 from genesis_jax import parallel
@@ -13,6 +15,9 @@ from genesis_jax.errors import UserError
 
 # What Orbax and TensorStore raise about files that are missing, cut short or overwritten.
 _DAMAGE = (OSError, ValueError, LookupError, AttributeError, TypeError)
+_ANY = 'an export, such as WORKDIR/export/encoder or WORKDIR/seed_0/export/model'
+# Where exports lie in what a user may name instead: a run, the workdir of several, its exports.
+_INSIDE = ('export/*', 'seed_*/export/model', 'encoder', 'model')
 
 
 @dataclasses.dataclass
@@ -125,24 +130,32 @@ def export(directory, variables, parts, metadata):
     )
 
 
-def load_export(directory):
+def load_export(directory, expected=_ANY):
     """Reads an export: `(variables as NumPy arrays, metadata)`.
+
+    Args:
+      expected: what should have been named, for the error where it is none.
 
     Raises:
       UserError: it is none, or damaged.
     """
     path = Path(directory).expanduser().absolute()
+    if not path.exists():
+        raise UserError(f'there is no folder {directory}; expected {expected}')
     try:
-        metadata = ocp.metadata(path)
+        with _without_log():  # what Orbax warns of is told in one sentence below
+            metadata = ocp.metadata(path)
         card = metadata.custom_metadata or {}
     except ocp.errors.InvalidLayoutError:
         card = {}
     except _DAMAGE:
         raise _damaged(directory) from None
     if 'network' not in card:
-        runs = sorted(Path(directory).expanduser().glob('seed_*'))
-        example = runs[0] if runs else 'WORKDIR/export/encoder'
-        raise UserError(f'{directory} is no exported network; expected a folder such as {example}')
+        folder = Path(directory).expanduser()
+        inside = (found for pattern in _INSIDE for found in sorted(folder.glob(pattern)))
+        if example := next(inside, None):
+            expected = f'a folder such as {example}'
+        raise UserError(f'{directory} is no exported network; expected {expected}')
     if 'model' not in (card.get('config') or {}) or not isinstance(metadata.metadata, dict):
         raise _damaged(directory)
     try:
@@ -155,6 +168,16 @@ def load_export(directory):
         return jax.device_get(ocp.load(path, abstract)), card
     except _DAMAGE:
         raise _damaged(directory) from None
+
+
+@contextlib.contextmanager
+def _without_log():
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.FATAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _check_data(folder):

@@ -15,6 +15,7 @@ from data_prep.geometry import read_placed, restore
 from data_prep.inputs import find_inputs
 from data_prep.prepare import PrepareError
 from genesis_jax import checkpoints, parallel, predict
+from genesis_jax.cards import load_model
 from genesis_jax.models import from_card
 from genesis_jax.outcome import Outcome
 from genesis_jax.predict_scans import Segmenter, segment
@@ -438,7 +439,7 @@ def test_bad_arguments_are_one_sentence(tmp_path, segmenter_run, classifier_run,
 
 # Orbax leaves its other reads to an event loop that it has closed when the first one failed.
 @pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
-def test_a_damaged_export_is_one_sentence(tmp_path, segmenter_run, capsys):
+def test_a_damaged_export_is_one_sentence(tmp_path, segmenter_run, capsys, caplog):
     scan = write(make_image(), tmp_path / 'in' / 'scan.mha')
     for number, (pattern, content) in enumerate(
         (
@@ -455,6 +456,7 @@ def test_a_damaged_export_is_one_sentence(tmp_path, segmenter_run, capsys):
         assert 'is damaged; copy or export it again' in sentence(
             capsys, run, scan, tmp_path / 'out'
         )
+        assert not caplog.records  # Orbax tells it in its own words
     gc.collect()  # what is left behind is told here, not in a test after this one
 
 
@@ -470,7 +472,32 @@ def test_the_folder_of_several_runs_names_one_of_them(tmp_path, segmenter_run, c
     for name in ('seed_1', 'seed_0'):
         shutil.copytree(segmenter_run, tmp_path / 'runs' / name)
     said = sentence(capsys, tmp_path / 'runs', tmp_path, tmp_path / 'out')
-    assert f'expected a folder such as {tmp_path / "runs" / "seed_0"}' in said
+    assert f'expected a folder such as {tmp_path / "runs" / "seed_0" / "export" / "model"}' in said
+
+
+def test_what_is_no_model_is_told_from_what_it_is(tmp_path, exported, capsys):
+    places = ('pre/export/encoder', 'stopped/checkpoints', 'group/seed_0/checkpoints')
+    for name in (*places, 'empty'):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / 'hub').mkdir()
+    for name in ('hub/config.json', 'hub/model.safetensors', 'notes.txt'):
+        (tmp_path / name).write_text('{}')
+    (tmp_path / 'published.pt').write_bytes(b'PK\x03\x04')
+    for name, words in {
+        'none': 'there is no folder',
+        'pre': 'is of a pre-training, whose network restores cubes',
+        'pre/export': 'is of a pre-training',
+        'stopped': 'its run has not ended',
+        'group': 'its run has not ended',
+        'empty': 'is no exported network',
+        'hub': 'is a folder of config.json and model.safetensors',
+        'notes.txt': 'is a file;',
+        'published.pt': 'is a PyTorch file',
+    }.items():
+        said = sentence(capsys, tmp_path / name, tmp_path, tmp_path / 'out')
+        assert words in said and 'export/encoder' not in said
+        assert ('such as WORKDIR/seed_0' in said) == (words != 'its run has not ended')
+    assert load_model(exported() / 'export')[1]['task'] == 'segmentation'
 
 
 def test_without_simpleitk_the_command_says_what_to_install(tmp_path, segmenter_run, capsys,

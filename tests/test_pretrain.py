@@ -112,6 +112,9 @@ def test_exports_are_the_best_state(run, make_config):
     assert card['baselines']['cube_mean'] == progress.last['validation/cube_mean']
     with pytest.raises(UserError, match='no exported network'):
         load_export(workdir / 'samples')
+    for name, words in {'.': 'such as .*export/encoder$', 'none': 'there is no folder'}.items():
+        with pytest.raises(UserError, match=words):
+            load_export(workdir / name)
 
 
 def test_a_finished_run_is_not_trained_further(run, make_config):
