@@ -6,11 +6,12 @@ import shutil
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from genesis_jax import metrics
-from genesis_jax.compare import statistics
+from genesis_jax.compare import analysis, charts, statistics
 from genesis_jax.compare.__main__ import main
 from genesis_jax.compare.published import TASKS
 from genesis_jax.compare.runs import read_workdir, short_name
@@ -92,12 +93,13 @@ def _results(task, dataset, classes, seed, fold, init, fraction):
     }
 
 
-def _write_config(path):
-    (path / 'config.json').write_text(json.dumps({'config': {}}))
+def _write_config(path, **config):
+    (path / 'config.json').write_text(json.dumps({'config': config}))
 
 
 def _compare(tmp_path, *workdirs, options=()):
-    assert main([*map(str, workdirs), f'--out={tmp_path / "out"}', *options]) == 0
+    out = f'--out={tmp_path / "out"}'
+    assert main([*map(str, workdirs), out, '--overwrite', *options]) == 0
     with (tmp_path / 'out/comparison.csv').open() as stream:
         rows = list(csv.DictReader(stream))
     return rows, (tmp_path / 'out/comparison.md').read_text()
@@ -201,14 +203,26 @@ def test_folds_are_averaged_before_seeds(tmp_path):
     }
     seeds = [np.mean([dice[seed, f]['metrics']['dice'] for f in range(3)]) for seed in range(3)]
     assert float(found['sd']) == pytest.approx(np.std(seeds, ddof=1))
-    assert (found['runs'], found['planned']) == ('9', '9')
+    assert (found['runs'], found['planned'], found['folds']) == ('3', '3', '3')
     assert _find(rows, test='Wilcoxon of Dice by patient')['patients'] == '24'
     # A seed whose third fold is missing would be a mean over easier or harder patients.
     (workdir / 'seed_1_fold_2/results.json').unlink()
     rows, text = _compare(tmp_path, workdir, other)
     found = _find(rows, metric='dice', method='scratch', source='measured')
     assert float(found['mean']) == pytest.approx(np.mean([seeds[0], seeds[2]]))
-    assert '| 8 of 9 |' in text and 'seeds 1 lack folds' in text
+    assert '| scratch | 100 % | 2 of 3 x 3 folds |' in text and '2 of 3 runs are complete' in text
+    assert '| ct | 100 % | 3 x 3 folds |' in text
+
+
+def test_one_seed_of_three_folds_is_one_run(tmp_path):
+    workdir = make_workdir(tmp_path / 'a', folds=3, runs=1)
+    rows, text = _compare(tmp_path, workdir)
+    found = _find(rows, metric='dice', method='scratch', source='measured')
+    assert (found['runs'], found['planned'], found['folds'], found['sd']) == ('1', '1', '3', '')
+    assert '| scratch | 100 % | 1 x 3 folds |' in text
+    (workdir / 'seed_0_fold_1/results.json').unlink()
+    rows, text = _compare(tmp_path, workdir)
+    assert '| scratch | 100 % | 1 x 2 folds |' in text and '2 of 3 folds are complete' in text
 
 
 def test_unfinished_runs_are_left_out_and_said_to_be(tmp_path, two):
@@ -278,7 +292,46 @@ def test_cases_without_a_distance_are_counted(tmp_path, two):
     rows[0] |= {'hd95': 'nan', 'dice': 0}
     _write_csv(file, rows)
     _, text = _compare(tmp_path, *two)
-    assert 'HD95 leaves out 1 of 72 test rows' in text
+    assert 'HD95 is over 71 of 72 test rows; 1 have none' in text and 'Dice is over' not in text
+
+
+@pytest.mark.parametrize('cell', ['nan', ''])
+def test_a_class_in_neither_mask_is_left_out_and_said_to_be(cell, tmp_path, two):
+    dice = []
+    for path in two:
+        tables = []
+        for file in sorted(path.glob('*/cases.csv')):
+            rows = list(csv.DictReader(file.read_text().splitlines()))
+            tables.append([float(row['dice']) for row in rows[1:]])
+            rows[0] |= dict.fromkeys(metrics.CASE_METRICS, cell)
+            _write_csv(file, rows)
+        dice.append(np.mean(tables, axis=0))
+    rows, text = _compare(tmp_path, *two)
+    assert 'Dice is over 69 of 72 test rows; the class of the others is neither in' in text
+    assert 'HD95' not in text.partition('## By patient')[2]
+    assert 'paired on 23 of 24 patients' in text
+    found = _find(rows, test='Wilcoxon of Dice by patient')
+    assert int(found['patients']) == 23
+    assert float(found['difference']) == pytest.approx(np.mean(dice[1] - dice[0]))
+
+
+def test_config_fields_that_differ_are_listed(tmp_path, two):
+    other = make_workdir(tmp_path / 'c', init='less', fraction=0.5)
+    common = {'task': 'segmentation', 'seed': 0, 'data': {'name': 'lcs', 'dir': 'data'}}
+    schedule = {'schedule': {'name': 'step'}}
+    _write_config(two[0], **common, init='scratch', epochs=1, **schedule)
+    _write_config(two[1], **common | {'seed': 1}, init='ct', epochs=2, **schedule)
+    _write_config(other, **common, init='less', epochs=2, schedule={'name': None})
+    _, text = _compare(tmp_path, *two, other)
+    listed = [line for line in text.splitlines() if line.startswith('- `')]
+    assert listed == [
+        '- `epochs`: 2 (less, ct); 1 (scratch)',
+        '- `schedule.name`: none (less); step (scratch, ct)',
+    ]
+    _, text = _compare(tmp_path, *two, other, options=['--names=a,b,a'])
+    assert '`epochs`: 2 (a with 50 % of the labels, b); 1 (a with 100 % of the labels)' in text
+    _write_config(two[1], **common, init='ct', epochs=1, **schedule)
+    assert 'configs differ' not in _compare(tmp_path, *two)[1]
 
 
 def test_latex_is_a_balanced_booktabs_table(tmp_path, two):
@@ -309,6 +362,53 @@ def test_an_interrupted_write_leaves_the_earlier_table(tmp_path, two, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         _compare(tmp_path, *two, options=['--welch'])
     assert (tmp_path / 'out/comparison.md').read_text() == before
+
+
+def test_an_earlier_comparison_is_only_replaced_when_told_to(tmp_path, two, capsys):
+    less = make_workdir(tmp_path / 'c', init='less', fraction=0.5)
+    _compare(tmp_path, two[0], less)
+    assert (tmp_path / 'out/curves.png').exists()
+    out = f'--out={tmp_path / "out"}'
+    assert 'comparison.md exists already; choose another --out' in _refusal(capsys, *two, out)
+    _compare(tmp_path, *two)
+    assert not (tmp_path / 'out/curves.png').exists()  # it showed other methods
+
+
+def _comparison(tmp_path, *workdirs):
+    return analysis.analyse(analysis.name_workdirs([read_workdir(path) for path in workdirs]))
+
+
+def test_a_plot_has_no_error_bar_for_a_single_run_but_n_and_p(tmp_path, two, monkeypatch):
+    one = make_workdir(tmp_path / 'one', init='once', runs=1)
+    figures = _keep_figures(monkeypatch)
+    charts.bars(_comparison(tmp_path, *two, one))
+    dice = figures[0].axes[0]
+    assert len(dice.containers) == 2  # error bars of scratch and ct
+    texts = [text.get_text() for text in dice.texts]
+    assert texts[0] == 'n = 3' and texts[1].startswith('n = 4\np = 0.') and texts[2] == 'n = 1'
+
+
+def test_plots_neither_cut_bars_nor_stretch_a_small_difference(tmp_path, monkeypatch):
+    near = [make_workdir(tmp_path / name, init=name, runs=1, skill=0.7) for name in 'ab']
+    far = make_workdir(tmp_path / 'c', init='c', skill=0.2)
+    figures = _keep_figures(monkeypatch)
+    charts.bars(_comparison(tmp_path, *near))
+    charts.bars(_comparison(tmp_path, *near, far))
+    cut, whole = (figure.axes[0] for figure in figures)
+    low, high = cut.get_ylim()
+    assert high - low > 3 and low > 50 and not cut.patches
+    assert whole.get_ylim()[0] == 0 and len(whole.patches) == 3
+
+
+def _keep_figures(monkeypatch):
+    figures = []
+
+    def keep(figure):
+        figures.append(figure)
+        return FigureCanvasAgg(figure)
+
+    monkeypatch.setattr(charts, 'FigureCanvasAgg', keep)
+    return figures
 
 
 @pytest.mark.parametrize(
@@ -353,6 +453,10 @@ def test_what_is_no_workdir_of_a_fine_tuning_is_refused(tmp_path, two, capsys):
     (pretraining / 'config.json').write_text('{}')
     assert 'is not the workdir of a fine-tuning' in _refusal(capsys, two[0], pretraining)
     assert f'give {two[0]}, all runs' in _refusal(capsys, two[0] / 'seed_0')
+    _write_config(pretraining, task='restoration')
+    assert 'is the workdir of a pre-training' in _refusal(capsys, two[0], pretraining)
+    _write_config(two[1], task='restoration')  # a pre-training was started in it
+    assert "has task 'restoration', but the runs beside it" in _refusal(capsys, *two)
 
 
 def test_other_data_and_tasks_are_refused(tmp_path, two, capsys):

@@ -11,6 +11,7 @@ from genesis_jax.compare import analysis, tables
 from genesis_jax.compare.runs import read_workdir
 from genesis_jax.errors import UserError
 
+_WRITTEN = ('comparison.md', 'comparison.tex', 'comparison.csv', 'bars.png', 'curves.png')
 _EPILOG = """\
 examples:
   python -m genesis_jax.compare runs/ncc_scratch runs/ncc_genesis --out=comparison
@@ -19,8 +20,9 @@ examples:
 
 A run is one seed; where the task has folds, the mean over its folds. The paired test averages a
 patient's Dice (segmentation) or Brier score (classification) over runs; its interval is that of
-the difference of mean Dice or AUC, patients resampled. No p-value is corrected for the number of
-comparisons."""
+the difference of mean Dice or AUC, patients resampled. A class that is neither in the truth nor
+in the prediction of a case has no Dice there. No p-value is corrected for the number of
+comparisons. Config fields that differ between methods are listed below the tables."""
 
 
 def main(arguments=None):
@@ -28,6 +30,7 @@ def main(arguments=None):
     parser = _make_parser()
     args = parser.parse_args(arguments)
     try:
+        _check_out(args.out, args.overwrite)
         workdirs = [read_workdir(folder) for folder in args.workdirs]
         entries = analysis.name_workdirs(workdirs, args.names)
         comparison = analysis.analyse(
@@ -60,11 +63,21 @@ def _write(comparison, folder):
         'comparison.tex': tables.latex(comparison),
         'comparison.csv': tables.csv_text(comparison),
     }
-    for name, text in texts.items():
-        _replace(folder / name, text.encode())
-    for name, plot in plots.items():
-        _replace(folder / name, plot)
-    return [*texts, *plots]
+    files = {name: text.encode() for name, text in texts.items()} | plots
+    for name, content in files.items():
+        _replace(folder / name, content)
+    for name in set(_WRITTEN) - set(files):  # of an earlier comparison: no part of this one
+        (folder / name).unlink(missing_ok=True)
+    return list(files)
+
+
+def _check_out(folder, overwrite):
+    """Raises UserError where an earlier comparison would be lost, before anything is computed."""
+    there = [name for name in _WRITTEN if (folder / name).exists()]
+    if there and not overwrite:
+        raise UserError(
+            f'{folder / there[0]} exists already; choose another --out or give --overwrite'
+        )
 
 
 def _replace(file, content):
@@ -94,6 +107,9 @@ def _make_parser():
         default=Path('comparison'),
         metavar='DIR',
         help='folder for the tables (.md, .tex, .csv) and plots (default: comparison)',
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace an earlier comparison in DIR'
     )
     parser.add_argument(
         '--names',

@@ -1,11 +1,10 @@
 """What the numbers of several methods on one task say."""
 
-from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
-from genesis_jax.compare import published, statistics
+from genesis_jax.compare import published, recipes, statistics
 from genesis_jax.compare.runs import Workdir, read_tests, short_name
 from genesis_jax.errors import UserError
 
@@ -29,14 +28,19 @@ class Row:
     metric: str
     method: str
     label_fraction: float
-    values: np.ndarray  # of each seed
-    runs: int  # complete
-    planned: int
+    values: np.ndarray  # of each run
+    planned: int  # runs
+    folds: int  # of each run; 0: none
     mean: float
     sd: float
     difference: float  # of the mean from the baseline's
     p: float
     p_note: str  # why there is no p
+
+    @property
+    def runs(self):
+        """How many the mean rests on."""
+        return len(self.values)
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class Comparison:
     rows: list[Row]  # by metric, label fraction, method as given
     patients: list[PatientRow]
     notes: list[str]
+    recipes: list[str]  # in what else the configs differ
     published: published.Task | None
 
     @property
@@ -116,7 +121,7 @@ def analyse(entries, baseline=None, *, welch=False, draws=2000, seed=0):
     first = entries[0].workdir
     tests = {entry.workdir.path: read_tests(entry.workdir) for entry in entries}
     hidden = _INTERVALS + ((f'dice_{first.classes[1]}',) if len(first.classes) == 2 else ())
-    names = [name for name in first.runs[0].metrics if name not in hidden]
+    names = [name for name in first.parts[0].metrics if name not in hidden]
     rows = [
         _row(name, entry, bases.get(entry.workdir.label_fraction), baseline, welch)
         for name in names
@@ -140,6 +145,7 @@ def analyse(entries, baseline=None, *, welch=False, draws=2000, seed=0):
         rows=rows,
         patients=patients,
         notes=notes,
+        recipes=recipes.differences(entries),
         published=published.TASKS.get(first.task_name.lower()),
     )
 
@@ -174,8 +180,8 @@ def _row(name, entry, base, baseline, welch):
         method=entry.method,
         label_fraction=entry.workdir.label_fraction,
         values=values,
-        runs=len(entry.workdir.runs),
         planned=entry.workdir.planned,
+        folds=entry.workdir.folds,
         mean=mean,
         sd=sd,
         difference=difference,
@@ -187,52 +193,73 @@ def _row(name, entry, base, baseline, welch):
 def _notes(entries, tests):
     for entry in entries:
         workdir = entry.workdir
-        if len(workdir.runs) < workdir.planned:
+        if workdir.runs < workdir.planned:
             yield (
-                f'{_shown(entry)}: {len(workdir.runs)} of {workdir.planned} runs are complete '
+                f'{_shown(entry)}: {workdir.runs} of {workdir.planned} runs are complete '
                 f'({workdir.path}); the others are left out'
             )
-        folds = Counter(run.seed for run in workdir.runs)
-        short = [seed for seed, count in folds.items() if count < max(folds.values())]
-        if short:
+        if workdir.folds < workdir.planned_folds:
             yield (
-                f'{_shown(entry)}: seeds {", ".join(map(str, short))} lack folds that others '
-                'have; their means over folds are left out'
+                f'{_shown(entry)}: {workdir.folds} of {workdir.planned_folds} folds are complete '
+                f'({workdir.path}); the means are over these'
             )
         if workdir.task == 'segmentation':
-            distances = np.concatenate([test.distances for test in tests[workdir.path]])
-            if np.isnan(distances).any():
-                yield (
-                    f'{_shown(entry)}: HD95 leaves out {np.isnan(distances).sum()} of '
-                    f'{len(distances)} test rows, whose prediction or mask is empty (their Dice '
-                    'is 0)'
-                )
+            yield from _missing(_shown(entry), tests[workdir.path])
+
+
+def _missing(name, tests):
+    """Notes on the test rows that Dice and HD95 leave out."""
+    dice = np.concatenate([test.values for test in tests])
+    distances = np.concatenate([test.distances for test in tests])
+    absent = np.isnan(dice)
+    if absent.any():
+        yield (
+            f'{name}: Dice is over {_share(~absent)} test rows; the class of the others is neither '
+            'in the truth nor in the prediction'
+        )
+    missed = np.isnan(distances) & ~absent
+    if missed.any():
+        yield (
+            f'{name}: HD95 is over {_share(~np.isnan(distances))} test rows; {missed.sum()} have '
+            'none, for their class was missed, or found where there is none (their Dice is 0)'
+        )
+
+
+def _share(mask):
+    return f'{np.count_nonzero(mask)} of {len(mask)}'
 
 
 def _pair(tests, base, base_path, draws, seed):
     """`(Paired or None, a note or an empty text)` of the tests of two workdirs."""
     ours, theirs = ({name for test in side for name in test.patients} for side in (tests, base))
-    shared = {name: index for index, name in enumerate(sorted(ours & theirs))}
-    if len(shared) < 2:
-        return None, f'{len(shared)} test patients shared with {base_path}, too few for a test'
-    note = ''
+    shared = sorted(ours & theirs)
+    notes = []
     if ours != theirs:
-        note = f'tested on other patients than {base_path}; paired on the {len(shared)} of both'
-    weights = statistics.draw_weights(len(shared), draws, seed)
+        notes = [f'tested on other patients than {base_path}; paired on the {len(shared)} of both']
     values, others = (_by_patient(side, shared) for side in (tests, base))
+    known = ~np.isnan(values + others)
+    if not known.all():
+        notes += [
+            f'paired on {_share(known)} patients; the others have no Dice here or in {base_path}'
+        ]
+        shared = [name for name, counts in zip(shared, known, strict=True) if counts]
+        values, others = values[known], others[known]
+    if len(shared) < 2:
+        return None, f'{len(shared)} test patients to pair with {base_path}, too few for a test'
+    weights = statistics.draw_weights(len(shared), draws, seed)
     if tests[0].labels is None:
-        known = ~np.isnan(values + others)
-        return statistics.compare_means(values[known], others[known], weights[:, known]), note
+        return statistics.compare_means(values, others, weights), '; '.join(notes)
     weights = np.concatenate([np.ones((1, len(shared))), weights])  # first everyone, once
-    areas, drawn = np.split(_areas(tests, shared, weights) - _areas(base, shared, weights), [1])
+    areas = (_areas(side, shared, weights) for side in (tests, base))
+    area, drawn = np.split(np.subtract(*areas), [1])
     paired = statistics.Paired(
         len(shared),
-        float(areas[0]),
+        float(area[0]),
         *statistics.interval(drawn),
         float(np.mean(values - others)),
         statistics.wilcoxon(values - others),
     )
-    return paired, note
+    return paired, '; '.join(notes)
 
 
 def _by_patient(tests, patients):
@@ -259,8 +286,9 @@ def _areas(tests, patients, weights):
 
 
 def _index(test, patients):
-    """Each row's patient among `patients` (name: index); −1: none of them."""
-    return np.array([patients.get(name, -1) for name in test.patients])[test.owners]
+    """Each row's place among `patients`; −1: none of them."""
+    places = {name: place for place, name in enumerate(patients)}
+    return np.array([places.get(name, -1) for name in test.patients])[test.owners]
 
 
 def _shown(entry):

@@ -1,4 +1,7 @@
-"""Plots of a comparison: bars with error bars, curves over label fractions."""
+"""Plots of a comparison: means with error bars, curves over label fractions.
+
+How many runs (n) a mean rests on, and p, stand below it, in the method's colour.
+"""
 
 import io
 import math
@@ -8,109 +11,139 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from genesis_jax.compare.tables import factor, title
+from genesis_jax.compare.tables import factor, p_value, title
 
-_COLOURS = ('#7f7f7f', '#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9')
-_COLUMNS = 3
+_COLOURS = ('#6b6b6b', '#0072b2', '#d55e00', '#009e73', '#cc79a7', '#b57d00', '#3a9bd0')
+_PAGE = 13  # inches, that panels side by side may fill
+_SMALL = 6.5  # points, of what stands below an axis
+_LEAST_SPAN = 0.05  # of the highest value: an axis of less makes luck look like a difference
 
 
 def bars(comparison):
-    """A PNG: mean and sd of each method for each metric, runs as points."""
-    figure, panels = _panels(comparison)
+    """A PNG: mean and sd of each method for each metric; bars where the axis starts at 0."""
     fractions, methods = comparison.fractions, comparison.methods
-    width = 0.8 / len(methods)
+    places = len(fractions) * len(methods)
+    figure, panels = _panels(comparison, width=0.6 + 0.58 * places)
+    step = 0.84 / len(methods)
     for axes, metric in panels:
-        ends = []
+        from_zero = _limit(axes, comparison, metric)
         for index, method in enumerate(methods):
-            rows = _rows(comparison, metric, method)
-            if not rows:
-                continue
-            centres = [
-                fractions.index(row.label_fraction) + (index - (len(methods) - 1) / 2) * width
-                for row in rows
-            ]
-            means, errors = _means(rows), np.nan_to_num(_errors(rows))
-            colour = _COLOURS[index % len(_COLOURS)]
-            axes.bar(
-                centres,
-                means,
-                0.86 * width,
-                yerr=errors,
-                color=colour,
-                alpha=0.75,
-                capsize=3,
-                error_kw={'lw': 1.2},
-                label=method,
-            )
-            for centre, row in zip(centres, rows, strict=True):
-                values = row.values * factor(metric)
-                spots = centre + np.linspace(-0.25, 0.25, len(values)) * width
-                axes.plot(spots, values, 'o', color='black', ms=2.5, alpha=0.5, mew=0)
-                ends += [*values]
-            ends += [*(means - errors), *(means + errors)]
-        _limit(axes, metric, np.array(ends))
-        axes.set_xticks(range(len(fractions)), [f'{100 * share:g} %' for share in fractions])
-        axes.set_xlabel('of the labels')
-    return _png(figure, panels, len(methods))
+            colour, offset = _colour(index), (index - (len(methods) - 1) / 2) * step
+            for row in _rows(comparison, metric, method):
+                centre = fractions.index(row.label_fraction) + offset
+                if from_zero:
+                    mean = row.mean * factor(metric)
+                    axes.bar(centre, mean, 0.8 * step, color=colour, alpha=0.45, lw=0)
+                _draw(axes, row, centre, colour, spread=0.2 * step)
+                _below(axes, row, centre, colour, lines=0)
+        axes.set_xlim(-0.5, len(fractions) - 0.5)
+        axes.set_xticks(range(len(fractions)), [_share(share) for share in fractions])
+        axes.tick_params('x', length=0, pad=22)
+        axes.set_xlabel('of the labels', fontsize=9)
+    return _png(
+        figure, panels, comparison, ' (small dots); bars start at 0, an axis without bars need not'
+    )
 
 
 def curves(comparison):
-    """A PNG: mean (line) and sd (band) over label fractions."""
-    figure, panels = _panels(comparison)
+    """A PNG: mean (line), sd (error bars and band) and runs over label fractions."""
+    shares = 100 * np.array(comparison.fractions)
+    logs = np.log10(shares)
+    closest = np.diff(logs).min() / np.ptp(logs)
+    figure, panels = _panels(comparison, width=min(0.8 / closest + 1, 7))
+    methods = comparison.methods
     for axes, metric in panels:
-        for index, method in enumerate(comparison.methods):
+        _limit(axes, comparison, metric, cut=True)
+        for index, method in enumerate(methods):
             rows = _rows(comparison, metric, method)
-            if not rows:
-                continue
-            shares = np.array([100 * row.label_fraction for row in rows])
-            means, errors = _means(rows), np.nan_to_num(_errors(rows))
-            colour = _COLOURS[index % len(_COLOURS)]
-            axes.plot(shares, means, 'o-', color=colour, ms=4, lw=1.6, label=method)
-            axes.fill_between(
-                shares, means - errors, means + errors, color=colour, alpha=0.18, lw=0
+            colour = _colour(index)
+            places = np.array([100 * row.label_fraction for row in rows])
+            means, errors = (
+                factor(metric) * np.array([(r.mean, r.sd) for r in rows]).reshape(-1, 2).T
             )
+            axes.plot(places, means, color=colour, lw=1.6)
+            axes.fill_between(  # none where there is no sd
+                places, means - errors, means + errors, color=colour, alpha=0.13, lw=0
+            )
+            for row, place in zip(rows, places, strict=True):
+                _draw(axes, row, place, colour)
+                _below(axes, row, place, colour, lines=1.7 + index, one_line=True)
         axes.set_xscale('log')
-        ticks = [100 * share for share in comparison.fractions]
-        axes.set_xticks(ticks, [f'{tick:g} %' for tick in ticks])
+        axes.set_xlim(10 ** (logs[0] - 0.15 * np.ptp(logs)), 10 ** (logs[-1] + 0.15 * np.ptp(logs)))
+        axes.set_xticks(shares, [_share(share) for share in comparison.fractions])
         axes.minorticks_off()
-        axes.set_xlabel('of the labels')
-    return _png(figure, panels, len(comparison.methods))
+        axes.set_xlabel('of the labels', fontsize=9, labelpad=4 + 9 * len(methods))
+    return _png(figure, panels, comparison)
 
 
-def _panels(comparison):
-    """A figure, and its axes with their metrics."""
+def _panels(comparison, width):
+    """A figure, and its axes (inches wide) with their metrics."""
     metrics = [name for name in comparison.metrics if _rows(comparison, name)]
-    columns = min(_COLUMNS, len(metrics)) or 1
+    width = max(3.3, width)
+    columns = max(1, min(round(_PAGE / width), 3, len(metrics)))
     rows = math.ceil(len(metrics) / columns) or 1
-    figure = Figure((3.4 * columns, 2.9 * rows + 0.5), dpi=150, layout='constrained')
+    figure = Figure((width * columns, 2.9 * rows + 0.8), dpi=150, layout='constrained')
+    figure.get_layout_engine().set(h_pad=0.08, w_pad=0.08)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[len(metrics) :]:
         axes.set_visible(False)
     panels = list(zip(grid, metrics, strict=False))
     for axes, metric in panels:
-        axes.set_title(title(metric), fontsize=10)
+        axes.set_title(title(metric), fontsize=9.5)
         axes.spines[['top', 'right']].set_visible(False)
-        axes.grid(axis='y', color='#dddddd', lw=0.6)
+        axes.grid(axis='y', color='#e4e4e4', lw=0.6)
         axes.set_axisbelow(True)
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.tick_params(labelsize=9)
     return figure, panels
 
 
-def _limit(axes, metric, ends):
-    """Bars start at 0, unless all differences would vanish: then the axis says where it starts."""
-    low, high = ends.min(), ends.max()
-    if high > 0 and low > 0.6 * high:
-        low = max(0, low - 0.3 * (high - low) - 1e-3 * high)
-        axes.set_ylim(low, high + 0.08 * (high - low))
-        axes.annotate(
-            'axis does not start at 0',
-            (0.01, 0.98),
-            xycoords='axes fraction',
-            va='top',
-            fontsize=7,
-            color='#666666',
-        )
+def _limit(axes, comparison, metric, cut=False):
+    """Sets the values' axis; returns whether it starts at 0.
+
+    It does unless all differences would vanish (or `cut` says it need not): then it spans what is
+    drawn, but not so little that chance looks large.
+    """
+    ends = []
+    for row in _rows(comparison, metric):
+        sd = np.nan_to_num(row.sd)
+        ends += [*row.values, row.mean - sd, row.mean + sd]
+    low, high = factor(metric) * min(ends), factor(metric) * max(ends)
+    if not cut and low <= 0.6 * high:
+        axes.set_ylim(min(low, 0), 1.08 * high or 1)
+        return low >= 0
+    missing = max(0, _LEAST_SPAN * abs(high) - (high - low)) or 1e-9
+    low, high = low - missing / 2, high + missing / 2
+    axes.set_ylim(low - 0.08 * (high - low), high + 0.08 * (high - low))
+    return False
+
+
+def _draw(axes, row, place, colour, spread=0):
+    """The mean as a dot and the sd, which needs two runs, as a bar; if spread, the runs around."""
+    values, mean = row.values * factor(row.metric), row.mean * factor(row.metric)
+    if row.runs > 1:
+        sd = row.sd * factor(row.metric)
+        axes.errorbar(place, mean, sd, color=colour, capsize=3, elinewidth=1.3, capthick=1.3)
+    if row.runs > 1 and spread:
+        places = place + np.linspace(-spread, spread, len(values))
+        axes.plot(places, values, 'o', color=colour, ms=2.8, alpha=0.6, mew=0)
+    axes.plot(place, mean, 'o', color=colour, ms=5.5, mec='white', mew=0.8)
+
+
+def _below(axes, row, place, colour, lines, one_line=False):
+    """Writes n and p below a mean, some lines below the axis."""
+    facts = [f'n = {row.runs}'] + ([] if math.isnan(row.p) else [f'p = {p_value(row.p)}'])
+    axes.annotate(
+        (', ' if one_line else '\n').join(facts),
+        (place, 0),
+        xycoords=('data', 'axes fraction'),
+        xytext=(0, -4 - 9 * lines),
+        textcoords='offset points',
+        ha='center',
+        va='top',
+        fontsize=_SMALL,
+        color=colour,
+    )
 
 
 def _rows(comparison, metric, method=None):
@@ -121,20 +154,31 @@ def _rows(comparison, metric, method=None):
     ]
 
 
-def _means(rows):
-    return np.array([row.mean * factor(row.metric) for row in rows])
+def _colour(index):
+    return _COLOURS[index % len(_COLOURS)]
 
 
-def _errors(rows):
-    return np.array([row.sd * factor(row.metric) for row in rows])
+def _share(fraction):
+    return f'{100 * fraction:g} %'
 
 
-def _png(figure, panels, methods):
-    if panels:
-        handles, labels = panels[0][0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc='outside lower center', ncols=min(methods, 4), fontsize=9
-        )
+def _png(figure, panels, comparison, also=''):
+    methods = comparison.methods
+    for index, method in enumerate(methods):
+        if panels:
+            panels[0][0].plot([], [], 'o-', color=_colour(index), ms=5.5, label=method)
+    figure.suptitle(f'{comparison.dataset}, {comparison.task}', fontsize=11)
+    note = f'mean ± sd over n runs{also}\n'
+    note += f'p: {comparison.test} against {comparison.baseline}'
+    legend = figure.legend(
+        loc='outside lower center',
+        ncols=min(len(methods), 4),
+        fontsize=9,
+        frameon=False,
+        title=note,
+        title_fontsize=7.5,
+    )
+    legend.get_title().set_multialignment('center')
     FigureCanvasAgg(figure)
     file = io.BytesIO()
     figure.savefig(file, format='png')

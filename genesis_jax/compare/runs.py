@@ -1,4 +1,7 @@
-"""Reads what fine-tunings left: a workdir is a method on a task, its folders seed_* the runs."""
+"""Reads what fine-tunings left: a workdir is a method on a task.
+
+A run is one seed; its folders are `seed_N`, or `seed_N_fold_K` for each fold.
+"""
 
 import csv
 import json
@@ -16,8 +19,8 @@ _PARTS_OF_A_RUN = {'export', 'checkpoints', 'best', 'encoder', 'encoder_decoder'
 
 
 @dataclass(frozen=True)
-class Run:
-    """A complete run."""
+class Part:
+    """What is in one folder: a complete run, or one fold of it."""
 
     folder: Path
     seed: int
@@ -35,30 +38,38 @@ class Workdir:
     classes: tuple[str, ...]
     init: str
     label_fraction: float
-    task_name: str  # the name of the config's task, or the dataset's
-    runs: tuple[Run, ...]
-    planned: int
+    config: dict[str, object]  # by dotted names
+    parts: tuple[Part, ...]  # of complete runs
+    planned: int  # runs: the seeds begun
+    folds: int  # of each run; 0: the task has none
+    planned_folds: int
+
+    @property
+    def runs(self):
+        """How many are complete."""
+        return len({part.seed for part in self.parts})
+
+    @property
+    def task_name(self):
+        """The name of the config's task, or the dataset's."""
+        return str(self.config.get('task_name') or self.dataset)
 
     def values(self, metric):
-        """One value for each seed, its mean over folds: `[seeds]`, without NaN.
-
-        Seeds that lack folds which others have are left out, for folds differ in difficulty.
-        """
+        """One value for each run, its mean over folds: `[runs]`, without NaN."""
         seeds = defaultdict(list)
-        for run in self.runs:
-            seeds[run.seed].append(run.metrics.get(metric, np.nan))
-        folds = max(map(len, seeds.values()))
-        means = np.array([np.mean(found) for found in seeds.values() if len(found) == folds])
+        for part in self.parts:
+            seeds[part.seed].append(part.metrics.get(metric, np.nan))
+        means = np.array([np.mean(found) for found in seeds.values()])
         return means[~np.isnan(means)]
 
 
 @dataclass(frozen=True)
 class Tested:
-    """The rows of a run's test: examples (classification), or cases and classes (segmentation)."""
+    """The rows of a test: examples (classification), or cases and classes (segmentation)."""
 
     patients: tuple[str, ...]
     owners: np.ndarray  # `[N]`, an index among the patients
-    values: np.ndarray  # `[N]`, what is compared by patient: Dice, or the Brier score
+    values: np.ndarray  # `[N]`, what is compared by patient: Dice, or the Brier score; NaN: none
     distances: np.ndarray | None = None  # `[N]`, HD95
     labels: np.ndarray | None = None  # `[N]`
     probabilities: np.ndarray | None = None  # `[N]` of class 1 of two, or `[N, classes]`
@@ -73,39 +84,36 @@ def read_workdir(path):
     folders = sorted(folder for folder in path.glob('seed_*') if _RUN.fullmatch(folder.name))
     if not path.is_dir():
         raise UserError(f'there is no folder {path}; expected the --workdir of a fine-tuning')
-    if not folders or not (path / 'config.json').is_file():
+    file = path / 'config.json'
+    config = _flatten(_json(file).get('config') or {}) if file.is_file() else {}
+    if not folders and config.get('task') == 'restoration':
+        raise UserError(
+            f'{path} is the workdir of a pre-training, which has no test to compare; expected '
+            f'those of fine-tunings from it (main.py … --config.init={path})'
+        )
+    if not folders or not file.is_file():
         inside = _RUN.fullmatch(path.name) and (path.parent / 'config.json').is_file()
         remedy = f'give {path.parent}, all runs of it' if inside else 'give that of a fine-tuning'
         raise UserError(
             f'{path} is not the workdir of a fine-tuning, which has config.json and folders '
             f'seed_0, seed_1, …; {remedy}'
         )
-    config = _json(path / 'config.json').get('config', {})
     found = {
         folder: _json(folder / 'results.json')
         for folder in folders
         if (folder / 'results.json').is_file()
     }
-    planned = _planned(folders)
+    begun = [_seed_and_fold(folder) for folder in folders]
+    planned = len({seed for seed, _ in begun})
     if not found:
         raise UserError(
             f'{path}: 0 of {planned} runs are complete; run its main.py command again, which '
             'goes on where it stopped'
         )
-    fields = ('task', 'dataset', 'classes', 'init', 'label_fraction')
-    first = next(iter(found.values()))
-    for folder, results in found.items():
-        for name in (*fields, 'seed', 'metrics'):
-            if name not in results:
-                raise UserError(f'{folder / "results.json"} has no {name!r}; run it again')
-        for name in fields:
-            if results[name] != first[name]:
-                raise UserError(
-                    f'{folder} has {name} {results[name]!r} and {next(iter(found))} has '
-                    f'{first[name]!r}; one workdir holds runs of one kind'
-                )
-    runs = tuple(
-        Run(folder, results['seed'], results.get('fold'), _numbers(results['metrics']))
+    first = _check_alike(found)
+    _check_config(path, config, first)
+    parts, folds = _complete(
+        Part(folder, *_seed_and_fold(folder), _numbers(results['metrics']))
         for folder, results in found.items()
     )
     return Workdir(
@@ -115,10 +123,69 @@ def read_workdir(path):
         classes=tuple(first['classes']),
         init=str(first['init']),
         label_fraction=float(first['label_fraction']),
-        task_name=str(config.get('task_name') or first['dataset']),
-        runs=tuple(sorted(runs, key=lambda run: (run.seed, run.fold or 0))),
+        config=config,
+        parts=parts,
         planned=planned,
+        folds=folds,
+        planned_folds=len({fold for _, fold in begun} - {None}),
     )
+
+
+def _check_alike(found):
+    """The first of some results (by folder), which all have the same kind."""
+    fields = ('task', 'dataset', 'classes', 'init', 'label_fraction')
+    first_folder, first = next(iter(found.items()))
+    for folder, results in found.items():
+        for name in (*fields, 'metrics'):
+            if name not in results:
+                raise UserError(f'{folder / "results.json"} has no {name!r}; run it again')
+        for name in fields:
+            if results[name] != first[name]:
+                raise UserError(
+                    f'{folder} has {name} {results[name]!r} and {first_folder} has '
+                    f'{first[name]!r}; one workdir holds runs of one kind'
+                )
+    return first
+
+
+def _check_config(path, config, results):
+    """Raises UserError if config.json is not that of the runs beside it."""
+    for field, name in (('task', 'task'), ('data.name', 'dataset')):
+        if config.get(field, results[name]) != results[name]:
+            raise UserError(
+                f'{path / "config.json"} has {field} {config[field]!r}, but the runs beside it '
+                f'have {results[name]!r}: another command has replaced it; put theirs back, or '
+                'fine-tune in a new workdir'
+            )
+
+
+def _complete(parts):
+    """`(parts of complete runs in their order, folds of each)`.
+
+    Complete is what has as many folds as any, and the same, for folds differ in difficulty.
+    """
+    seeds = defaultdict(dict)
+    for part in parts:
+        seeds[part.seed][part.fold] = part
+    most = max(seeds.values(), key=len).keys()
+    runs = [seeds[seed] for seed in sorted(seeds) if seeds[seed].keys() == most]
+    order = sorted(most, key=lambda fold: fold or 0)
+    return tuple(run[fold] for run in runs for fold in order), len(most - {None})
+
+
+def _seed_and_fold(folder):
+    return tuple(number and int(number) for number in _RUN.fullmatch(folder.name).groups())
+
+
+def _flatten(config, prefix=''):
+    """A flat dict from dotted names to values."""
+    flat = {}
+    for name, value in config.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f'{prefix}{name}.')
+        else:
+            flat[prefix + name] = value
+    return flat
 
 
 def short_name(init):
@@ -128,23 +195,23 @@ def short_name(init):
 
 
 def read_tests(workdir):
-    """What each run of a workdir was tested on, and how it did."""
+    """What each part of a workdir was tested on, and how it did."""
     segmented = workdir.task == 'segmentation'
     return [
-        _cases(run) if segmented else _predictions(run, workdir.classes) for run in workdir.runs
+        _cases(part) if segmented else _predictions(part, workdir.classes) for part in workdir.parts
     ]
 
 
-def _cases(run):
-    file = run.folder / 'cases.csv'
+def _cases(part):
+    file = part.folder / 'cases.csv'
     rows = _rows(file, ('patient', 'dice', 'hd95'))
     dice, distances = (_column(file, rows, name) for name in ('dice', 'hd95'))
     return Tested(*_owners(rows), values=dice, distances=distances)
 
 
-def _predictions(run, classes):
+def _predictions(part, classes):
     columns = [f'p_{name}' for name in (classes if len(classes) > 2 else classes[1:])]
-    file = run.folder / 'predictions.csv'
+    file = part.folder / 'predictions.csv'
     rows = _rows(file, ('patient', 'label', *columns))
     labels = _column(file, rows, 'label')
     probabilities = np.stack([_column(file, rows, name) for name in columns], axis=1)
@@ -172,12 +239,6 @@ def _column(file, rows, name):
         raise UserError(
             f'{file}, column {name}: expected numbers ({error}); run it again'
         ) from None
-
-
-def _planned(folders):
-    """How many runs there will be, as far as can be seen: those begun, and their missing folds."""
-    seeds, folds = zip(*(_RUN.fullmatch(folder.name).groups() for folder in folders), strict=True)
-    return max(len(folders), len(set(seeds)) * len(set(folds)))
 
 
 def _numbers(metrics):

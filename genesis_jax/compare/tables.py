@@ -15,6 +15,7 @@ _TITLES = {
     'hd95': 'HD95',
     'surface_dice': 'Surface Dice',
 }
+_A_RUN = 'A run is one seed; where the task has folds, the mean over its folds.'
 _UNITS = {'hd95': 'mm'}
 _TEX = str.maketrans(
     {character: f'\\{character}' for character in '_%&#${}'}
@@ -37,10 +38,20 @@ def factor(metric):
     return 1 if metric in _UNITS else 100
 
 
+def runs(row):
+    """How many runs a mean rests on, and over how many folds each: `3`, `2 of 3`, `3 x 5 folds`."""
+    complete = f'{row.runs}' if row.runs == row.planned else f'{row.runs} of {row.planned}'
+    folds = f' x {row.folds} fold{"s" * (row.folds > 1)}' if row.folds else ''
+    return complete + folds
+
+
 def markdown(comparison, plots=()):
     """The report."""
     lines = [f'# {comparison.dataset}: {comparison.task}, compared with {comparison.baseline}', '']
-    lines += [f'Mean ± sd over runs; p of the {comparison.test} against {comparison.baseline}.', '']
+    lines += [
+        f'Mean ± sd over runs; p of the {comparison.test} against {comparison.baseline}. ' + _A_RUN,
+        '',
+    ]
     for metric in comparison.metrics:
         lines += [f'## {title(metric)}', '']
         lines += _grid(('method', 'labels', 'runs', 'mean ± sd', 'difference', 'p'))
@@ -64,6 +75,9 @@ def markdown(comparison, plots=()):
         lines += _grid(('method', 'labels', 'patients', 'difference', '95 % interval', 'p'))
         lines += [f'| {" | ".join(cells)} |' for cells in _patient_cells(comparison)] + ['']
     lines += [f'- {note}' for note in comparison.notes] + [''] * bool(comparison.notes)
+    if comparison.recipes:
+        lines += ['The configs differ in more than start and labels, which may explain a part:', '']
+        lines += [f'- {line}' for line in comparison.recipes] + ['']
     for plot in plots:
         lines += [f'![{plot.removesuffix(".png")}]({plot})', '']
     return '\n'.join(lines)
@@ -76,7 +90,7 @@ def latex(comparison):
         r'\begin{table}',
         r'\centering',
         rf'\caption{{{_tex(comparison.dataset)}: mean $\pm$ sd over runs; p of the '
-        rf'{_tex(comparison.test)} against {_tex(comparison.baseline)}.}}',
+        rf'{_tex(comparison.test)} against {_tex(comparison.baseline)}. {_A_RUN}}}',
         r'\begin{tabular}{llrrrr}',
         r'\toprule',
         r'method & labels & runs & mean $\pm$ sd & difference & p \\',
@@ -87,6 +101,7 @@ def latex(comparison):
         lines += [rf'{" & ".join(map(_tex, row))} \\' for row in cells]
         note = _published_note(comparison, metric)
         lines += [rf'\multicolumn{{6}}{{p{{\linewidth}}}}{{{_tex(note)}}} \\'] if note else []
+    lines += [rf'% configs differ: {line}' for line in comparison.recipes]
     lines += [r'\bottomrule', r'\end{tabular}', r'\end{table}']
     if comparison.patients:
         what, tested = _paired_measures(comparison)
@@ -112,21 +127,14 @@ def latex(comparison):
 def csv_text(comparison):
     """One row for a metric of a method; the test by patient is in rows of its own."""
     text = io.StringIO()
-    columns = ('metric', 'method', 'source', 'label_fraction', 'runs', 'planned', 'mean', 'sd') + (
-        'difference',
-        'p',
-        'test',
-        'patients',
-        'low',
-        'high',
-    )
+    measured = ('metric', 'method', 'label_fraction', 'runs', 'planned', 'folds', 'mean', 'sd')
+    measured += ('difference', 'p')
+    columns = (*measured, 'source', 'test', 'patients', 'low', 'high')
     writer = csv.DictWriter(text, columns, restval='', lineterminator='\n')
     writer.writeheader()
     for row in comparison.rows:
         writer.writerow(
-            _known(row, ('metric', 'method', 'label_fraction', 'runs', 'planned', 'mean', 'sd'))
-            | _known(row, ('difference', 'p'))
-            | {'source': 'measured', 'test': row.p_note or comparison.test}
+            _known(row, measured) | {'source': 'measured', 'test': row.p_note or comparison.test}
         )
     segmented = comparison.task == 'segmentation'
     what, tested = ('dice', 'Dice') if segmented else ('auc', 'Brier scores')
@@ -154,10 +162,10 @@ def _cells(comparison, metric):
             yield (
                 row.method,
                 _percent(row.label_fraction),
-                str(row.runs) if row.runs == row.planned else f'{row.runs} of {row.planned}',
+                runs(row),
                 _spread(row.mean * scale, row.sd * scale),
                 _signed(row.difference * scale),
-                row.p_note or _p(row.p),
+                row.p_note or p_value(row.p),
             )
 
 
@@ -184,7 +192,7 @@ def _patient_cells(comparison):
             str(paired.patients),
             _signed(100 * paired.difference),
             f'{_signed(100 * paired.low)} to {_signed(100 * paired.high)}',
-            _p(paired.p) + tested,
+            p_value(paired.p) + tested,
         )
 
 
@@ -232,7 +240,8 @@ def _signed(value):
     return '–' if math.isnan(value) else f'{value:+.2f}'.replace('-', '−')
 
 
-def _p(p):
+def p_value(p):
+    """A p-value as readers expect it."""
     if math.isnan(p):
         return '–'
     return f'{p:.1e}' if p < 1e-3 else f'{p:.3f}'
