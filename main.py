@@ -14,7 +14,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from genesis_jax import parallel
+from genesis_jax import parallel, report
 from genesis_jax.config import parse_flags
 from genesis_jax.errors import UserError
 from genesis_jax.finetune import finetune
@@ -30,10 +30,19 @@ def main(_):
     logging.set_verbosity(logging.WARNING)  # libraries tell every file they touch
     try:
         parallel.start()
-        run = pretrain if _CONFIG.value.task == 'restoration' else finetune
-        run(_CONFIG.value, _WORKDIR.value)
+        if _CONFIG.value.task == 'restoration':
+            pretrain(_CONFIG.value, _WORKDIR.value)
+        else:
+            finetune(_CONFIG.value, _WORKDIR.value, _recipe())
     except UserError as error:
         sys.exit(f'error: {error}')
+
+
+def _recipe():
+    """The config's file, and what the command line changed."""
+    flag = flags.FLAGS['config']
+    file = config_flags.get_config_filename(flag)
+    return report.describe_recipe(_CONFIG.value, file, flag.parser.parse(file))
 
 
 if __name__ == '__main__':

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from genesis_jax import data, labelled, metrics, parallel, results
 from genesis_jax.arguments import Parser, path
-from genesis_jax.cards import card_hash, check_data, check_unseen, load_model
+from genesis_jax.cards import card_hash, check_data, check_unseen, count_seen, load_model
 from genesis_jax.errors import UserError
 from genesis_jax.models import from_card, probabilities
 from genesis_jax.sliding import on_devices, sliding_window
@@ -143,7 +143,7 @@ def _make_parser():
     parser.add_argument(
         '--other_patients',
         action='store_true',
-        help='test patients of the same names as those of the training are others',
+        help='patients of the same names as those of the training are others',
     )
     return parser
 
@@ -161,6 +161,8 @@ def _main(args):
     rows, measured = evaluate(variables, card, dataset, args.split)
     if not parallel.is_main_process():
         return
+    patients = dataset.patients[args.split]
+    seen = 0 if args.other_patients else count_seen(card, patients)
     found = {
         'task': card['task'],
         'dataset': config.data.name,
@@ -168,16 +170,23 @@ def _main(args):
         'classes': card['classes'],
         'model': args.model,
         'card_hash': card_hash(card),
-        'metrics': {name: float(value) for name, value in measured.items()},
+        **results.measured(card['task'], card['classes'], measured, rows),
         'examples': dataset.counts[args.split],
+        'patients': len(patients),
+        'patients_of_training': seen,
     }
     try:
         for name in _WRITTEN:
             (args.output / name).unlink(missing_ok=True)
-        results.write_tables(args.output, card['task'], measured, rows)
+        results.write_tables(args.output, found, rows, args.split)
         write_atomically(args.output / RESULTS, json.dumps(found, indent=2) + '\n')
     except OSError as error:
         raise _unwritable(args.output, error) from None
+    if seen:
+        print(
+            f'note: the network was trained on (or chosen by) {seen} of these {len(patients)} '
+            'patients: this is no test'
+        )
 
 
 def _check_output(output, overwrite):

@@ -16,6 +16,7 @@ from genesis_jax.loop import Task, train
 from genesis_jax.losses import LOSSES
 from genesis_jax.models import NETWORKS, probabilities
 from genesis_jax.protocols import make_scales
+from genesis_jax.summary import summarise
 from genesis_jax.transfer import merge, open_start, shapes_of
 from genesis_jax.transforms.augment import augment
 from genesis_jax.workdir import RESULTS, claim, claim_group
@@ -23,11 +24,14 @@ from genesis_jax.workdir import RESULTS, claim, claim_group
 _NETWORKS = {'classification': 'classifier3d', 'segmentation': 'unet3d'}
 
 
-def finetune(config, workdir):
+def finetune(config, workdir, recipe=''):
     """Runs, or resumes, the runs that `config` describes: one folder each in `workdir`.
 
     A run is a seed, or a seed and the fold it is tested on. Runs that are complete are kept, so
     that a larger `config.runs` adds to them.
+
+    Args:
+      recipe: the config's file and what differs from it, in words (`report.describe_recipe`).
 
     Returns:
       the results of all runs (`results.json` of each).
@@ -39,9 +43,9 @@ def finetune(config, workdir):
     programs = {}  # compiled once for runs that differ in nothing but the seed
     seeds = range(config.seed, config.seed + config.runs)
     members = [_member(config, *one) for one in itertools.product(seeds, labelled.folds(config))]
-    found = [_run(member, workdir, programs) for member in members]
+    found = [_run(member, workdir, programs, recipe) for member in members]
     if parallel.is_main_process():
-        results.summarise(Path(workdir).expanduser(), config)
+        summarise(Path(workdir).expanduser(), config)
     return found
 
 
@@ -54,7 +58,7 @@ def _member(config, seed, fold):
     return config
 
 
-def _run(config, group, programs):
+def _run(config, group, programs, recipe):
     # --- What is asked for, checked before anything is compiled.
     dataset = labelled.open_labelled(config)
     check_shape(dataset.shape)
@@ -88,7 +92,7 @@ def _run(config, group, programs):
         if resumed is not None:
             state, position, progress = ckpt.load(resumed, like=state)
             batches.set_state(position)
-        about = (dataset, start, steps_per_epoch, state, resumed)
+        about = (dataset, start, steps_per_epoch, state, resumed, recipe)
         for line in report.opening_finetune(config, workdir, *about):
             log.say(line)
         log.start(resumed or 0, config.epochs * steps_per_epoch)
@@ -104,9 +108,9 @@ def _run(config, group, programs):
         model = workdir / 'export' / 'model'
         export(model, best.variables, card['parts'], card)
     rows, metrics = evaluate.evaluate(jax.device_get(best.variables), card, dataset)
-    found = results.describe(config, dataset, start, progress, metrics)
+    found = results.describe(config, dataset, start, progress, metrics, rows, recipe)
     if parallel.is_main_process():
-        results.write(workdir, config.task, found, rows)
+        results.write(workdir, found, rows)
     return found
 
 

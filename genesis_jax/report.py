@@ -1,11 +1,24 @@
-"""What runs say of themselves in words: the opening lines; of a pre-training `report.md`."""
+"""What runs say of themselves in words: recipe, opening lines; of a pre-training `report.md`."""
 
 import jax
 import numpy as np
 
 from genesis_jax import parallel, pictures
-from genesis_jax.config import config_hash
+from genesis_jax.config import config_hash, flatten
 from genesis_jax.workdir import describe, write_atomically
+
+_NO_RECIPE = ('seed', 'runs', 'data.dir', 'data.fold')  # which runs, and where the data lie
+
+
+def describe_recipe(config, file, defaults):
+    """The config's file and what differs from it (`defaults`): `configs/ncc.py, but epochs=2`."""
+    before = flatten(defaults)
+    changed = [
+        f'{name}={value}'
+        for name, value in flatten(config).items()
+        if name not in _NO_RECIPE and (name not in before or value != before[name])
+    ]
+    return f'{file}, but {", ".join(changed)}' if changed else f'{file}, as it is'
 
 
 def opening_pretraining(config, workdir, cube_shape, counts, state, resumed):
@@ -25,17 +38,17 @@ def opening_pretraining(config, workdir, cube_shape, counts, state, resumed):
     )
 
 
-def opening_finetune(config, workdir, dataset, start, steps_per_epoch, state, resumed):
+def opening_finetune(config, workdir, dataset, start, steps_per_epoch, state, resumed, recipe):
     """Lines that say what is about to run, on what, from which weights, and where."""
     fold = '' if config.data.fold is None else f', tested on fold {config.data.fold}'
-    counts = ', '.join(f'{count} {split}' for split, count in dataset.counts.items())
     patients = ', '.join(str(len(names)) for names in dataset.patients.values())
     spared = '' if config.freeze == 'none' else f', {config.freeze} frozen'
     yield from _opening(
         config,
         title=f'fine-tuning for {config.task}, seed {config.seed}{fold},',
         about={
-            'data': f'{config.data.name}: {counts} of {_size(dataset.shape)} '
+            **({'recipe': recipe} if recipe else {}),
+            'data': f'{config.data.name}: {_examples(dataset)} '
             f'({patients} patients; label fraction {config.label_fraction:g})',
             'classes': ', '.join(dataset.about['classes']),
             'network': f'width {config.model.width}, {_parameters(state)} parameters{spared}',
@@ -61,6 +74,12 @@ def _opening(config, *, title, about, steps_per_epoch, workdir, resumed):
         rows['pictures'] = "none: matplotlib is missing (pip install 'genesis-jax[plot]')"
     yield f'{title} on {devices} x {jax.devices()[0].device_kind}{hosts}'
     yield from (f'  {name:10s} {text}' for name, text in rows.items())
+
+
+def _examples(dataset):
+    counts, size = dict(dataset.counts), _size(dataset.shape)
+    scans = '' if dataset.cases is None else f', {counts.pop("test")} whole scans to test'
+    return ', '.join(f'{count} {split}' for split, count in counts.items()) + f' of {size}{scans}'
 
 
 def _size(shape):

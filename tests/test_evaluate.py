@@ -61,8 +61,9 @@ def test_it_repeats_what_the_run_found(name, table, runs, tmp_path, capsys):
     assert again == before
     measured = json.loads((runs[name] / 'results.json').read_text())['metrics']
     said = capsys.readouterr().out
-    for metric in ('dice', 'hd95') if name == 'seg' else ('auc', 'accuracy'):
+    for metric in ('dice', 'iou') if name == 'seg' else ('auc', 'accuracy'):
         assert f'| {metric} | {measured[metric]:.4f} |' in said
+    assert said.startswith('| test |') and 'no test' not in said
 
 
 class Brightness:
@@ -108,15 +109,21 @@ def test_classifications_are_measured_in_the_window_of_the_card(runs, monkeypatc
             assert row['p_ball1'] == pytest.approx(1 / (1 + np.exp(-x)), rel=1e-4)
 
 
-def test_another_split_and_another_dataset(runs, balls, tmp_path):
+def test_another_split_and_another_dataset(runs, balls, tmp_path, capsys):
     model, other = f'--model={runs["cls"]}/export/model', tmp_path / 'other'
     assert evaluate.main([model, f'--output={tmp_path / "a"}', '--split=train']) == 0
     assert len(rows_of(tmp_path / 'a' / 'predictions.csv')) == 8
+    said = capsys.readouterr().out
+    assert said.startswith('| train |')
+    assert 'trained on (or chosen by) 4 of these 4 patients: this is no test' in said
+    found = json.loads((tmp_path / 'a' / 'results.json').read_text())
+    assert (found['patients'], found['patients_of_training']) == (4, 4)
     make(other, 'hospital_b', 'classification', splits=['train', 'validation'] + ['test'] * 3)
     data = [f'--data_dir={other}', '--name=hospital_b', '--other_patients']
     assert evaluate.main([model, f'--output={tmp_path / "b"}', *data]) == 0
     assert len(rows_of(tmp_path / 'b' / 'predictions.csv')) == 6
     found = json.loads((tmp_path / 'b' / 'results.json').read_text())
+    assert 'no test' not in capsys.readouterr().out and found['patients_of_training'] == 0
     assert (found['dataset'], found['split'], found['examples']) == ('hospital_b', 'test', 6)
     card = load_model(runs['cls'])[1]
     assert found['card_hash'] == card_hash(card) != card_hash(card | {'seed': 1})

@@ -197,14 +197,26 @@ def test_one_output_is_the_probability_of_the_foreground(rng):
     assert one[0]['mean_iou_paper'] == metrics.mean_iou_paper(probabilities, mask)
 
 
-def test_an_absent_class_is_right_when_it_is_not_predicted():
+def test_a_class_that_is_in_neither_mask_nor_prediction_is_not_counted():
+    """A lesion in one case of five that is never found has a Dice of 0, not of 4 / 5."""
     mask = _box((2, 2, 2), (8, 8, 8)).astype(np.uint8)
     classes = ['background', 'liver', 'lesion']
-    lesion = metrics.case_metrics(mask, mask, (1, 1, 1), classes)[1]
-    assert lesion == {'class': 'lesion', **dict.fromkeys(metrics.CASE_METRICS, 1.0), 'hd95': 0.0}
-    missed = metrics.case_metrics(np.zeros_like(mask), mask, (1, 1, 1), classes)
-    means = metrics.segmentation_metrics(missed, classes)
-    assert (means['dice_liver'], means['dice_lesion'], means['hd95']) == (0, 1, 0)
+    without = metrics.case_metrics(mask, mask, (1, 1, 1), classes)
+    assert without[0]['dice'] == 1 and np.isnan([without[1][n] for n in metrics.CASE_METRICS]).all()
+    ill = mask.copy()
+    ill[12:15, 12:15, 2:5] = 2
+    missed = metrics.case_metrics(mask, ill, (1, 1, 1), classes)
+    rows = 4 * without + missed
+    means, counts = (
+        summed(rows, classes)
+        for summed in (metrics.segmentation_metrics, metrics.segmentation_counts)
+    )
+    assert (means['dice_liver'], means['dice_lesion']) == (1, 0)
+    assert means['dice'] == pytest.approx(5 / 6) and means['hd95'] == 0
+    assert counts['dice'] == [6, 10] and counts['hd95'] == [5, 10]
+    assert counts['dice_liver'] == [5, 5] and counts['dice_lesion'] == [1, 5]
+    false = metrics.case_metrics(ill, mask, (1, 1, 1), classes)
+    assert metrics.segmentation_metrics(4 * without + false, classes)['dice_lesion'] == 0
 
 
 def test_a_prediction_of_another_number_of_classes_is_an_error():

@@ -22,6 +22,8 @@ def case_metrics(prediction, mask, spacing, classes, tolerance=TOLERANCE):
     Returns:
       dicts with `class` and CASE_METRICS. `mean_iou_paper` cuts the probabilities of the class
       at its thresholds; of class indices it is the mean of the foreground's and background's IoU.
+      A class that is neither in the mask nor in the prediction is NaN throughout (as in nnU-Net):
+      else a network would get a class right, on average, by the cases that lack it.
     """
     prediction, mask = np.asarray(prediction), np.asarray(mask)
     answers = _answers(prediction, mask.shape, len(classes))
@@ -31,24 +33,35 @@ def case_metrics(prediction, mask, spacing, classes, tolerance=TOLERANCE):
         graded = found
         if prediction.ndim > mask.ndim:
             graded = prediction[..., index if prediction.shape[-1] > 1 else 0]
-        distances = surface_distances(found, wanted, spacing)
-        values = (
-            dice(found, wanted),
-            iou(found, wanted),
-            mean_iou_paper(graded, wanted),
-            hd95(*distances),
-            surface_dice(*distances, tolerance),
-        )
+        values = [float('nan')] * len(CASE_METRICS)
+        if found.any() or wanted.any():
+            distances = surface_distances(found, wanted, spacing)
+            values = [
+                dice(found, wanted),
+                iou(found, wanted),
+                mean_iou_paper(graded, wanted),
+                hd95(*distances),
+                surface_dice(*distances, tolerance),
+            ]
         rows.append({'class': name, **dict(zip(CASE_METRICS, values, strict=True))})
     return rows
 
 
 def segmentation_metrics(rows, classes):
-    """The means of the rows of all cases by name, and `dice_<class>` for every foreground class."""
-    means = {name: mean(row[name] for row in rows) for name in CASE_METRICS}
-    for name in classes[1:]:
-        means[f'dice_{name}'] = mean(row['dice'] for row in rows if row['class'] == name)
-    return means
+    """The means of the rows of all cases by name, and `dice_<class>` for every foreground class.
+
+    A class counts in the cases in which it is in the mask or in the prediction; HD95 in those of
+    them in which it is in both. `segmentation_counts` tells how many these are.
+    """
+    return {name: mean(values) for name, values in _columns(rows, classes).items()}
+
+
+def segmentation_counts(rows, classes):
+    """What each of `segmentation_metrics` rests on: `{name: [rows counted, rows]}`."""
+    return {
+        name: [int(np.count_nonzero(~np.isnan(values))), len(values)]
+        for name, values in _columns(rows, classes).items()
+    }
 
 
 def mean(values):
@@ -56,6 +69,13 @@ def mean(values):
     values = np.fromiter(values, float)
     values = values[~np.isnan(values)]
     return float(values.mean()) if values.size else float('nan')
+
+
+def _columns(rows, classes):
+    columns = {name: [row[name] for row in rows] for name in CASE_METRICS}
+    for name in classes[1:]:
+        columns[f'dice_{name}'] = [row['dice'] for row in rows if row['class'] == name]
+    return columns
 
 
 def _answers(prediction, shape, classes):

@@ -1,7 +1,8 @@
 """How much of two masks is the same.
 
 A prediction is a mask or probabilities of any shape, a mask an array of that shape, 0 or 1. Two
-empty masks agree (1); an empty and a filled one do not (0).
+empty masks agree (1); an empty and a filled one do not (0). Means over cases leave out classes that
+are in neither mask, see cases.py.
 """
 
 import numpy as np

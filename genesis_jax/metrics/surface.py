@@ -36,7 +36,8 @@ def hd95(from_prediction, from_mask):
     """The 95 % Hausdorff distance: the larger of the two 95th percentiles of surface_distances.
 
     Both masks empty: 0, they agree. One empty: NaN, for there is no distance to nothing. Means
-    leave NaN out, so read them beside Dice, which is 0 there.
+    leave NaN out, so a network that misses more cases is not measured in them: read HD95 beside
+    Dice, which is 0 there, and with the number of cases it rests on (`segmentation_counts`).
     """
     if not from_prediction.size and not from_mask.size:
         return 0.0
