@@ -107,7 +107,7 @@ def _compare(args, task):
     runs = args.out / 'runs'
     _run(
         *('-m', 'genesis_jax.compare', f'{runs}/{task}_scratch', f'{runs}/{task}_genesis'),
-        *('--names=scratch,genesis', f'--out={args.out}/compare_{task}'),
+        *('--names=scratch,genesis', f'--out={args.out}/compare_{task}', '--overwrite'),
     )
 
 

@@ -6,95 +6,14 @@ import shutil
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scipy import stats
-from sklearn.metrics import roc_auc_score
 
 from genesis_jax import metrics
-from genesis_jax.compare import analysis, charts, statistics
 from genesis_jax.compare.__main__ import main
 from genesis_jax.compare.published import TASKS
 from genesis_jax.compare.runs import read_workdir, short_name
 from genesis_jax.finetune import finetune
-
-_PATIENTS = [f'p{index:02d}' for index in range(24)]
-
-
-def _write_csv(file, rows):
-    with file.open('w', newline='') as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _write_run(workdir, results, table, rows):
-    fold = results['fold']
-    run = workdir / (f'seed_{results["seed"]}' + ('' if fold is None else f'_fold_{fold}'))
-    run.mkdir(parents=True)
-    _write_csv(run / table, rows)
-    (run / 'results.json').write_text(json.dumps(results))
-    return run
-
-
-def make_workdir(path, *, init='scratch', dataset='lcs', fraction=1.0, skill=0.7, runs=3, folds=0):
-    """A fine-tuned segmentation; each patient is as hard in every run. Returns its path."""
-    hardness = np.random.default_rng(9).normal(0, 0.05, len(_PATIENTS))
-    for seed in range(runs):
-        for fold in range(folds) if folds else [None]:
-            rng = np.random.default_rng([seed, fold or 0, int(100 * skill)])
-            patients = _PATIENTS[fold::folds] if folds else _PATIENTS
-            luck = rng.normal(0, 0.02)
-            rows = []
-            for patient in patients:
-                value = skill + luck + hardness[_PATIENTS.index(patient)] + rng.normal(0, 0.01)
-                row = dict.fromkeys(metrics.CASE_METRICS, float(np.clip(value, 0, 1)))
-                rows.append({'patient': patient, 'scan_id': patient, 'class': 'liver'} | row)
-                rows[-1]['hd95'] = 10 * (1 - value)
-            classes = ['background', 'liver']
-            results = _results('segmentation', dataset, classes, seed, fold, init, fraction)
-            results['metrics'] = metrics.segmentation_metrics(rows, classes)
-            _write_run(path, results, 'cases.csv', rows)
-    _write_config(path)
-    return path
-
-
-def make_classifier(path, *, init='scratch', gain=1.0, runs=3, classes=('benign', 'nodule')):
-    """A fine-tuned classification: three candidates a patient. Returns its path."""
-    truth = np.random.default_rng(7)
-    labels = truth.integers(0, len(classes), 3 * len(_PATIENTS))
-    noise = truth.normal(size=(len(labels), len(classes)))
-    for seed in range(runs):
-        rng = np.random.default_rng([seed, int(10 * gain)])
-        logits = noise + 0.3 * rng.normal(size=noise.shape) + gain * np.eye(len(classes))[labels]
-        chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        shown = range(len(classes)) if len(classes) > 2 else [1]
-        rows = [
-            {'patient': _PATIENTS[n // 3], 'scan_id': f's{n // 3}', 'label': label}
-            | {f'p_{classes[index]}': chances[n, index] for index in shown}
-            for n, label in enumerate(labels)
-        ]
-        results = _results('classification', 'ncc', list(classes), seed, None, init, 1.0)
-        results['metrics'] = metrics.classification_metrics(labels, chances)
-        _write_run(path, results, 'predictions.csv', rows)
-    _write_config(path)
-    return path
-
-
-def _results(task, dataset, classes, seed, fold, init, fraction):
-    return {
-        'task': task,
-        'dataset': dataset,
-        'classes': classes,
-        'seed': seed,
-        'fold': fold,
-        'init': init,
-        'label_fraction': fraction,
-        'examples': 24,
-    }
-
-
-def _write_config(path, **config):
-    (path / 'config.json').write_text(json.dumps({'config': config}))
+from tests.compared import PATIENTS, make_classifier, make_workdir, write_config, write_csv
 
 
 def _compare(tmp_path, *workdirs, options=()):
@@ -160,7 +79,7 @@ def test_patients_are_paired_over_the_mean_of_all_runs(tmp_path, two):
         runs = [list(csv.DictReader(file.read_text().splitlines())) for file in files]
         dice.append(np.mean([[float(row['dice']) for row in run] for run in runs], axis=0))
     found = _find(rows, test='Wilcoxon of Dice by patient')
-    assert int(found['patients']) == len(_PATIENTS)
+    assert int(found['patients']) == len(PATIENTS)
     assert float(found['p']) == pytest.approx(stats.wilcoxon(dice[1] - dice[0]).pvalue)
     difference = np.mean(dice[1] - dice[0])
     assert float(found['difference']) == pytest.approx(difference)
@@ -290,7 +209,7 @@ def test_cases_without_a_distance_are_counted(tmp_path, two):
     file = two[0] / 'seed_0/cases.csv'
     rows = list(csv.DictReader(file.read_text().splitlines()))
     rows[0] |= {'hd95': 'nan', 'dice': 0}
-    _write_csv(file, rows)
+    write_csv(file, rows)
     _, text = _compare(tmp_path, *two)
     assert 'HD95 is over 71 of 72 test rows; 1 have none' in text and 'Dice is over' not in text
 
@@ -304,7 +223,7 @@ def test_a_class_in_neither_mask_is_left_out_and_said_to_be(cell, tmp_path, two)
             rows = list(csv.DictReader(file.read_text().splitlines()))
             tables.append([float(row['dice']) for row in rows[1:]])
             rows[0] |= dict.fromkeys(metrics.CASE_METRICS, cell)
-            _write_csv(file, rows)
+            write_csv(file, rows)
         dice.append(np.mean(tables, axis=0))
     rows, text = _compare(tmp_path, *two)
     assert 'Dice is over 69 of 72 test rows; the class of the others is neither in' in text
@@ -315,13 +234,14 @@ def test_a_class_in_neither_mask_is_left_out_and_said_to_be(cell, tmp_path, two)
     assert float(found['difference']) == pytest.approx(np.mean(dice[1] - dice[0]))
 
 
-def test_config_fields_that_differ_are_listed(tmp_path, two):
+def test_config_fields_that_differ_are_listed(tmp_path, two, monkeypatch):
+    monkeypatch.setattr('genesis_jax.pictures.available', lambda: False)  # plots take a second
     other = make_workdir(tmp_path / 'c', init='less', fraction=0.5)
     common = {'task': 'segmentation', 'seed': 0, 'data': {'name': 'lcs', 'dir': 'data'}}
     schedule = {'schedule': {'name': 'step'}}
-    _write_config(two[0], **common, init='scratch', epochs=1, **schedule)
-    _write_config(two[1], **common | {'seed': 1}, init='ct', epochs=2, **schedule)
-    _write_config(other, **common, init='less', epochs=2, schedule={'name': None})
+    write_config(two[0], **common, init='scratch', epochs=1, **schedule)
+    write_config(two[1], **common | {'seed': 1}, init='ct', epochs=2, **schedule)
+    write_config(other, **common, init='less', epochs=2, schedule={'name': None})
     _, text = _compare(tmp_path, *two, other)
     listed = [line for line in text.splitlines() if line.startswith('- `')]
     assert listed == [
@@ -330,7 +250,7 @@ def test_config_fields_that_differ_are_listed(tmp_path, two):
     ]
     _, text = _compare(tmp_path, *two, other, options=['--names=a,b,a'])
     assert '`epochs`: 2 (a with 50 % of the labels, b); 1 (a with 100 % of the labels)' in text
-    _write_config(two[1], **common, init='ct', epochs=1, **schedule)
+    write_config(two[1], **common, init='ct', epochs=1, **schedule)
     assert 'configs differ' not in _compare(tmp_path, *two)[1]
 
 
@@ -374,41 +294,13 @@ def test_an_earlier_comparison_is_only_replaced_when_told_to(tmp_path, two, caps
     assert not (tmp_path / 'out/curves.png').exists()  # it showed other methods
 
 
-def _comparison(tmp_path, *workdirs):
-    return analysis.analyse(analysis.name_workdirs([read_workdir(path) for path in workdirs]))
-
-
-def test_a_plot_has_no_error_bar_for_a_single_run_but_n_and_p(tmp_path, two, monkeypatch):
-    one = make_workdir(tmp_path / 'one', init='once', runs=1)
-    figures = _keep_figures(monkeypatch)
-    charts.bars(_comparison(tmp_path, *two, one))
-    dice = figures[0].axes[0]
-    assert len(dice.containers) == 2  # error bars of scratch and ct
-    texts = [text.get_text() for text in dice.texts]
-    assert texts[0] == 'n = 3' and texts[1].startswith('n = 4\np = 0.') and texts[2] == 'n = 1'
-
-
-def test_plots_neither_cut_bars_nor_stretch_a_small_difference(tmp_path, monkeypatch):
-    near = [make_workdir(tmp_path / name, init=name, runs=1, skill=0.7) for name in 'ab']
-    far = make_workdir(tmp_path / 'c', init='c', skill=0.2)
-    figures = _keep_figures(monkeypatch)
-    charts.bars(_comparison(tmp_path, *near))
-    charts.bars(_comparison(tmp_path, *near, far))
-    cut, whole = (figure.axes[0] for figure in figures)
-    low, high = cut.get_ylim()
-    assert high - low > 3 and low > 50 and not cut.patches
-    assert whole.get_ylim()[0] == 0 and len(whole.patches) == 3
-
-
-def _keep_figures(monkeypatch):
-    figures = []
-
-    def keep(figure):
-        figures.append(figure)
-        return FigureCanvasAgg(figure)
-
-    monkeypatch.setattr(charts, 'FigureCanvasAgg', keep)
-    return figures
+def test_a_seed_without_a_value_is_no_run_of_that_metric(two):
+    file = two[0] / 'seed_0/results.json'
+    results = json.loads(file.read_text())
+    results['metrics']['hd95'] = float('nan')
+    file.write_text(json.dumps(results))
+    workdir = read_workdir(two[0])
+    assert len(workdir.values('hd95')) == 2 and len(workdir.values('dice')) == 3
 
 
 @pytest.mark.parametrize(
@@ -436,6 +328,7 @@ def test_what_fine_tuning_leaves_can_be_compared(name, changed, make_target, tmp
         assert (found['runs'], found['planned']) == ('2', '2')
         assert float(found['mean']) == pytest.approx(np.mean(values))
     assert sum('Wilcoxon' in row['test'] for row in rows) == (changed == 'layer_decay')
+    assert ('`layer_decay`: 1.0 (all); 0.5 (less)' in text) == (changed == 'layer_decay')
     assert (tmp_path / 'out/comparison.tex').exists()
     shutil.rmtree(tmp_path / 'less/seed_1/export')
     (tmp_path / 'less/seed_1/results.json').unlink()
@@ -453,9 +346,9 @@ def test_what_is_no_workdir_of_a_fine_tuning_is_refused(tmp_path, two, capsys):
     (pretraining / 'config.json').write_text('{}')
     assert 'is not the workdir of a fine-tuning' in _refusal(capsys, two[0], pretraining)
     assert f'give {two[0]}, all runs' in _refusal(capsys, two[0] / 'seed_0')
-    _write_config(pretraining, task='restoration')
+    write_config(pretraining, task='restoration')
     assert 'is the workdir of a pre-training' in _refusal(capsys, two[0], pretraining)
-    _write_config(two[1], task='restoration')  # a pre-training was started in it
+    write_config(two[1], task='restoration')  # a pre-training was started in it
     assert "has task 'restoration', but the runs beside it" in _refusal(capsys, *two)
 
 
@@ -499,45 +392,3 @@ def test_broken_files_are_named(tmp_path, two, capsys):
     (two[0] / 'seed_0/results.json').write_text('{')
     assert 'seed_0/results.json is not JSON' in _refusal(capsys, *two, out)
     assert not (tmp_path / 'out').exists()
-
-
-# --- statistics ------------------------------------------------------------------------------
-
-
-def test_auc_of_drawn_patients_is_that_of_the_drawn_examples(rng):
-    labels, patients = rng.integers(0, 2, 50), rng.integers(0, 8, 50)
-    scores = np.round(rng.normal(size=50) + labels, 1)  # ties
-    weights = statistics.draw_weights(8, 20, seed=0)
-    found = statistics.auc_of_draws(labels, scores, patients, weights)
-    expected = [roc_auc_score(labels, scores, sample_weight=w[patients]) for w in weights]
-    np.testing.assert_allclose(found, expected)
-    one = labels == 1
-    often = statistics.auc_of_draws(labels[one], scores[one], patients[one], weights)
-    assert np.isnan(often).all()
-
-
-def test_the_interval_of_a_mean_difference_is_that_of_theory(rng):
-    values, baseline = rng.normal(0.3, 1, 400), rng.normal(0, 1, 400)
-    weights = statistics.draw_weights(400, 4000, seed=0)
-    paired = statistics.compare_means(values, baseline, weights)
-    differences = values - baseline
-    expected = stats.norm.interval(0.95, differences.mean(), stats.sem(differences))
-    assert (paired.low, paired.high) == pytest.approx(expected, abs=0.02)
-
-
-def test_tests_without_an_answer_say_so_quietly():
-    assert np.isnan(statistics.t_test([1.0], [1.0, 2.0]))
-    assert np.isnan(statistics.t_test([1.0, 1.0], [2.0, 2.0]))
-    assert statistics.wilcoxon(np.zeros(5)) == 1
-    assert np.isnan(statistics.wilcoxon(np.zeros(0)))
-    assert statistics.wilcoxon(np.array([0.1])) == 1
-    assert 0 < statistics.wilcoxon(np.array([0.1, 0.1, 0, 0.2, -0.1])) <= 1
-
-
-def test_a_seed_without_a_value_is_no_run_of_that_metric(two):
-    file = two[0] / 'seed_0/results.json'
-    results = json.loads(file.read_text())
-    results['metrics']['hd95'] = float('nan')
-    file.write_text(json.dumps(results))
-    workdir = read_workdir(two[0])
-    assert len(workdir.values('hd95')) == 2 and len(workdir.values('dice')) == 3
