@@ -70,7 +70,7 @@ def read_series(files: Sequence[Path], modality: str) -> sitk.Image:
       ScanError: not of this modality, unreadable, a single slice, or slices that differ in size,
         spacing or orientation, lie at the same place, or are missing.
     """
-    headers = [read_header(path) for path in files]
+    headers = [read_header(path, alone=len(files) == 1) for path in files]
     for header in headers:
         _check_kind(header, modality)
     if len(files) == 1:
@@ -89,8 +89,11 @@ def read_series(files: Sequence[Path], modality: str) -> sitk.Image:
     return image
 
 
-def read_header(path: Path) -> sitk.ImageFileReader:
+def read_header(path: Path, alone: bool = False) -> sitk.ImageFileReader:
     """The header of one file, without its pixels.
+
+    Args:
+      alone: it is the whole scan, so that an error needs not name it.
 
     Raises:
       ScanError: it cannot be read.
@@ -102,7 +105,8 @@ def read_header(path: Path) -> sitk.ImageFileReader:
         with own_locale():
             reader.ReadImageInformation()
     except RuntimeError:
-        raise ScanError(f'holds {path.name}, which is not a readable DICOM image') from None
+        which = '' if alone else f'holds {path.name}, which '
+        raise ScanError(f'{which}is not a readable DICOM image') from None
     return reader
 
 

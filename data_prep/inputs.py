@@ -2,17 +2,30 @@
 
 A network of several channels takes them from one file per channel, named as nnU-Net does
 (CASE_0000.nii.gz, CASE_0001.nii.gz, ...), or from one 4D file.
+
+A folder may be a labelled dataset in its source's own layout: files that are labels by their names
+are left out.
 """
 
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from data_prep.dicom import is_dicom
 from data_prep.prepare import PrepareError
-from data_prep.volumes import Scan, find_scans, scan_of_file
+from data_prep.volumes import Scan, find_scans, is_image, scan_of_file
 
+_EXPECTED = 'expected .nii, .nii.gz, .mha, .mhd, .nrrd, .nhdr or DICOM'
 _NUMBERED = re.compile(r'(.+)_(\d{4})')
+# Of nnU-Net and the Decathlon, LiTS, the VSD's BraTS 2013, and of BraTS 2018 and 3D Slicer.
+_LABEL = re.compile(
+    r'(.*/)?(labelsT[rs]/.*|segmentation-\d+\.[^/]*|[^/]*[-_.]seg\.[a-z.]+|'
+    r'VSD\.Brain[^/]*\.OT\b.*)',
+    re.IGNORECASE,
+)
+_SHOWN = 3  # names in a line
 
 
 @dataclass(frozen=True)
@@ -28,20 +41,26 @@ class Input:
     reason: str = ''
 
 
-def find_inputs(source: Path, channels: Sequence[str], output: Path) -> list[Input]:
+def find_inputs(
+    source: Path, channels: Sequence[str], output: Path, tell: Callable[[str], None] = print
+) -> list[Input]:
     """The cases of a file or folder, for a network that takes the channels of these names.
 
-    Results of an earlier run, below `output`, are no input.
+    Results of an earlier run, below `output`, are no input, nor are label files in a folder.
+
+    Args:
+      tell: is given lines on what was left out or looks like something else.
 
     Raises:
       PrepareError: there is no case, or two would give the same result.
     """
     scans = _find(source, output)
     if not scans:
-        raise PrepareError(
-            f'{source} holds no scan; expected .nii, .nii.gz, .mha, .mhd, .nrrd, .nhdr or DICOM'
-        )
+        raise PrepareError(f'{source} holds no scan; {_EXPECTED}')
+    if source.is_dir():
+        scans = _without_labels(scans, source, tell)
     if len(channels) == 1:
+        _tell_of_channels(scans, channels[0], tell)
         return [Input(scan.scan_id, scan.shown, (scan,)) for scan in scans]
     return _grouped(scans, channels)
 
@@ -56,6 +75,8 @@ def _find(source: Path, output: Path) -> list[Scan]:
     if not source.exists():
         raise PrepareError(f'{source} does not exist; check --input')
     if source.is_file():
+        if not is_image(source) and not is_dicom(source):
+            raise PrepareError(f'{source} is no scan; {_EXPECTED}')
         return [scan_of_file(source)]
     below = output.resolve()
     found = find_scans(source)
@@ -63,6 +84,40 @@ def _find(source: Path, output: Path) -> list[Scan]:
     if len(scans) == 1 and scans[0].is_dicom and scans[0].files[0].parent == source:
         return [replace(scans[0], scan_id=source.resolve().name)]
     return scans
+
+
+def _without_labels(scans: Sequence[Scan], source: Path, tell: Callable[[str], None]) -> list[Scan]:
+    labels = [scan for scan in scans if not scan.is_dicom and _LABEL.fullmatch(scan.shown)]
+    if not labels:
+        return list(scans)
+    names = ', '.join(scan.shown for scan in labels[:_SHOWN])
+    names += ', ...' if labels[_SHOWN:] else ''
+    if len(labels) == len(scans):
+        raise PrepareError(
+            f'{source} holds no scan but files that are labels by their names ({names}); name the '
+            'folder of the scans, or one file'
+        )
+    tell(f'Left out, as labels by their names: {len(labels)} of {len(scans)} files ({names})')
+    return [scan for scan in scans if scan not in labels]
+
+
+def _tell_of_channels(scans: Sequence[Scan], channel: str, tell: Callable[[str], None]) -> None:
+    """Says if numbered files look like the channels of cases, where the network takes one.
+
+    No error: a series of scans may be numbered in the same way.
+    """
+    cases = defaultdict(set)
+    for scan in scans:
+        if match := _NUMBERED.fullmatch(scan.scan_id):
+            cases[match[1]].add(match[2])
+    several = sorted(case for case, numbers in cases.items() if {'0000', '0001'} <= numbers)
+    if several:
+        case = several[0]
+        tell(
+            f'Warning: {case}_0000 and {case}_0001 look like channels of one case, but the network '
+            f'takes one channel ({channel}): each file is predicted as a scan of its own; move '
+            'files of other channels away'
+        )
 
 
 def _grouped(scans: Sequence[Scan], channels: Sequence[str]) -> list[Input]:

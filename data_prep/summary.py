@@ -132,8 +132,9 @@ class LabelledSummary:
         self.per_class.update({split: dict.fromkeys(self.classes, 0) for split in self.splits})
 
     def skip(self, shown: str, reason: str) -> None:
-        """Counts a case that could not be used."""
-        self.skipped[shown] = reason
+        """Counts a case that could not be used, one of whose files the reason may name."""
+        own = f'has the file {shown.rpartition("/")[2]}, which '  # the one that `shown` names
+        self.skipped[shown] = reason.removeprefix(own)
 
     def count(self, split: str, case_id: str, held: Sequence[Sequence[int]]) -> None:
         """Counts a case that was read; per record, the class indices it is of or holds."""

@@ -92,6 +92,11 @@ def find_scans(source: Path) -> list[Scan]:
     return sorted(single + series, key=lambda scan: scan.scan_id)
 
 
+def is_image(path: Path) -> bool:
+    """Whether the file is of a format other than DICOM, by its suffix."""
+    return bool(_suffix(path))
+
+
 def scan_of_file(path: Path) -> Scan:
     """The scan that a file is, named after it; of a DICOM series, this one file alone."""
     if _suffix(path):

@@ -48,7 +48,8 @@ def _make_parser():
         required=True,
         metavar='PATH',
         help='a scan, a DICOM folder, or a folder of scans at any depth; of several channels, '
-        'files named CASE_0000, CASE_0001, ... or one 4D file',
+        'files named CASE_0000, CASE_0001, ... or one 4D file; label files in a folder '
+        '(segmentation-N, labelsTr/, CASE_seg) are left out',
     )
     parser.add_argument(
         '--output', type=path, required=True, metavar='DIR', help='folder for the results'

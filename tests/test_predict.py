@@ -245,6 +245,49 @@ def test_results_of_an_earlier_run_are_no_input(tmp_path):
         find_inputs(tmp_path / 'out', ['CT'], tmp_path / 'out')
 
 
+@pytest.mark.parametrize(
+    ('scan', 'label'),
+    [
+        ('Batch 1/volume-3', 'Batch 1/segmentation-3'),
+        ('imagesTr/case_0000', 'labelsTr/case'),
+        ('HGG/a/a_flair', 'HGG/a/a_seg'),
+        ('VSD.Brain.XX.O.MR_Flair.5/VSD.Brain.XX.O.MR_Flair.5', 'VSD.Brain_3more.XX.O.OT.6/VSD.6'),
+        ('ct', 'ct.seg'),
+        ('segmentation', 'labelsTs/deep/er'),
+    ],
+)
+def test_label_files_are_no_input(tmp_path, capsys, scan, label):
+    for name in (scan, label):
+        write(make_image(), tmp_path / 'in' / f'{name}.nii.gz')
+    inputs = find_inputs(tmp_path / 'in', ['CT'], tmp_path / 'out')
+    assert [case.case_id for case in inputs] == [scan]
+    assert f'labels by their names: 1 of 2 files ({label}.nii.gz)' in capsys.readouterr().out
+    (alone,) = find_inputs(tmp_path / 'in' / f'{label}.nii.gz', ['CT'], tmp_path / 'out')
+    assert not alone.reason and not capsys.readouterr().out
+    (tmp_path / 'in' / f'{scan}.nii.gz').unlink()
+    with pytest.raises(PrepareError, match='files that are labels by their names'):
+        find_inputs(tmp_path / 'in', ['CT'], tmp_path / 'out')
+
+
+def test_channels_given_to_a_network_of_one_are_told(tmp_path, capsys):
+    for name in ('a_0000', 'b_0001', 'b_0002'):
+        write(make_image(), tmp_path / f'{name}.nii.gz')
+    assert len(find_inputs(tmp_path, ['CT'], tmp_path / 'out')) == 3
+    assert not capsys.readouterr().out
+    write(make_image(), tmp_path / 'a_0001.nii.gz')
+    assert len(find_inputs(tmp_path, ['CT'], tmp_path / 'out')) == 4
+    assert 'a_0000 and a_0001 look like channels of one case' in capsys.readouterr().out
+
+
+def test_what_is_no_scan_is_told_from_its_name(tmp_path):
+    (tmp_path / 'README.md').write_text('# Scans')
+    with pytest.raises(PrepareError, match=r'README.md is no scan; expected .nii'):
+        find_inputs(tmp_path / 'README.md', ['CT'], tmp_path / 'out')
+    (tmp_path / 'a.dcm').write_text('# Scans')
+    outcome = run_bright(tmp_path / 'a.dcm', tmp_path / 'out')
+    assert outcome.skipped == {'a.dcm': 'is not a readable DICOM image'}
+
+
 def test_an_interrupted_write_leaves_nothing_that_looks_done(tmp_path, monkeypatch):
     source = write(make_image(), tmp_path / 'in' / 'scan.mhd')
 

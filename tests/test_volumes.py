@@ -409,7 +409,7 @@ def test_dicom_in_colour_is_refused(tmp_path):
 
 def test_broken_dicom_files_are_refused(tmp_path):
     (tmp_path / 'junk.dcm').write_bytes(b'junk' * 100)
-    refused(tmp_path, r'junk\.dcm, which is not a readable DICOM image')
+    refused(tmp_path, r'^is not a readable DICOM image')
 
 
 def test_a_truncated_dicom_slice_is_refused(tmp_path):
