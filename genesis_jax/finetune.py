@@ -98,7 +98,7 @@ def _run(config, group, programs, recipe):
         log.start(resumed or 0, config.epochs * steps_per_epoch)
 
         # --- Training.
-        validate = functools.partial(_validate, steps, dataset, config, log)
+        validate = functools.partial(_validate, steps, dataset, config, log, progress)
         task = Task(steps.train, validate, steps.end_epoch)
         state = train(task, state, progress, batches, ckpt, log, config, steps_per_epoch)
 
@@ -183,22 +183,31 @@ def _outputs(classes):
     return 1 if len(classes) == 2 else len(classes)
 
 
-def _validate(steps, dataset, config, log, state, epoch, step):
+def _validate(steps, dataset, config, log, progress, state, epoch, step):
     """Loss and metrics over the validation split; now and then a picture of a segmentation."""
-    totals, shown = [], None
+    # the last epoch that there can be, or that there is if it brings no gain
+    last = epoch == config.epochs or progress.epochs_without_gain + 1 >= config.patience
+    wanted = epoch == 1 or epoch % config.picture_epochs == 0 or last
+    pictured = wanted and config.task == 'segmentation' and config.pictures
+    examples = None
+    if pictured and parallel.is_main_process() and pictures.available():
+        examples = pictures.Examples(dataset.validation.patients, config.pictures)
+    totals = []
     for batch in data.validation_batches(dataset.validation, config.batch_size):
         batch_totals, outputs = steps.evaluate(state, parallel.shard(batch))
         totals.append(batch_totals)
-        shown = (batch.get('mask'), *outputs) if shown is None else shown
+        if examples is not None:
+            examples.offer(batch, functools.partial(_on_host, outputs))
     summed = jax.tree.map(lambda *parts: sum(np.float64(part) for part in parts), *totals)
-    wanted = epoch == 1 or epoch % config.picture_epochs == 0
-    pictured = config.task == 'segmentation' and config.pictures and wanted
-    if pictured and parallel.is_main_process() and pictures.available():
-        mask, cubes, predicted = shown
-        host = [np.concatenate(jax.device_get(part)) for part in (cubes, predicted)]
-        images = [part[: config.pictures] for part in (host[0], mask, host[1])]
-        log.picture(step, pictures.segmentations(*images), 'segmentation')
+    if examples is not None:
+        shown = pictures.segmentations(examples.chosen, dataset.about['classes'])
+        log.picture(step, shown, 'segmentation')
     return steps.conclude(jax.tree.map(np.float32, summed))
+
+
+def _on_host(outputs):
+    """What all devices of this process computed, as batches."""
+    return [np.concatenate(part) for part in jax.device_get(outputs)]
 
 
 def _card(config, dataset, progress, start):

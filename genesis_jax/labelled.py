@@ -50,10 +50,20 @@ class Labelled:
 
 
 class Chosen:
-    """Some records of a dataset's splits, as one random-access source."""
+    """Some records of a dataset's splits, as one random-access source.
+
+    Args:
+      sources: the records of every split.
+      places: `(split, index)` of the records chosen, by patient.
+
+    Attributes:
+      patients: whose each record is.
+    """
 
     def __init__(self, sources, places):
-        self._sources, self._places = sources, places
+        self._sources = sources
+        self._places = [place for own in places.values() for place in own]
+        self.patients = [patient for patient, own in places.items() for _ in own]
 
     def __len__(self):
         return len(self._places)
@@ -87,8 +97,7 @@ def open_labelled(config):
             )
     sources = {name: builder.as_data_source(name) for name in about['records']}
     chosen = {
-        split: Chosen(sources, [place for p in patients[split] for place in by_patient[p]])
-        for split in SPLITS
+        split: Chosen(sources, {p: by_patient[p] for p in patients[split]}) for split in SPLITS
     }
     return Labelled(
         **chosen,
@@ -139,8 +148,8 @@ def _cases(wanted, patients):
     builder = data.open_dataset(wanted, '', name=f'{wanted.name}_cases')
     records = builder.info.metadata['records']
     sources = {name: builder.as_data_source(name) for name in records}
-    places = [place for p, own in _places(records).items() if p in patients for place in own]
-    return Chosen(sources, places)
+    places = _places(records)
+    return Chosen(sources, {p: own for p, own in places.items() if p in patients})
 
 
 def _places(records):

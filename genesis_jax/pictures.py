@@ -1,10 +1,12 @@
 """Pictures: restorations beside their originals, segmentations beside the truth."""
 
+import dataclasses
 import importlib.util
 
 import numpy as np
 
 _COLUMNS = ('original', 'corrupted', 'restored', 'restored − original')
+_NAME_LENGTH = 26  # characters
 
 
 def available():
@@ -45,15 +47,85 @@ def restorations(original, corrupted, restored):
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def segmentations(cubes, masks, predicted):
-    """Draws examples, one column each: the truth above, the prediction below, in colours.
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """One example of a segmentation.
 
-    The axial plane is the one with most foreground in the truth (or, if it has none, the middle).
+    Attributes:
+      patient: the name.
+      mask: class indices `[X, Y, Z]`.
+      cube: `[X, Y, Z, C]` in [0, 1].
+      probabilities: `[X, Y, Z, n]`, where one is that of class 1.
+    """
+
+    patient: str
+    mask: np.ndarray
+    cube: np.ndarray
+    probabilities: np.ndarray
+
+    @property
+    def answer(self):
+        """The class indices predicted, `[X, Y, Z]`."""
+        if self.probabilities.shape[-1] == 1:
+            return (self.probabilities[..., 0] > 0.5).astype(int)
+        return self.probabilities.argmax(axis=-1)
+
+
+class Examples:
+    """Examples of a split for a picture: of each patient the one with most to see.
+
+    That is most classes, then most foreground. Patients without any give way to others. The choice
+    depends on the masks alone, so all pictures of a run show the same.
 
     Args:
-      cubes: `[N, X, Y, Z, C]` in [0, 1]; the first channel is shown.
-      masks: class indices `[N, X, Y, Z]`.
-      predicted: probabilities `[N, X, Y, Z, n]`.
+      patients: whose each record of the split is.
+      count: of patients to show.
+    """
+
+    def __init__(self, patients, count):
+        self._patients, self._count = patients, count
+        self._best = {}  # by patient: what there is to see, and the example
+
+    @property
+    def chosen(self):
+        """The examples, once the whole split has been offered."""
+        return [example for _, example in self._best.values()]
+
+    def offer(self, batch, fetch):
+        """Looks at a batch of the split; `fetch()` gives its cubes and probabilities."""
+        outputs = None
+        for row, (position, weight) in enumerate(
+            zip(batch['position'], batch['weight'], strict=True)
+        ):
+            patient, mask = self._patients[position % len(self._patients)], batch['mask'][row]
+            per_class = np.bincount(mask.ravel(), minlength=2)[1:]
+            worth = (np.count_nonzero(per_class), per_class.sum())
+            if weight and self._make_room(patient, worth):
+                outputs = outputs or fetch()
+                self._best[patient] = worth, Example(patient, mask, *(o[row] for o in outputs))
+
+    def _make_room(self, patient, worth):
+        """Whether an example is to be kept, for which another may have been given up."""
+        if patient in self._best:
+            return worth > self._best[patient][0]
+        if len(self._best) < self._count:
+            return True
+        empty = [name for name, (seen, _) in self._best.items() if not any(seen)]
+        if not (empty and any(worth)):
+            return False
+        del self._best[empty[0]]
+        return True
+
+
+def segmentations(examples, classes):
+    """Draws examples, one column each: the image, the truth and the prediction in colours.
+
+    The axial plane is the one with most foreground in the truth (or, if it has none, the middle);
+    of several channels the first is shown.
+
+    Args:
+      examples: of `Example`.
+      classes: names by index, background first.
 
     Returns:
       an RGB image, uint8 `[rows, columns, 3]`.
@@ -61,29 +133,62 @@ def segmentations(cubes, masks, predicted):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    answers = predicted[..., 0] > 0.5 if predicted.shape[-1] == 1 else predicted.argmax(axis=-1)
-    figure = Figure((2.6 * len(cubes), 5.6), dpi=100, layout='constrained')
+    shown = [_plane(example) for example in examples]
+    held = np.unique(np.concatenate([labels.ravel() for plane in shown for labels in plane[1:]]))
+    width = max(2.6 * len(shown), 3.0)
+    columns = max(1, int(width // 1.7))  # of the legend
+    x, y = shown[0][0].shape
+    height = 0.5 + 3 * 2.45 * y / x + 0.2 * np.ceil(len(held) / columns)
+    figure = Figure((width, height), dpi=100, layout='constrained')
     canvas = FigureCanvasAgg(figure)
-    axes = figure.subplots(2, len(cubes), squeeze=False)
-    for column, (cube, mask, answer) in enumerate(zip(cubes, masks, answers, strict=True)):
-        covered = (mask > 0).sum(axis=(0, 1))
-        z = int(covered.argmax()) if covered.any() else mask.shape[2] // 2
-        for row, (title, labels) in enumerate((('truth', mask), ('prediction', answer))):
-            overlay(axes[row, column], cube[:, :, z, 0], labels[:, :, z])
-            axes[row, column].set_title(title)
+    axes = figure.subplots(3, len(shown), squeeze=False)
+    for column, (example, (image, *labels)) in enumerate(zip(examples, shown, strict=True)):
+        for row, layer in enumerate((np.zeros_like(labels[0]), *labels)):
+            overlay(axes[row, column], image, layer)
+        axes[0, column].set_title(_short(example.patient), fontsize=9)
+    for row, name in enumerate(('image', 'truth', 'prediction')):
+        where = {'transform': axes[row, 0].transAxes, 'ha': 'right', 'va': 'center'}
+        axes[row, 0].text(-0.03, 0.5, name, rotation='vertical', **where)
+    _legend(figure, classes, [index for index in held if index], columns)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def overlay(axes, plane, labels):
     """Draws an axial plane `[X, Y]` in [0, 1] and over it its labels `[X, Y]`, in colours."""
+    axes.imshow(plane.T, cmap='gray', vmin=0, vmax=1, interpolation='nearest')
+    colours = np.array([(*_colour(index), 0.45 * (index > 0)) for index in range(256)])
+    axes.imshow(colours[labels.T.astype(int)], interpolation='nearest')
+    axes.set_axis_off()
+
+
+def _colour(index):
+    """Red, green and blue of a class."""
     from matplotlib import colormaps
 
-    axes.imshow(plane.T, cmap='gray', vmin=0, vmax=1, interpolation='nearest')
-    colours = colormaps['tab10']((labels.T.astype(int) - 1) % 10)
-    colours[..., 3] = 0.45 * (labels.T > 0)
-    axes.imshow(colours, interpolation='nearest')
-    axes.set_axis_off()
+    palette = [*colormaps['tab10'].colors, *colormaps['tab20b'].colors]
+    return palette[(index - 1) % len(palette)]
+
+
+def _plane(example):
+    """Image, truth and prediction `[X, Y]` in the axial plane to show."""
+    covered = (example.mask > 0).sum(axis=(0, 1))
+    z = int(covered.argmax()) if covered.any() else example.mask.shape[2] // 2
+    return example.cube[:, :, z, 0], example.mask[:, :, z], example.answer[:, :, z]
+
+
+def _legend(figure, classes, indices, columns):
+    """Names the classes of these indices in their colours, below all."""
+    from matplotlib.patches import Patch
+
+    patches = [Patch(color=_colour(index), label=_short(classes[index])) for index in indices]
+    if patches:
+        figure.legend(handles=patches, loc='outside lower center', ncols=columns, fontsize=8)
+
+
+def _short(name):
+    """A name that fits a column: of a long one, such as a UID, the end tells more."""
+    return name if len(name) <= _NAME_LENGTH else f'…{name[1 - _NAME_LENGTH :]}'
 
 
 def _planes(cube):
