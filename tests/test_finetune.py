@@ -64,9 +64,11 @@ def batch_of(config, split='train', count=4):
     return parallel.shard(batch)
 
 
-def test_a_segmentation_from_data_to_report(make_target, pretrained, tmp_path):
+def test_a_segmentation_from_data_to_report(make_target, pretrained, tmp_path, capsys):
     config = make_target('seg', runs=2, init=str(pretrained))
     found = finetune(config, tmp_path)
+    said = capsys.readouterr().out
+    assert 'seg: 8 train, 4 validation of 16x16x16x1, 2 whole scans to test' in said
     assert [result['seed'] for result in found] == [0, 1]
     for seed in (0, 1):
         run = tmp_path / f'seed_{seed}'
@@ -95,8 +97,13 @@ def test_a_segmentation_from_data_to_report(make_target, pretrained, tmp_path):
         finetune(make_target('seg', runs=2, init=str(pretrained), epochs=3), tmp_path)
 
 
-def test_a_classification_is_tested_on_every_fold(make_target, tmp_path):
-    found = finetune(make_target('folds'), tmp_path)
+def test_a_classification_is_tested_on_every_fold(make_target, tmp_path, capsys):
+    recipe = 'configs/classify.py, but epochs=2'
+    found = finetune(make_target('folds'), tmp_path, recipe)
+    said = capsys.readouterr().out
+    assert f'  recipe     {recipe}\n' in said and '| 1 run (seed) x 3 folds |' in said
+    for part in ('report.md', 'seed_0_fold_2/report.md'):
+        assert f'- recipe: {recipe}\n' in (tmp_path / part).read_text()
     assert [result['fold'] for result in found] == [0, 1, 2]
     tested = [
         row['patient']

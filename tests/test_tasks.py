@@ -62,4 +62,5 @@ def test_from_raw_files_to_metrics(task, tmp_path):
     folds = {'ecc', 'bms'}
     assert [row['fold'] for row in rows] == (['0', '1', '2'] if task in folds else [''])
     assert all(0 <= float(row[metric]) <= 1 for row in rows)
-    assert (workdir / 'report.md').exists()
+    report = (workdir / 'report.md').read_text()
+    assert f'- recipe: configs/{task}.py, but batch_size=8, epochs=2, ' in report
