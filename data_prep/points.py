@@ -57,8 +57,13 @@ class PointRule:
     table: str
 
 
-def read_rows(table: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def read_rows(
+    table: Path, columns: Sequence[str], instead: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows of a CSV file, each with its line; they hold at least these columns.
+
+    Args:
+      instead: columns that will do as well, all of them.
 
     Raises:
       PrepareError: the file is not there, not text, or lacks a column or a value.
@@ -67,10 +72,13 @@ def read_rows(table: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[s
         with table.open(newline='', encoding='utf-8-sig') as file:
             reader = csv.reader(file)
             found = [name.strip() for name in next(reader, ())]
+            if instead and set(instead) <= set(found):
+                columns = instead
             if missing := [name for name in columns if name not in found]:
                 raise PrepareError(
                     f'{table} lacks the column {missing[0]} (found: {", ".join(found) or "none"}); '
                     f'its first line must name {", ".join(columns)}'
+                    + (f', or {", ".join(instead)}' if instead else '')
                 )
             for values in filter(None, reader):
                 values += [''] * (len(found) - len(values))
@@ -89,9 +97,13 @@ def read_rows(table: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[s
 
 
 def with_scans(
-    rows: Iterable[tuple[int, Mapping[str, str]]], scans: Sequence[Scan], table: Path, option: str
+    rows: Iterable[tuple[int, Mapping[str, str]]],
+    scans: Sequence[Scan],
+    table: Path,
+    option: str,
+    column: str = 'scan',
 ) -> Iterator[tuple[int, Mapping[str, str], Scan]]:
-    """Every row with the scan that its column `scan` names.
+    """Every row with the scan that its column `column` names.
 
     Args:
       option: of the command line, which gave the folder of the scans, without --.
@@ -101,13 +113,19 @@ def with_scans(
     """
     named = _scans_by_name(scans)
     for line, row in rows:
-        scan = named.get(row['scan'].replace('\\', '/').removeprefix('./'))
-        if scan is None:
+        found = named.get(row[column].replace('\\', '/').removeprefix('./'), [])
+        if not found:
             raise PrepareError(
-                f'{table}, row {line}: the {option} has no scan {row["scan"]!r} (or several); name '
-                f'its path below --{option}'
+                f'{table}, row {line}: the {option} has no scan {row[column]!r}; add it, correct '
+                'the name or remove the row'
             )
-        yield line, row, scan
+        if len(found) > 1:
+            shown = ' and '.join(scan.shown for scan in found[:2])
+            raise PrepareError(
+                f'{table}, row {line}: the {option} has {len(found)} scans {row[column]!r} '
+                f'({shown}); name the path of one below --{option}'
+            )
+        yield line, row, found[0]
 
 
 def parse_position(table: Path, line: int, row: Mapping[str, str], names: Sequence[str]) -> list:
@@ -168,14 +186,18 @@ def cut_points(case: Case, rule: PointRule) -> Prepared:
     return Prepared(items, spacing, np.array([window]), identity=identity_of([stored]))
 
 
-def _scans_by_name(scans: Sequence[Scan]) -> dict[str, Scan]:
-    """Scans by every name that a table may give them and that means one only."""
-    names: dict[str, set[Scan]] = {}
+def _scans_by_name(scans: Sequence[Scan]) -> dict[str, list[Scan]]:
+    """The scans of every name that a table may give: a path, or its last part."""
+    paths: dict[str, list[Scan]] = {}
+    lasts: dict[str, list[Scan]] = {}
     for scan in scans:
         folder = [scan.scan_id.rpartition('/')[0]] if scan.is_dicom else []
-        for name in (scan.scan_id, scan.shown, *folder):
-            names.setdefault(name, set()).add(scan)
-    return {name: found.pop() for name, found in names.items() if len(found) == 1}
+        names = {scan.scan_id, scan.shown, *folder}
+        for name in names:
+            paths.setdefault(name, []).append(scan)
+        for name in {name.rpartition('/')[2] for name in names}:
+            lasts.setdefault(name, []).append(scan)
+    return lasts | paths  # a path means that file, whatever lies deeper
 
 
 def _stored_indices(

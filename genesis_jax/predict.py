@@ -58,8 +58,8 @@ def _make_parser():
         '--candidates',
         type=path,
         metavar='FILE',
-        help='classification: CSV of points with the columns scan (path below --input), x, y, z '
-        '(world mm, LPS)',
+        help='classification: CSV of points with the columns scan (path below --input, or its last '
+        "part), x, y, z (world mm, LPS); or LUNA16's own, such as candidates_V2.csv",
     )
     parser.add_argument(
         '--overlap',

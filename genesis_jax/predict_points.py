@@ -20,10 +20,11 @@ from genesis_jax.outcome import Outcome
 from genesis_jax.sliding import one_behind
 
 _COLUMNS = ('scan', 'x', 'y', 'z')
+_LUNA16 = ('seriesuid', 'coordX', 'coordY', 'coordZ')  # of its own candidates_V2.csv
 
 
 def classify(scans, table, predict, card, output, *, batch_size, overwrite=False):
-    """Classifies the points of a CSV file with columns scan, x, y, z (world mm, LPS).
+    """Classifies the points of a CSV file with columns scan, x, y, z (world mm, LPS), or LUNA16's.
 
     Writes predictions.csv: the same rows with `p_<class>` (of two classes, the second's only),
     empty for the points of a scan that fails. Returns the Outcome.
@@ -50,7 +51,7 @@ def classify(scans, table, predict, card, output, *, batch_size, overwrite=False
     rule = PointRule(
         tuple(card['cube_shape'][:-1]), spacing, card['modality'], False, str(table)
     )  # fmt: skip
-    rows = list(read_rows(table, _COLUMNS))
+    rows = list(read_rows(table, _COLUMNS, instead=_LUNA16))
     cases = _cases(scans, table, rows)
     check_points(cases, rule)
     outcome.table.unlink(missing_ok=True)  # should every scan fail, no earlier one stays
@@ -80,9 +81,11 @@ def classify(scans, table, predict, card, output, *, batch_size, overwrite=False
 def _cases(scans, table, rows):
     """The scans that the table names, each with its points."""
     points, found = {}, {}
-    for line, row, scan in with_scans(rows, scans, table, 'input'):
+    luna16 = bool(rows) and set(_LUNA16) <= rows[0][1].keys()
+    named, *axes = _LUNA16 if luna16 else _COLUMNS
+    for line, row, scan in with_scans(rows, scans, table, 'input', named):
         found[scan.scan_id] = scan
-        position = parse_position(table, line, row, _COLUMNS[1:])
+        position = parse_position(table, line, row, axes)
         points.setdefault(scan.scan_id, []).append((line, position, 0))
     if not points:
         raise PrepareError(f'{table} holds no row below its header; add candidates')

@@ -450,14 +450,32 @@ def test_the_command_classifies_candidates(tmp_path, classifier_run, capsys):
                                      *options)  # fmt: skip
 
 
+def test_candidates_of_luna16_are_taken_as_they_come(tmp_path, classifier_run):
+    """Their scans are named without the folder of the subset."""
+    image = make_image()
+    for name in ('subset9/1.3.6.1.4', 'subset8/1.3.6.1.5', '1.3.6.1.5'):
+        write(image, tmp_path / 'in' / f'{name}.mhd')
+    point = ','.join(map(str, image.TransformContinuousIndexToPhysicalPoint((9, 8, 6))))
+    table = tmp_path / 'candidates_V2.csv'
+    header = 'seriesuid,coordX,coordY,coordZ,class\n'
+    table.write_text(header + f'1.3.6.1.4,{point},0\n1.3.6.1.5,{point},1\n')
+    options = (f'--candidates={table}',)
+    assert command(classifier_run, tmp_path / 'in', tmp_path / 'out', *options) == 0
+    rows = read_table(tmp_path / 'out' / 'predictions.csv')
+    assert [row['seriesuid'] for row in rows] == ['1.3.6.1.4', '1.3.6.1.5']
+    assert all(0 < float(row['p_nodule']) < 1 for row in rows)
+
+
 def test_points_that_contradict_the_scans_are_refused(tmp_path, classifier_run, capsys):
-    write(make_image(), tmp_path / 'in' / 'one.nii.gz')
+    for name in ('one', 'a/two', 'b/two'):
+        write(make_image(), tmp_path / 'in' / f'{name}.nii.gz')
     table = tmp_path / 'points.csv'
     arguments = (classifier_run, tmp_path / 'in', tmp_path / 'out', f'--candidates={table}')
     for text, wanted in {
         'scan,x,y,z\none,900,0,0\n': 'row 2: the point 900, 0, 0',
-        'scan,x,y,z\nnone,0,0,0\n': "row 2: the input has no scan 'none'",
-        'scan,x,y\none,0,0\n': 'lacks the column z',
+        'scan,x,y,z\nnone,0,0,0\n': "row 2: the input has no scan 'none'; add it",
+        'scan,x,y,z\ntwo,0,0,0\n': "has 2 scans 'two' (a/two.nii.gz and b/two.nii.gz); name the",
+        'scan,x,y\none,0,0\n': 'must name scan, x, y, z, or seriesuid, coordX, coordY, coordZ',
         'scan,x,y,z\n': 'no row below its header',
     }.items():
         table.write_text(text)
