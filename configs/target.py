@@ -76,6 +76,6 @@ def get_config(task):
 
     # What one sees
     config.log_every = 10  # steps
-    config.pictures = 4  # validation examples shown (segmentation); 0: none
+    config.pictures = 4  # validation patients shown (segmentation); 0: none
     config.picture_epochs = 10  # between pictures
     return config
