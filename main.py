@@ -15,7 +15,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from genesis_jax import parallel, report
-from genesis_jax.config import parse_flags
+from genesis_jax.command_line import parse_flags
 from genesis_jax.errors import UserError
 from genesis_jax.finetune import finetune
 from genesis_jax.pretrain import pretrain

@@ -1,6 +1,5 @@
-"""Configs: flags that say what is wrong with them, checks before anything is compiled, identity."""
+"""Configs: checks before anything is compiled, identity."""
 
-import difflib
 import hashlib
 import json
 import re
@@ -9,7 +8,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import ml_collections
-from absl import flags
 
 from genesis_jax import optim
 from genesis_jax.errors import UserError
@@ -64,18 +62,6 @@ _SHARES = {  # above 0, at most
 }
 
 
-def parse_flags(argv):
-    """`app.run(flags_parser=...)`: a bad flag ends in one sentence."""
-    try:
-        left = flags.FLAGS(argv)
-        config = flags.FLAGS['config'].value
-        if config is not None:
-            flatten(config)  # a file that cannot be read raises only when it is used
-    except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
-        raise SystemExit(f'error: {_explain(argv, error)}') from None
-    return left
-
-
 def resolve(config, devices):
     """A copy of the config with the global batch filled in, checked; UserError if it cannot run."""
     config = config.copy_and_resolve_references()
@@ -111,6 +97,7 @@ def check(config, devices):
     _require(0 < factor < 1, 'schedule.factor', factor, 'a factor between 0 and 1')
     for name in ('optimizer.momentum', 'model.statistics_momentum'):
         _require(0 <= fields[name] < 1, name, fields[name], 'a number from 0 to below 1')
+    _check_protocol(fields)
     name = fields['data.name']
     plain = re.fullmatch('[a-zA-Z][a-zA-Z0-9_]*', name)
     _require(plain, 'data.name', name, 'a letter, then letters, digits and _')
@@ -127,6 +114,19 @@ def check(config, devices):
             f'config.batch_size={config.batch_size} is the global batch and {devices} devices '
             f'cannot share it evenly; use {near} or {near + devices}'
         )
+
+
+def _check_protocol(fields):
+    """Raises UserError for a protocol of fine-tuning that contradicts its start or its length."""
+    warmup, epochs = fields.get('head_warmup_epochs', 0), fields['epochs']
+    expected = f'fewer than config.epochs={epochs}, or nothing but the head learns'
+    _require(not warmup or warmup < epochs, 'head_warmup_epochs', warmup, expected)
+    if fields.get('init') != 'scratch':
+        return
+    expected = 'with config.init=scratch, where nothing is loaded that it could spare; name an init'
+    _require(not warmup, 'head_warmup_epochs', warmup, f'0 {expected}')
+    freeze = fields['freeze']
+    _require(freeze == 'none', 'freeze', freeze, f'none {expected}')
 
 
 def check_cubes(config, shape, count):
@@ -202,56 +202,3 @@ def _in(names, fields):
 def _require(condition, name, value, expected):
     if not condition:
         raise UserError(f'config.{name}={value}: expected {expected}')
-
-
-def _explain(argv, error):
-    """What is wrong with the flags, given the error that parsing them raised."""
-    given = _given(argv[1:])
-    if 'config' not in given:
-        return _last_line(error)
-    try:
-        fields = flatten(flags.FLAGS['config'].parser.parse(given['config']))
-    except (AttributeError, OSError, TypeError, ValueError) as unloadable:
-        return f'cannot load --config={given["config"]}: {_last_line(unloadable)}'
-    groups = {name.rpartition('.')[0] for name in fields} - {''}
-    for flag, value in given.items():
-        name = flag.removeprefix('config.')
-        if name == flag:
-            continue
-        if name in groups:
-            return (
-                f'config.{name} is a group of fields; set one of them: --config.{name}.FIELD=VALUE'
-            )
-        if name not in fields:
-            return (
-                f'there is no field config.{name}; the nearest is config.{_nearest(name, fields)}'
-            )
-        if any(words in str(error) for words in (f'--{flag}={value}:', f'base 10: {value!r}')):
-            now = '' if fields[name] is None else f', such as {fields[name]!r}'
-            return f'--{flag}={value}: expected {flags.FLAGS[flag].flag_type()}{now}'
-    return _last_line(error)
-
-
-def _given(arguments):
-    """Flags by name, written `--name=value` or `--name value`."""
-    given = {}
-    for argument, following in zip(arguments, [*arguments[1:], ''], strict=True):
-        if argument.startswith('-'):
-            name, equals, value = argument.lstrip('-').partition('=')
-            given[name] = value if equals else following
-    return given
-
-
-def _last_line(error):
-    return str(error).strip().splitlines()[-1].strip().removeprefix('ValueError: ')
-
-
-def _nearest(name, fields):
-    """The field most like `name`, in full or in its last part."""
-    leaf = name.rpartition('.')[2]
-
-    def likeness(field):
-        pairs = ((name, field), (leaf, field.rpartition('.')[2]))
-        return max(difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs)
-
-    return max(fields, key=likeness)

@@ -42,7 +42,9 @@ def changed(**fields):
         ('--config.model.remat=maybe', '--config.model.remat=maybe: expected bool'),
         ('--config.batch_size=six', '--config.batch_size=six: expected int'),
         ('--config.model=8', 'config.model is a group of fields'),
-        ('--config=configs/none.py', 'configs/none.py'),
+        ('--config=configs/nc.py', 'configs/nc.py; the nearest are configs/ncs.py, configs/ncc.py'),
+        ('--config=config/ncs.py', 'no config config/ncs.py; the nearest are configs/ncs.py'),
+        ('--config=configs/target.py', 'is no experiment of its own; expected one of bms.py, clas'),
         (
             '--config=configs/genesis_ct.py:blurring',
             "no variant 'blurring'; expected unified, dist",
@@ -123,6 +125,23 @@ def test_values_that_cannot_run_are_refused(field, value, sentence):
         resolve(changed(**{field: value}), devices=1)
     assert sentence in str(refused.value)
     assert f'config.{field.replace("__", ".")}={value}' in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ('fields', 'sentence'),
+    [
+        ({'head_warmup_epochs': 1000, 'init': 'x'}, 'fewer than config.epochs=1000, or nothing'),
+        ({'head_warmup_epochs': 2}, 'head_warmup_epochs=2: expected 0 with config.init=scratch'),
+        ({'freeze': 'encoder'}, 'freeze=encoder: expected none with config.init=scratch'),
+    ],
+)
+def test_protocols_that_mean_nothing_are_refused(fields, sentence):
+    config = ncc.get_config()
+    config.update(fields)
+    with pytest.raises(UserError, match=sentence):
+        resolve(config, devices=1)
+    config.update({'init': 'x', 'head_warmup_epochs': 999})
+    resolve(config, devices=1)
 
 
 def test_the_global_batch_is_six_on_each_device_unless_given():

@@ -416,8 +416,8 @@ def test_a_workdir_belongs_to_one_recipe(make_target, tmp_path):
     with pytest.raises(UserError, match='config.optimizer.learning_rate=0.001'):
         finetune(other, tmp_path)
     shutil.rmtree(tmp_path / 'seed_0' / 'checkpoints')  # its results are still those of a recipe
-    with pytest.raises(UserError, match='config.freeze=none'):
-        finetune(make_target('cls', epochs=1, freeze='encoder'), tmp_path)
+    with pytest.raises(UserError, match='config.layer_decay=1.0'):
+        finetune(make_target('cls', epochs=1, layer_decay=0.5), tmp_path)
     finetune(make_target('cls', epochs=1, seed=4), tmp_path)
     assert [row['seed'] for row in rows_of(tmp_path / 'results.csv')] == ['0', '4']
 

@@ -1,0 +1,103 @@
+"""Flags that say what is wrong with them, in one sentence."""
+
+import difflib
+import re
+from pathlib import Path
+
+from absl import flags
+
+from genesis_jax.config import flatten
+
+# Of a config that is one by itself: every argument has a default.
+_EXPERIMENT = re.compile(r'^def get_config\((\)|\w+ *=)', re.MULTILINE)
+
+
+def parse_flags(argv):
+    """`app.run(flags_parser=...)`: a bad flag ends in one sentence."""
+    try:
+        left = flags.FLAGS(argv)
+        config = flags.FLAGS['config'].value
+        if config is not None:
+            flatten(config)  # a file that cannot be read raises only when it is used
+    except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+        raise SystemExit(f'error: {_explain(argv, error)}') from None
+    return left
+
+
+def _explain(argv, error):
+    """What is wrong with the flags, given the error that parsing them raised."""
+    given = _given(argv[1:])
+    if 'config' not in given:
+        return _last_line(error)
+    try:
+        fields = flatten(flags.FLAGS['config'].parser.parse(given['config']))
+    except (AttributeError, OSError, TypeError, ValueError) as unloadable:
+        return _unloadable(given['config'], unloadable)
+    groups = {name.rpartition('.')[0] for name in fields} - {''}
+    for flag, value in given.items():
+        name = flag.removeprefix('config.')
+        if name == flag:
+            continue
+        if name in groups:
+            return (
+                f'config.{name} is a group of fields; set one of them: --config.{name}.FIELD=VALUE'
+            )
+        if name not in fields:
+            return (
+                f'there is no field config.{name}; the nearest is config.{_nearest(name, fields)}'
+            )
+        if any(words in str(error) for words in (f'--{flag}={value}:', f'base 10: {value!r}')):
+            now = '' if fields[name] is None else f', such as {fields[name]!r}'
+            return f'--{flag}={value}: expected {flags.FLAGS[flag].flag_type()}{now}'
+    return _last_line(error)
+
+
+def _unloadable(given, error):
+    """What is wrong with the file of a config that cannot be loaded."""
+    file = Path(given.partition(':')[0])
+    folder = file.parent if _experiments(file.parent) else Path('configs')
+    experiments = _experiments(folder)
+    if not file.is_file() and experiments:
+        # Without a limit: far-off names are still examples of what is expected.
+        nearest = difflib.get_close_matches(file.name, experiments, 3, 0)
+        listed = ', '.join(str(folder / name) for name in nearest)
+        return f'there is no config {file}; the nearest are {listed}'
+    if not file.is_file():
+        return f'there is no config {file}; expected configs/NAME.py, from the folder of main.py'
+    if file.name not in experiments and 'def get_config(' in _text(file):
+        return f'{file} is no experiment of its own; expected one of {", ".join(experiments)}'
+    return f'cannot load --config={given}: {_last_line(error)}'
+
+
+def _experiments(folder):
+    """Names of the configs in a folder that need no argument."""
+    return [file.name for file in sorted(folder.glob('*.py')) if _EXPERIMENT.search(_text(file))]
+
+
+def _text(file):
+    return file.read_text('utf-8', errors='replace')
+
+
+def _given(arguments):
+    """Flags by name, written `--name=value` or `--name value`."""
+    given = {}
+    for argument, following in zip(arguments, [*arguments[1:], ''], strict=True):
+        if argument.startswith('-'):
+            name, equals, value = argument.lstrip('-').partition('=')
+            given[name] = value if equals else following
+    return given
+
+
+def _last_line(error):
+    return str(error).strip().splitlines()[-1].strip().removeprefix('ValueError: ')
+
+
+def _nearest(name, fields):
+    """The field most like `name`, in full or in its last part."""
+    leaf = name.rpartition('.')[2]
+
+    def likeness(field):
+        pairs = ((name, field), (leaf, field.rpartition('.')[2]))
+        return max(difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs)
+
+    return max(fields, key=likeness)
