@@ -8,6 +8,7 @@ A segmentation is written per scan, in its own geometry and format (NIfTI for DI
 volumes in summary.csv; of a classification, predictions.csv.
 """
 
+import contextlib
 import importlib.util
 import sys
 
@@ -90,13 +91,13 @@ def _predict(args):
 
     variables, card = load_model(args.model)
     _check_task(args, card)
-    _check_output(args)
     network = from_card(card)
     predict = on_devices(lambda v, x: probabilities(network.predict(v, x)), variables)
-    try:
-        return (_segment if card['task'] == 'segmentation' else _classify)(args, card, predict)
-    except PrepareError as error:  # one sentence of data_prep
-        raise UserError(error) from None
+    with _output_folder(args):
+        try:
+            return (_segment if card['task'] == 'segmentation' else _classify)(args, card, predict)
+        except PrepareError as error:  # one sentence of data_prep
+            raise UserError(error) from None
 
 
 def _segment(args, card, predict):
@@ -142,18 +143,30 @@ def _check_task(args, card):
         )
 
 
-def _check_output(args):
-    """Refuses an output that is no folder, or that would mix results with scans."""
+@contextlib.contextmanager
+def _output_folder(args):
+    """Makes the output folder before any work, and removes it again should it stay empty.
+
+    Raises:
+      UserError: it is no folder, or would mix results with scans.
+    """
     source, output = args.input.resolve(), args.output.resolve()
     folder = source if source.is_dir() else source.parent
     if folder == output or (source.is_dir() and output in source.parents):
         raise UserError(f'--output={args.output} holds the input; choose another folder')
+    made = [folder for folder in (output, *output.parents) if not folder.exists()]
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             f'--output={args.output} cannot be made ({error.strerror}); choose another folder'
         ) from None
+    try:
+        yield
+    finally:
+        for folder in made:
+            with contextlib.suppress(OSError):  # it holds something
+                folder.rmdir()
 
 
 if __name__ == '__main__':

@@ -480,7 +480,7 @@ def test_points_that_contradict_the_scans_are_refused(tmp_path, classifier_run, 
     }.items():
         table.write_text(text)
         assert wanted in sentence(capsys, *arguments)
-    assert not (tmp_path / 'out' / 'predictions.csv').exists()
+    assert not (tmp_path / 'out').exists()
 
 
 def test_bad_arguments_are_one_sentence(tmp_path, segmenter_run, classifier_run, exported, capsys):
@@ -489,7 +489,8 @@ def test_bad_arguments_are_one_sentence(tmp_path, segmenter_run, classifier_run,
     assert '--candidates' in sentence(capsys, classifier_run, scan, out)
     assert '--candidates' in sentence(capsys, segmenter_run, scan, out, '--candidates=x.csv')
     assert 'no exported network' in sentence(capsys, tmp_path, scan, out)
-    assert 'does not exist' in sentence(capsys, segmenter_run, tmp_path / 'none', out)
+    assert 'does not exist' in sentence(capsys, segmenter_run, tmp_path / 'none', out / 'deep')
+    assert not out.exists()
     assert 'holds the input' in sentence(capsys, segmenter_run, scan, tmp_path / 'in')
     assert 'cannot be made' in sentence(capsys, segmenter_run, scan, scan)
     assert 'overlap' in sentence(capsys, segmenter_run, scan, out, '--overlap=1', status=2)
