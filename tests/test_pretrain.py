@@ -214,6 +214,7 @@ def test_the_last_three_checkpoints_and_the_best_are_kept(make_config, tmp_path)
     assert sorted(int(path.name) for path in tmp_path.iterdir()) == [2, 5, 6, 7]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'fields',
     [

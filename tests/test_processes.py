@@ -58,7 +58,10 @@ def unstopped(small_data, tmp_path_factory):
     return workdir
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    'number',
+    [signal.SIGTERM, signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
+)
 def test_a_stopped_run_resumes_as_if_it_had_not_been(number, unstopped, small_data, tmp_path):
     with subprocess.Popen(
         command(tmp_path, small_data, '--config.epochs=40'),
