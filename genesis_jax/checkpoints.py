@@ -143,6 +143,8 @@ def load_export(directory, expected=_ANY):
     if not path.exists():
         raise UserError(f'there is no folder {directory}; expected {expected}')
     try:
+        if (path / 'state' / 'manifest.ocdbt').exists():
+            _check_data(path / 'state')  # before Orbax looks at any array
         with _without_log():  # what Orbax warns of is told in one sentence below
             metadata = ocp.metadata(path)
         card = metadata.custom_metadata or {}
@@ -159,7 +161,6 @@ def load_export(directory, expected=_ANY):
     if 'model' not in (card.get('config') or {}) or not isinstance(metadata.metadata, dict):
         raise _damaged(directory)
     try:
-        _check_data(path / 'state')
         host = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         abstract = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=host),

@@ -518,7 +518,7 @@ def test_a_damaged_export_is_one_sentence(tmp_path, segmenter_run, capsys, caplo
         assert 'is damaged; copy or export it again' in sentence(
             capsys, run, scan, tmp_path / 'out'
         )
-        assert not caplog.records  # Orbax tells it in its own words
+        assert not [r for r in caplog.records if r.name == 'absl']  # Orbax in its own words
     gc.collect()  # what is left behind is told here, not in a test after this one
 
 
