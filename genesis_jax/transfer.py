@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from genesis_jax import convert
-from genesis_jax.convert import first_kernel
+from genesis_jax.convert import first_kernel, foreign
 from genesis_jax.errors import UserError
 
 PARTS = {'encoder': ('encoder',), 'encoder_decoder': ('encoder', 'decoder')}
@@ -96,7 +96,8 @@ def _converted(folder, card):
         return []
     digest = card.get('source', {}).get('sha256')
     known = f', sha256 {digest[:12]}' if digest else ''
-    return [f'converted from {convert.FORMATS[name].words}{known}']
+    lines = [f'converted from {convert.FORMATS[name].words}{known}']
+    return lines + ([said] if (said := foreign.assumed(card)) else [])
 
 
 def _check_network(config, card, folder, wanted):

@@ -95,6 +95,7 @@ def test_published_weights_become_ours(published, content, golden):
     variables, card = convert.read(published)
     same(variables, published_variables(content['state_dict']))
     assert card['source'].keys() == {'file', 'sha256', 'format'}
+    assert card['assumed'] == ['epsilon', 'batch_statistics']
     numbers = np.load(golden / 'official_unet3d_width4_io.npz')
     x = jnp.moveaxis(numbers['x'], 1, -1)
     for kind, option in (('batch', 'official'), ('running', 'synchronised')):
@@ -121,6 +122,7 @@ def test_there_and_back_every_tensor_is_the_same_to_the_bit(published, content, 
     for words in ('3D U-Net (encoder, decoder and head)', 'width 4', '298,993 parameters'):
         assert said.count(words) == 2
     assert f'--config.init={tmp_path / "ours"} --config.model.width=4' in said
+    assert said.count('no card: epsilon=1e-05, batch_statistics=official\n') == 2
 
 
 def test_what_is_written_loads_strictly(tmp_path):
@@ -172,7 +174,14 @@ def test_our_networks_and_their_cards_come_back(kind, tmp_path):
 
     # The names alone say as much about the network as its card did.
     torch.save(load(tmp_path / 'a.pt')['state_dict'], tmp_path / 'names.pt')
-    found, guessed = convert.read(tmp_path / 'names.pt')
+    if card['config']['model'].get('upsample') == 'nearest':  # as in Keras: 1e-3 or 1e-5
+        with pytest.raises(UserError, match='no card that tells the epsilon .* --epsilon=E'):
+            convert.read(tmp_path / 'names.pt')
+        with pytest.raises(SystemExit):
+            main([str(tmp_path / 'names.pt'), str(tmp_path / 'b'), '--epsilon=x'])
+    found, guessed = convert.read(tmp_path / 'names.pt', epsilon=1e-3)
+    assert guessed['config']['model']['epsilon'] == 1e-3
+    assert guessed['assumed'] == ['batch_statistics']
     same(found, variables)
     for field in ('network', 'parts', 'in_channels', *(['outputs'] * (kind != 'encoder'))):
         assert guessed[field] == card[field]
@@ -223,6 +232,31 @@ def test_narrow_numbers_on_request(dtype, tmp_path):
         assert [file.name for file in tmp_path.iterdir()] == ['a.pt']
 
 
+def test_onnx_in_float16_keeps_large_variances_or_is_refused(tmp_path):
+    reason = 'ONNX files need its packages'
+    onnxruntime = pytest.importorskip('onnxruntime', reason=reason)
+    pytest.importorskip('onnxscript', reason=reason)
+    from genesis_jax.torch import from_card
+
+    variables, card = make('probes')
+    card['config']['model']['batch_statistics'] = 'synchronised'
+    network = from_card(card)  # as it is drawn: of sensible size
+    block = network.down_tr64.ops[1]
+    block.conv1.weight.data *= 500
+    block.bn1.running_var.fill_(3e5)
+    torch.save(network.state_dict(), tmp_path / 'a.pt')
+    variables, _ = convert.read(tmp_path / 'a.pt')
+    convert.write(tmp_path / 'a.onnx', variables, card, dtype='float16')
+    x = torch.rand(1, 1, 8, 16, 8)
+    (found,) = onnxruntime.InferenceSession(tmp_path / 'a.onnx').run(None, {'cubes': x.numpy()})
+    np.testing.assert_allclose(found, network(x).detach(), atol=1e-2)
+
+    variables['params']['head']['bias'][0] = 1e6
+    with pytest.raises(UserError, match='in float16 the logits .* write ONNX in float32'):
+        convert.write(tmp_path / 'b.onnx', variables, card, dtype='float16')
+    assert not (tmp_path / 'b.onnx').exists()
+
+
 def test_fine_tuning_starts_from_a_file(make_target, tmp_path):
     loaded, card = make('restores')
     convert.write(tmp_path / 'card.pt', loaded, card)
@@ -232,6 +266,7 @@ def test_fine_tuning_starts_from_a_file(make_target, tmp_path):
     (found,) = finetune(config, tmp_path / 'run')
     assert found['start'][0].startswith(f'from {file}: encoder and decoder (')
     assert 'converted from a PyTorch file, sha256 ' in found['start'][1]
+    assert found['start'][2].startswith('assumed, as the file has no card: epsilon=1e-05, batch')
     _, start, state = begin(config)
     for part in ('encoder', 'decoder'):
         same(jax.device_get(state.params[part]), loaded['params'][part])

@@ -12,6 +12,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from genesis_jax.convert import foreign
 from genesis_jax.errors import UserError
 
 DTYPES = ('float32', 'bfloat16', 'float16')
@@ -49,12 +50,13 @@ FORMATS = {
 }
 
 
-def read(path, format=None):
+def read(path, format=None, epsilon=None):
     """Reads the network in a file or folder: `(variables, card)`.
 
     Args:
       path: of a run, its fullest export is read.
       format: one of FORMATS; None: by what the file holds.
+      epsilon: of batch normalisation, in the place of what the file says or does not say.
 
     Raises:
       UserError: it is none, is damaged, or its arrays are not those of one of our networks.
@@ -64,11 +66,13 @@ def read(path, format=None):
         name = format or recognise(path)
         module = _module(name, 'read')
         with _explained(name, 'read'):
-            return module.read(path)
+            variables, card = module.read(path)
     except OSError as error:
         raise UserError(
             f'cannot read {path} ({error.strerror or error}); choose another source'
         ) from None
+    foreign.settle(card, path, epsilon)
+    return variables, card
 
 
 def write(path, variables, card, format=None, dtype='float32'):
@@ -98,7 +102,7 @@ def write(path, variables, card, format=None, dtype='float32'):
         ) from None
 
 
-def convert(source, target, source_format=None, target_format=None, dtype='float32'):
+def convert(source, target, source_format=None, target_format=None, dtype='float32', epsilon=None):
     """Reads `source`, writes `target`: `(variables, card, source, format read, format written)`.
 
     A target without a suffix is a folder: of an export of this project the hub's, of anything else
@@ -112,7 +116,7 @@ def convert(source, target, source_format=None, target_format=None, dtype='float
     folder = 'hub' if reading == 'orbax' else 'orbax'
     writing = target_format or (_of_target(target) if target.suffix else folder)
     check_target(target, writing, dtype)
-    variables, card = read(source, reading)
+    variables, card = read(source, reading, epsilon)
     write(target, variables, card, writing, dtype)
     return variables, card, source, reading, writing
 

@@ -9,7 +9,8 @@ import os
 import sys
 
 from genesis_jax import convert
-from genesis_jax.arguments import Parser, path
+from genesis_jax.arguments import Parser, path, share
+from genesis_jax.convert import foreign
 from genesis_jax.errors import UserError
 
 
@@ -19,13 +20,20 @@ def main(argv=None):
     args = parser.parse_args(argv)
     try:
         variables, card, source, reading, writing = convert.convert(
-            args.source, args.target, args.source_format, args.target_format, args.dtype
+            args.source,
+            args.target,
+            args.source_format,
+            args.target_format,
+            args.dtype,
+            args.epsilon,
         )
     except UserError as error:
         parser.fail(error)
     except KeyboardInterrupt:
         parser.fail('interrupted; nothing was written', 130)
     print(f'read {source} ({reading}): {describe(variables, card)}')
+    if assumed := foreign.assumed(card):
+        print(assumed)
     print(f'wrote {args.target} ({writing}, {args.dtype})')
     print(f'next: {_next(args.target, writing, card)}')
     return 0
@@ -76,6 +84,11 @@ def _make_parser():
         choices=convert.DTYPES,
         default='float32',
         help='of the arrays in TARGET (default: %(default)s, exact)',
+    )
+    parser.add_argument(
+        '--epsilon',
+        type=share,
+        help='of batch normalisation (default: as SOURCE says)',
     )
     return parser
 
