@@ -17,7 +17,6 @@ from genesis_jax.errors import UserError
 PARTS = {'encoder': ('encoder',), 'encoder_decoder': ('encoder', 'decoder')}
 _ORDER = ('encoder', 'decoder', 'hidden', 'head')
 _COMPARED = ('width', 'upsample', 'epsilon')  # of the network: else it computes something else
-_SHOWN = 3  # names in an error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,15 +102,15 @@ def _converted(folder, card):
 def _check_network(config, card, folder, wanted):
     """That the loaded parts would compute here what they did there."""
     there = card['config']['model']
-    for name in _COMPARED:
-        if name == 'upsample' and 'decoder' not in wanted:
-            continue
-        here = config.model.get(name)
-        if there.get(name, here) != here:
-            raise UserError(
-                f'{folder} was trained with config.model.{name}={there[name]}, this run has '
-                f'{here}; add --config.model.{name}={there[name]}'
-            )
+    compared = [n for n in _COMPARED if n != 'upsample' or 'decoder' in wanted]
+    differ = [n for n in compared if there.get(n, config.model.get(n)) != config.model.get(n)]
+    if differ:
+        settings = [f'config.model.{name}={there[name]}' for name in differ]
+        here = ', '.join(str(config.model.get(name)) for name in differ)
+        raise UserError(
+            f'{folder} was trained with {", ".join(settings)}, this run has {here}; add '
+            f'{" ".join(f"--{setting}" for setting in settings)}'
+        )
 
 
 def _adapt_channels(loaded, expected):
@@ -140,7 +139,7 @@ def _check_fit(loaded, expected, wanted, folder):
         if have[name] != need[name]
     ]
     problems = [
-        f'{len(names)} {what} ({", ".join(names[:_SHOWN])}{", ..." if names[_SHOWN:] else ""})'
+        f'{len(names)} {what} ({", ".join(names)})'
         for what, names in (
             ('missing', missing),
             ('unexpected', unexpected),

@@ -121,8 +121,31 @@ def test_there_and_back_every_tensor_is_the_same_to_the_bit(published, content, 
     said = capsys.readouterr().out
     for words in ('3D U-Net (encoder, decoder and head)', 'width 4', '298,993 parameters'):
         assert said.count(words) == 2
-    assert f'--config.init={tmp_path / "ours"} --config.model.width=4' in said
+    start = f'--config.data.name=DATASET --config.init={tmp_path / "ours"} --config.model.width=4'
+    assert start in said
     assert said.count('no card: epsilon=1e-05, batch_statistics=official\n') == 2
+
+    assert main([str(tmp_path / 'ours'), str(tmp_path / 'same.pt'), '--data_parallel']) == 0
+    same_names = load(tmp_path / 'same.pt')['state_dict']
+    assert list(same_names) == list(content['state_dict'])
+    assert all(torch.equal(same_names[n], t) for n, t in content['state_dict'].items())
+
+
+def test_an_encoder_alone_and_a_path_with_spaces(tmp_path, capsys):
+    variables, card = make('encoder')
+    convert.write(tmp_path / 'a b', variables, card, 'orbax')
+    for format in ('onnx', 'nnunet'):
+        pytest.importorskip('onnxscript', reason='ONNX files need its packages')
+        with pytest.raises(UserError, match='no decoder and no head, and .* takes the whole'):
+            convert.write(tmp_path / 'new' / 'deep' / 'net', variables, card, format)
+    assert not (tmp_path / 'new').exists()
+    assert main([str(tmp_path / 'a b'), str(tmp_path / 'c d.pt')]) == 0
+    said = capsys.readouterr().out
+    assert (
+        f"Classifier3D.from_pretrained('{tmp_path / 'c d.pt'}', out_channels=N, hidden=N)" in said
+    )
+    assert main([str(tmp_path / 'c d.pt'), str(tmp_path / 'e f')]) == 0
+    assert f"--config.init='{tmp_path / 'e f'}'" in capsys.readouterr().out
 
 
 def test_what_is_written_loads_strictly(tmp_path):
@@ -266,7 +289,7 @@ def test_fine_tuning_starts_from_a_file(make_target, tmp_path):
     (found,) = finetune(config, tmp_path / 'run')
     assert found['start'][0].startswith(f'from {file}: encoder and decoder (')
     assert 'converted from a PyTorch file, sha256 ' in found['start'][1]
-    assert found['start'][2].startswith('assumed, as the file has no card: epsilon=1e-05, batch')
+    assert found['start'][2].startswith('assumed, as published.pt has no card: epsilon=1e-05, ')
     _, start, state = begin(config)
     for part in ('encoder', 'decoder'):
         same(jax.device_get(state.params[part]), loaded['params'][part])
@@ -285,7 +308,7 @@ def test_fine_tuning_starts_from_a_file(make_target, tmp_path):
 @pytest.mark.parametrize(
     ('fields', 'words'),
     [
-        ({}, 'add --config.model.width=4'),
+        ({'model__epsilon': 1e-3}, 'add --config.model.width=4 --config.model.epsilon=1e-05'),
         ({'model__width': 4, 'model__upsample': 'nearest'}, 'model.upsample=transpose'),
         ({'model__width': 4, 'model__epsilon': 1e-3}, 'add --config.model.epsilon=1e-05'),
         ({'init': 'README.md'}, 'the format of README.md is unknown'),
@@ -335,7 +358,27 @@ def _wider(state):
             for n, t in state.items()}  # fmt: skip
 
 
+def _overwritten(content, file):
+    torch.save(content, file)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 16] = bytes(16)
+    file.write_bytes(data)
+
+
+def _with_bias(tensor):
+    return _damaged(lambda s: s | {'module.out_tr.final_conv.bias': tensor})
+
+
 BAD = {
+    'overwritten': (_overwritten, ['is damaged .the checksum of .* is wrong']),
+    'float64': (
+        _with_bias(torch.tensor([0.1], dtype=torch.float64)),
+        [r'1 arrays that float32 does not hold exactly \(out_tr.final_conv.bias of torch.float64'],
+    ),
+    'diverged': (
+        _with_bias(torch.tensor([float('inf')])),
+        [r'nan or infinite numbers in 1 arrays \(out_tr.final_conv.bias\)'],
+    ),
     'half': (_cut(0.5), ['is damaged']),
     'begun': (_cut(0.001), ['is damaged']),
     'harmful': (_damaged(lambda s: Harmful()), ['holds .*print', 'is not read']),
@@ -404,6 +447,7 @@ def test_a_bad_file_is_one_sentence_and_nothing_written(case, content, tmp_path,
         (['nowhere.pt', 'a'], 'there is no such file or folder as nowhere.pt; expected an export'),
         (['EXISTING.pt', 'a'], 'is damaged'),
         (['PT', 'a.bin'], 'the format of a.bin is unknown; expected'),
+        (['PT', 'a', '--data_parallel'], 'orbax has no names of nn.DataParallel'),
         (['PT', 'a.h5'], 'keras cannot be written; expected one of orbax'),
         (['PT', 'a', '--to=nothing'], "invalid choice: 'nothing'"),
         (['PT', 'a', '--from=onnx'], "invalid choice: 'onnx'"),

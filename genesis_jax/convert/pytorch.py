@@ -130,9 +130,8 @@ def _split(state, path):
         if dense and name.endswith(names.COUNTER) and tensor.numel() == 1 and tensor.isfinite():
             counters[name] = int(tensor)
         elif dense and tensor.is_floating_point():
-            exact = tensor.detach()
-            narrow = exact.to(torch.float32)
-            if not torch.equal(narrow.to(exact.dtype).nan_to_num(), exact.nan_to_num()):
+            narrow = tensor.detach().to(torch.float32)
+            if tensor.dtype == torch.float64 and not (narrow.double() == tensor).all():
                 rounded.append(f'{name} of {tensor.dtype}')
             arrays[name] = narrow.numpy()
         else:
