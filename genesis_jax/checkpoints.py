@@ -159,15 +159,37 @@ def load_export(directory, expected=_ANY):
     if 'model' not in (card.get('config') or {}) or not isinstance(metadata.metadata, dict):
         raise _damaged(directory)
     try:
-        _check_data(path / 'state')
-        host = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        abstract = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=host),
-            metadata.metadata,
-        )
-        return jax.device_get(ocp.load(path, abstract)), card
+        return _load(path, metadata.metadata), card
     except _DAMAGE:
         raise _damaged(directory) from None
+
+
+def load_variables(directory):
+    """The network's variables, as NumPy arrays, in one of the `Checkpoints` of a training.
+
+    Raises:
+      UserError: it is none, or damaged.
+    """
+    path = Path(directory).expanduser().absolute()
+    context = ocp.Context()
+    context.pytree.loading.partial_load = True  # the optimiser's state, as large, stays there
+    try:
+        with _without_log():
+            saved = ocp.metadata(path).metadata
+        with context:
+            return _load(path, {name: saved[name] for name in ('params', 'batch_stats')})
+    except (ocp.errors.InvalidLayoutError, *_DAMAGE):
+        raise _damaged(directory) from None
+
+
+def _load(path, metadata):
+    """The arrays of a checkpoint that its metadata name, in NumPy."""
+    _check_data(path / 'state')
+    host = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    abstract = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=host), metadata
+    )
+    return jax.device_get(ocp.load(path, abstract))
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from orbax.checkpoint import v1 as ocp
 from test_finetune import begin
 from test_unet3d import published_variables
 
@@ -237,6 +239,24 @@ def test_a_run_is_read_by_its_fullest_export(tmp_path):
     (tmp_path / 'begun' / 'checkpoints').mkdir(parents=True)
     with pytest.raises(UserError, match='has no export yet'):
         convert.read(tmp_path / 'begun')
+
+
+def test_a_checkpoint_of_a_training_is_read(tmp_path):
+    variables, card = make('segments')
+    with_task = card['config'] | {'task': 'segmentation'}
+    step = tmp_path / 'run' / 'checkpoints' / '7'
+    state = {**variables, 'opt_state': [variables['params']], 'step': np.array(7)}
+    ocp.save(step, state)
+    with pytest.raises(UserError, match=r'config.json does not tell its network'):
+        convert.read(step)
+    (tmp_path / 'run' / 'config.json').write_text(json.dumps({'config': with_task}))
+    found, told = convert.read(step)
+    same(found, variables)
+    expected = {n: card[n] for n in ('network', 'parts', 'in_channels', 'outputs', 'step')}
+    assert told == expected | {'config': with_task}
+    shutil.rmtree(step / 'state' / 'd')
+    with pytest.raises(UserError, match='is damaged'):
+        convert.read(step)
 
 
 @pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])

@@ -145,8 +145,8 @@ def locate(path, exports=EXPORTS):
     found = [path / 'export' / name for name in exports if (path / 'export' / name).is_dir()]
     if not found and (path / 'checkpoints').is_dir():
         raise UserError(
-            f'{path} has no export yet, because its run has not ended; let it end, or choose '
-            'another network'
+            f'{path} has no export yet, because its run has not ended; let it end, or name one of '
+            f'its checkpoints, {path / "checkpoints" / "STEP"}'
         )
     return found[0] if found else path
 
