@@ -37,7 +37,7 @@ def settle(card, path, epsilon=None):
       UserError: it is not known, and not even likely.
     """
     if epsilon is not None:
-        card['config']['model']['epsilon'] = epsilon
+        card['config']['model']['epsilon'] = float(epsilon)
         if 'assumed' in card:
             card['assumed'] = [name for name in card['assumed'] if name != 'epsilon']
     elif 'assumed' in card and 'epsilon' not in card['config']['model']:
@@ -51,6 +51,7 @@ def settle(card, path, epsilon=None):
 
 def assumed(card, known=()):
     """What was assumed of a file without card, but for the names `known`, in words; or ''."""
-    model = card['config']['model']
-    said = [f'{name}={model[name]}' for name in card.get('assumed', ()) if name not in known]
-    return f'assumed, as the file has no card: {", ".join(said)}' if said else ''
+    model, source = card['config']['model'], card.get('source') or {}
+    guessed = [name for name in card.get('assumed') or () if name in model and name not in known]
+    said = ', '.join(f'{name}={model[name]}' for name in guessed)
+    return f'assumed, as {source.get("file", "the file")} has no card: {said}' if said else ''
