@@ -143,10 +143,7 @@ def load_export(directory, expected=_ANY):
     if not path.exists():
         raise UserError(f'there is no folder {directory}; expected {expected}')
     try:
-        if (path / 'state' / 'manifest.ocdbt').exists():
-            _check_data(path / 'state')  # before Orbax looks at any array
-        with _without_log():  # what Orbax warns of is told in one sentence below
-            metadata = ocp.metadata(path)
+        metadata = _metadata(path)
         card = metadata.custom_metadata or {}
     except ocp.errors.InvalidLayoutError:
         card = {}
@@ -161,14 +158,43 @@ def load_export(directory, expected=_ANY):
     if 'model' not in (card.get('config') or {}) or not isinstance(metadata.metadata, dict):
         raise _damaged(directory)
     try:
-        host = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        abstract = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=host),
-            metadata.metadata,
-        )
-        return jax.device_get(ocp.load(path, abstract)), card
+        return _load(path, metadata.metadata), card
     except _DAMAGE:
         raise _damaged(directory) from None
+
+
+def load_variables(directory):
+    """The network's variables, as NumPy arrays, in one of the `Checkpoints` of a training.
+
+    Raises:
+      UserError: it is none, or damaged.
+    """
+    path = Path(directory).expanduser().absolute()
+    context = ocp.Context()
+    context.pytree.loading.partial_load = True  # the optimiser's state, as large, stays there
+    try:
+        saved = _metadata(path).metadata
+        with context:
+            return _load(path, {name: saved[name] for name in ('params', 'batch_stats')})
+    except (ocp.errors.InvalidLayoutError, *_DAMAGE):
+        raise _damaged(directory) from None
+
+
+def _metadata(path):
+    """What Orbax tells of a checkpoint; an error of _DAMAGE, or Orbax's own, if it cannot."""
+    if (path / 'state' / 'manifest.ocdbt').exists():
+        _check_data(path / 'state')
+    with _without_log():  # what Orbax warns of is told in one sentence
+        return ocp.metadata(path)
+
+
+def _load(path, metadata):
+    """The arrays of a checkpoint that its metadata name, in NumPy."""
+    host = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    abstract = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=host), metadata
+    )
+    return jax.device_get(ocp.load(path, abstract))
 
 
 @contextlib.contextmanager

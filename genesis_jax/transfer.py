@@ -11,13 +11,12 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from genesis_jax import convert
-from genesis_jax.convert import first_kernel
+from genesis_jax.convert import first_kernel, foreign
 from genesis_jax.errors import UserError
 
 PARTS = {'encoder': ('encoder',), 'encoder_decoder': ('encoder', 'decoder')}
 _ORDER = ('encoder', 'decoder', 'hidden', 'head')
 _COMPARED = ('width', 'upsample', 'epsilon')  # of the network: else it computes something else
-_SHOWN = 3  # names in an error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,21 +95,22 @@ def _converted(folder, card):
         return []
     digest = card.get('source', {}).get('sha256')
     known = f', sha256 {digest[:12]}' if digest else ''
-    return [f'converted from {convert.FORMATS[name].words}{known}']
+    lines = [f'converted from {convert.FORMATS[name].words}{known}']
+    return lines + ([said] if (said := foreign.assumed(card)) else [])
 
 
 def _check_network(config, card, folder, wanted):
     """That the loaded parts would compute here what they did there."""
     there = card['config']['model']
-    for name in _COMPARED:
-        if name == 'upsample' and 'decoder' not in wanted:
-            continue
-        here = config.model.get(name)
-        if there.get(name, here) != here:
-            raise UserError(
-                f'{folder} was trained with config.model.{name}={there[name]}, this run has '
-                f'{here}; add --config.model.{name}={there[name]}'
-            )
+    compared = [n for n in _COMPARED if n != 'upsample' or 'decoder' in wanted]
+    differ = [n for n in compared if there.get(n, config.model.get(n)) != config.model.get(n)]
+    if differ:
+        settings = [f'config.model.{name}={there[name]}' for name in differ]
+        here = ', '.join(str(config.model.get(name)) for name in differ)
+        raise UserError(
+            f'{folder} was trained with {", ".join(settings)}, this run has {here}; add '
+            f'{" ".join(f"--{setting}" for setting in settings)}'
+        )
 
 
 def _adapt_channels(loaded, expected):
@@ -139,7 +139,7 @@ def _check_fit(loaded, expected, wanted, folder):
         if have[name] != need[name]
     ]
     problems = [
-        f'{len(names)} {what} ({", ".join(names[:_SHOWN])}{", ..." if names[_SHOWN:] else ""})'
+        f'{len(names)} {what} ({", ".join(names)})'
         for what, names in (
             ('missing', missing),
             ('unexpected', unexpected),

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from orbax.checkpoint import v1 as ocp
 from test_finetune import begin
 from test_unet3d import published_variables
 
@@ -95,6 +97,7 @@ def test_published_weights_become_ours(published, content, golden):
     variables, card = convert.read(published)
     same(variables, published_variables(content['state_dict']))
     assert card['source'].keys() == {'file', 'sha256', 'format'}
+    assert card['assumed'] == ['epsilon', 'batch_statistics']
     numbers = np.load(golden / 'official_unet3d_width4_io.npz')
     x = jnp.moveaxis(numbers['x'], 1, -1)
     for kind, option in (('batch', 'official'), ('running', 'synchronised')):
@@ -120,7 +123,31 @@ def test_there_and_back_every_tensor_is_the_same_to_the_bit(published, content, 
     said = capsys.readouterr().out
     for words in ('3D U-Net (encoder, decoder and head)', 'width 4', '298,993 parameters'):
         assert said.count(words) == 2
-    assert f'--config.init={tmp_path / "ours"} --config.model.width=4' in said
+    start = f'--config.data.name=DATASET --config.init={tmp_path / "ours"} --config.model.width=4'
+    assert start in said
+    assert said.count('no card: epsilon=1e-05, batch_statistics=official\n') == 2
+
+    assert main([str(tmp_path / 'ours'), str(tmp_path / 'same.pt'), '--data_parallel']) == 0
+    same_names = load(tmp_path / 'same.pt')['state_dict']
+    assert list(same_names) == list(content['state_dict'])
+    assert all(torch.equal(same_names[n], t) for n, t in content['state_dict'].items())
+
+
+def test_an_encoder_alone_and_a_path_with_spaces(tmp_path, capsys):
+    variables, card = make('encoder')
+    convert.write(tmp_path / 'a b', variables, card, 'orbax')
+    for format in ('onnx', 'nnunet'):
+        pytest.importorskip('onnxscript', reason='ONNX files need its packages')
+        with pytest.raises(UserError, match='no decoder and no head, and .* takes the whole'):
+            convert.write(tmp_path / 'new' / 'deep' / 'net', variables, card, format)
+    assert not (tmp_path / 'new').exists()
+    assert main([str(tmp_path / 'a b'), str(tmp_path / 'c d.pt')]) == 0
+    said = capsys.readouterr().out
+    assert (
+        f"Classifier3D.from_pretrained('{tmp_path / 'c d.pt'}', out_channels=N, hidden=N)" in said
+    )
+    assert main([str(tmp_path / 'c d.pt'), str(tmp_path / 'e f')]) == 0
+    assert f"--config.init='{tmp_path / 'e f'}'" in capsys.readouterr().out
 
 
 def test_what_is_written_loads_strictly(tmp_path):
@@ -172,7 +199,14 @@ def test_our_networks_and_their_cards_come_back(kind, tmp_path):
 
     # The names alone say as much about the network as its card did.
     torch.save(load(tmp_path / 'a.pt')['state_dict'], tmp_path / 'names.pt')
-    found, guessed = convert.read(tmp_path / 'names.pt')
+    if card['config']['model'].get('upsample') == 'nearest':  # as in Keras: 1e-3 or 1e-5
+        with pytest.raises(UserError, match='no card that tells the epsilon .* --epsilon=E'):
+            convert.read(tmp_path / 'names.pt')
+        with pytest.raises(SystemExit):
+            main([str(tmp_path / 'names.pt'), str(tmp_path / 'b'), '--epsilon=x'])
+    found, guessed = convert.read(tmp_path / 'names.pt', epsilon=1e-3)
+    assert guessed['config']['model']['epsilon'] == 1e-3
+    assert guessed['assumed'] == ['batch_statistics']
     same(found, variables)
     for field in ('network', 'parts', 'in_channels', *(['outputs'] * (kind != 'encoder'))):
         assert guessed[field] == card[field]
@@ -207,6 +241,24 @@ def test_a_run_is_read_by_its_fullest_export(tmp_path):
         convert.read(tmp_path / 'begun')
 
 
+def test_a_checkpoint_of_a_training_is_read(tmp_path):
+    variables, card = make('segments')
+    with_task = card['config'] | {'task': 'segmentation'}
+    step = tmp_path / 'run' / 'checkpoints' / '7'
+    state = {**variables, 'opt_state': [variables['params']], 'step': np.array(7)}
+    ocp.save(step, state)
+    with pytest.raises(UserError, match=r'config.json does not tell its network'):
+        convert.read(step)
+    (tmp_path / 'run' / 'config.json').write_text(json.dumps({'config': with_task}))
+    found, told = convert.read(step)
+    same(found, variables)
+    expected = {n: card[n] for n in ('network', 'parts', 'in_channels', 'outputs', 'step')}
+    assert told == expected | {'config': with_task}
+    shutil.rmtree(step / 'state' / 'd')
+    with pytest.raises(UserError, match='is damaged'):
+        convert.read(step)
+
+
 @pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
 def test_narrow_numbers_on_request(dtype, tmp_path):
     variables, card = make('segments')
@@ -223,6 +275,31 @@ def test_narrow_numbers_on_request(dtype, tmp_path):
         assert [file.name for file in tmp_path.iterdir()] == ['a.pt']
 
 
+def test_onnx_in_float16_keeps_large_variances_or_is_refused(tmp_path):
+    reason = 'ONNX files need its packages'
+    onnxruntime = pytest.importorskip('onnxruntime', reason=reason)
+    pytest.importorskip('onnxscript', reason=reason)
+    from genesis_jax.torch import from_card
+
+    variables, card = make('probes')
+    card['config']['model']['batch_statistics'] = 'synchronised'
+    network = from_card(card)  # as it is drawn: of sensible size
+    block = network.down_tr64.ops[1]
+    block.conv1.weight.data *= 500
+    block.bn1.running_var.fill_(3e5)
+    torch.save(network.state_dict(), tmp_path / 'a.pt')
+    variables, _ = convert.read(tmp_path / 'a.pt')
+    convert.write(tmp_path / 'a.onnx', variables, card, dtype='float16')
+    x = torch.rand(1, 1, 8, 16, 8)
+    (found,) = onnxruntime.InferenceSession(tmp_path / 'a.onnx').run(None, {'cubes': x.numpy()})
+    np.testing.assert_allclose(found, network(x).detach(), atol=1e-2)
+
+    variables['params']['head']['bias'][0] = 1e6
+    with pytest.raises(UserError, match='in float16 the logits .* write ONNX in float32'):
+        convert.write(tmp_path / 'b.onnx', variables, card, dtype='float16')
+    assert not (tmp_path / 'b.onnx').exists()
+
+
 def test_fine_tuning_starts_from_a_file(make_target, tmp_path):
     loaded, card = make('restores')
     convert.write(tmp_path / 'card.pt', loaded, card)
@@ -232,6 +309,7 @@ def test_fine_tuning_starts_from_a_file(make_target, tmp_path):
     (found,) = finetune(config, tmp_path / 'run')
     assert found['start'][0].startswith(f'from {file}: encoder and decoder (')
     assert 'converted from a PyTorch file, sha256 ' in found['start'][1]
+    assert found['start'][2].startswith('assumed, as published.pt has no card: epsilon=1e-05, ')
     _, start, state = begin(config)
     for part in ('encoder', 'decoder'):
         same(jax.device_get(state.params[part]), loaded['params'][part])
@@ -250,7 +328,7 @@ def test_fine_tuning_starts_from_a_file(make_target, tmp_path):
 @pytest.mark.parametrize(
     ('fields', 'words'),
     [
-        ({}, 'add --config.model.width=4'),
+        ({'model__epsilon': 1e-3}, 'add --config.model.width=4 --config.model.epsilon=1e-05'),
         ({'model__width': 4, 'model__upsample': 'nearest'}, 'model.upsample=transpose'),
         ({'model__width': 4, 'model__epsilon': 1e-3}, 'add --config.model.epsilon=1e-05'),
         ({'init': 'README.md'}, 'the format of README.md is unknown'),
@@ -300,7 +378,27 @@ def _wider(state):
             for n, t in state.items()}  # fmt: skip
 
 
+def _overwritten(content, file):
+    torch.save(content, file)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 16] = bytes(16)
+    file.write_bytes(data)
+
+
+def _with_bias(tensor):
+    return _damaged(lambda s: s | {'module.out_tr.final_conv.bias': tensor})
+
+
 BAD = {
+    'overwritten': (_overwritten, ['is damaged .the checksum of .* is wrong']),
+    'float64': (
+        _with_bias(torch.tensor([0.1], dtype=torch.float64)),
+        [r'1 arrays that float32 does not hold exactly \(out_tr.final_conv.bias of torch.float64'],
+    ),
+    'diverged': (
+        _with_bias(torch.tensor([float('inf')])),
+        [r'nan or infinite numbers in 1 arrays \(out_tr.final_conv.bias\)'],
+    ),
     'half': (_cut(0.5), ['is damaged']),
     'begun': (_cut(0.001), ['is damaged']),
     'harmful': (_damaged(lambda s: Harmful()), ['holds .*print', 'is not read']),
@@ -369,6 +467,7 @@ def test_a_bad_file_is_one_sentence_and_nothing_written(case, content, tmp_path,
         (['nowhere.pt', 'a'], 'there is no such file or folder as nowhere.pt; expected an export'),
         (['EXISTING.pt', 'a'], 'is damaged'),
         (['PT', 'a.bin'], 'the format of a.bin is unknown; expected'),
+        (['PT', 'a', '--data_parallel'], 'orbax has no names of nn.DataParallel'),
         (['PT', 'a.h5'], 'keras cannot be written; expected one of orbax'),
         (['PT', 'a', '--to=nothing'], "invalid choice: 'nothing'"),
         (['PT', 'a', '--from=onnx'], "invalid choice: 'onnx'"),

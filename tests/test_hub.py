@@ -1,5 +1,6 @@
 """Folders for a model hub: exact both ways, strict, with a card that tells facts and only facts."""
 
+import hashlib
 import json
 import math
 import shutil
@@ -124,7 +125,7 @@ def test_a_network_and_its_card_return_bit_for_bit(name, tmp_path):
     variables = variables_of(CARDS[name])
     hub.write(tmp_path / 'out', variables, CARDS[name])
     found, card = hub.read(tmp_path / 'out')
-    assert card == CARDS[name]
+    assert card == hub.public(CARDS[name])
     assert jax.tree.structure(found) == jax.tree.structure(variables)
     jax.tree.map(np.testing.assert_array_equal, found, variables)
     assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {np.dtype(np.float32)}
@@ -141,6 +142,38 @@ def test_narrow_arrays_are_the_rounded_ones(dtype, kind, tmp_path):
     files = [tmp_path / name / 'model.safetensors' for name in ('once', 'twice')]
     assert files[0].read_bytes() == files[1].read_bytes()
     assert f'The arrays are rounded to {dtype}.' in (tmp_path / 'once' / 'README.md').read_text()
+
+
+def test_nothing_of_the_machine_or_the_patients_is_published(tmp_path):
+    place = '/home/someone/runs'
+    card = CLASSIFIER | {
+        'init': f'{place}/genesis_ct',
+        'start': [f'from {place}/genesis_ct/export/encoder: encoder (1,000 parameters)'],
+        'config': CLASSIFIER['config'] | {'init': place, 'data': {'dir': place, 'name': 'ecc'}},
+    }
+    hub.write(tmp_path / 'out', variables_of(card), card)
+    for file in ('config.json', 'README.md'):
+        text = (tmp_path / 'out' / file).read_text('utf-8')
+        assert 'someone' not in text and 'aaaaaaaaaaaa' not in text
+        assert 'from genesis_ct: encoder (1,000 parameters)' in text
+    assert card['trained_on'] and card['config']['data']['dir'] == place  # the caller's is whole
+
+
+def test_a_folder_is_recognised_by_either_file_and_by_its_arrays(folder, tmp_path):
+    from genesis_jax import convert
+
+    same = convert.read(folder / 'model.safetensors')[1]
+    assert same == convert.read(folder)[1]
+    for file, said in (
+        ('config.json', 'has no config.json'),
+        ('model.safetensors', 'is not there'),
+    ):
+        copy = shutil.copytree(folder, tmp_path / file)
+        (copy / file).unlink()
+        with pytest.raises(UserError, match=said):
+            convert.read(copy)
+    with pytest.raises(UserError, match=r'alone describes no network; .* and add --to=hub'):
+        convert.convert(folder, tmp_path / 'a.safetensors')
 
 
 def test_the_arrays_have_the_published_names(folder, golden):
@@ -283,8 +316,14 @@ def test_broken_folders_are_refused_in_one_sentence(folder, tmp_path):
         def changed(copy):
             file = copy / 'model.safetensors'
             file.write_bytes(safetensors.numpy.save(change(safetensors.numpy.load_file(file))))
+            configure(sha256=hashlib.sha256(file.read_bytes()).hexdigest())(copy)
 
         return changed
+
+    def overwrite(copy):
+        data = bytearray((copy / 'model.safetensors').read_bytes())
+        data[len(data) // 2] ^= 1
+        (copy / 'model.safetensors').write_bytes(data)
 
     def cut(share):
         def change(copy):
@@ -300,6 +339,25 @@ def test_broken_folders_are_refused_in_one_sentence(folder, tmp_path):
     refused('describes no network', lambda copy: (copy / 'config.json').write_text('[]'))
     for share in (0, 0.0001, 0.01, 0.5, 0.9999):
         refused('is damaged or cut short', cut(share))
+
+    refused('its SHA-256 is not the', overwrite)
+
+    for field, value in (
+        ('epsilon', 'small'),
+        ('epsilon', math.nan),
+        ('batch_statistics', 'own'),
+        ('statistics_momentum', 2),
+        ('width', '2'),
+        ('spacing', 5),
+        ('cube_shape', [16, 16, 8]),
+        ('in_channels', 1.5),
+    ):
+
+        def edit(card, field=field, value=value):
+            (card if field in card else card['config']['model'])[field] = value
+            return card
+
+        refused(f'{field} is {value!r}, expected', configure(card=edit))
 
     wide = {'config': {'model': PRETRAINED['config']['model'] | {'width': 4}}}
     refused('width is 2 and 4', configure(card=lambda card: card | wide))
@@ -318,5 +376,9 @@ def test_broken_folders_are_refused_in_one_sentence(folder, tmp_path):
     refused(
         '1 missing (out_tr.final_conv.bias)',
         arrange(lambda a: {n: v for n, v in a.items() if n != 'out_tr.final_conv.bias'}),
+    )
+    refused(
+        'nan or infinite numbers in 1 arrays (out_tr.final_conv.bias)',
+        arrange(lambda a: a | {'out_tr.final_conv.bias': np.full(1, np.nan, 'f')}),
     )
     refused('1 unexpected (dense_1.bias)', arrange(lambda a: a | {'dense_1.bias': np.ones(1, 'f')}))

@@ -236,7 +236,8 @@ def plus(**more):
         (
             lambda weights: plus(x__y=np.zeros(1))(without('depth_1_')(weights)),
             '6 missing (depth_1_conv/kernel, depth_1_conv/bias, depth_1_bn/gamma, '
-            'depth_1_bn/beta, …); 1 unexpected (x/y); ',
+            'depth_1_bn/beta, '
+            'depth_1_bn/moving_mean, depth_1_bn/moving_variance); 1 unexpected (x/y); ',
         ),
         (plus(conv3d_1__bias=np.zeros(3)), 'conv3d_1/bias is float64); expected float32'),
         (plus(conv3d_1__bias=np.zeros(3, int)), 'conv3d_1/bias is int64); expected float32'),

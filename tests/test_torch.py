@@ -1,6 +1,7 @@
 """The PyTorch networks against ours and the published one; ONNX and nnU-Net files."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -154,8 +155,10 @@ def test_new_parts_are_asked_for_and_told(published, capsys):
         f'from {published}: encoder and decoder',
         'first kernel: 1 input channels there, 2 here: repeated and rescaled',
         'drawn at random: head',
+        f'assumed, as {PUBLISHED} has no card: epsilon=1e-05, batch_statistics=official',
     ]
-    original = ours.UNet3D.from_pretrained(published)
+    told = {'epsilon': 1e-5, 'batch_statistics': 'official'}
+    original = ours.UNet3D.from_pretrained(published, **told)
     assert capsys.readouterr().out == '' == ''.join(original.lines)
     x = torch.rand(1, 1, 16, 16, 16)
     alike = network.encode(x.expand(-1, 2, -1, -1, -1))
@@ -178,11 +181,77 @@ def test_a_classifier_starts_from_the_encoder_of_a_u_net(published, capsys):
         ('classifier3d', {'hidden': 4}, 'no head for this classifier3d'),
         ('unet3d', {'width': 8}, 'width of .* cannot be changed to 8; a unet3d takes new_decoder'),
         ('unet3d', {'hidden': 8}, 'hidden of .* cannot be changed'),
+        ('unet3d', {'new_decoder': True}, 'no head .* its new decoder; .* new with out_channels=N'),
+        ('unet3d', {'out_channels': '3'}, "out_channels is '3'; expected a whole number from 1"),
+        ('unet3d', {'out_channels': None}, 'out_channels is None; expected'),
+        ('unet3d', {'out_channels': -1}, 'out_channels is -1; expected'),
+        ('unet3d', {'out_channels': True}, 'out_channels is True; expected'),
+        ('unet3d', {'in_channels': 0}, 'in_channels is 0; expected'),
+        ('unet3d', {'in_channels': 2.0}, 'in_channels is 2.0; expected'),
+        ('classifier3d', {'hidden': -1}, 'hidden is -1; expected a whole number from 0'),
+        ('unet3d', {'epsilon': float('nan')}, 'epsilon is nan; expected a number from 0'),
+        ('unet3d', {'batch_statistics': 'b'}, "is 'b'; expected synchronised or official"),
     ],
 )
 def test_what_is_missing_is_never_drawn_silently(published, network, changes, message):
     with pytest.raises(UserError, match=message):
         ours.from_pretrained(published, network=network, **changes)
+
+
+@pytest.mark.parametrize('path', [None, 3])
+def test_a_path_is_a_path(path):
+    with pytest.raises(UserError, match='expected the path of a file or folder'):
+        ours.from_pretrained(path)
+
+
+@pytest.mark.parametrize(
+    'kind, model',
+    [
+        ('unet3d', {'epsilon': 1e-3, 'upsample': 'nearest', 'batch_statistics': 'synchronised'}),
+        ('classifier3d', {'hidden': 3, 'batch_statistics': 'official'}),
+    ],
+)
+def test_what_is_saved_computes_the_same_again(kind, model, tmp_path, capsys):
+    _, variables, card = made(kind, **model)
+    convert.write(tmp_path / 'hub', variables, card | {'task': 'segmentation'}, 'hub')
+    network = ours.from_pretrained(tmp_path / 'hub', out_channels=3, in_channels=2)
+    x = torch.rand(2, 2, 16, 8, 8)
+    network.train()(x)
+    network.eval().save(tmp_path / 'tuned.pt')
+    network.save(tmp_path / 'tuned.pt')  # once more, in its place
+    capsys.readouterr()
+    again = ours.from_pretrained(tmp_path / 'tuned.pt')
+    assert capsys.readouterr().out == ''
+    assert torch.equal(again(x), network(x))
+    assert 'task' not in again.card and again.card['outputs'] == 3
+    assert again.card['start'][-1] == 'drawn at random: head'
+    state = torch.load(tmp_path / 'tuned.pt', weights_only=True)['state_dict']
+    expected = network.state_dict()
+    assert list(state) == list(expected)
+    assert all(torch.equal(state[name], tensor) for name, tensor in expected.items())
+    assert [file.name for file in tmp_path.iterdir() if file.suffix] == ['tuned.pt']
+
+
+def test_a_head_of_ones_own_is_saved(published, tmp_path):
+    network = ours.UNet3D.from_pretrained(published)
+    network.out_tr.final_conv = torch.nn.Conv3d(8, 5, 1)
+    network.save(tmp_path / 'new' / 'own.pt')
+    assert ours.from_pretrained(tmp_path / 'new' / 'own.pt').out_channels == 5
+    with pytest.raises(UserError, match='cannot hold a unet2d'):
+        ours.UNet2D(width=2).save(tmp_path / 'flat.pt')
+
+
+def test_a_file_without_card_is_told_its_conventions(tmp_path, capsys):
+    _, variables, card = made(epsilon=1e-3, upsample='nearest', batch_statistics='synchronised')
+    network = from_variables(variables, card)
+    torch.save(network.state_dict(), tmp_path / 'bare.pt')
+    with pytest.raises(UserError, match='no card that tells the epsilon .* --epsilon=E, or call'):
+        ours.from_pretrained(tmp_path / 'bare.pt')
+    told = {'epsilon': 1e-3, 'batch_statistics': 'synchronised'}
+    again = ours.from_pretrained(tmp_path / 'bare.pt', **told)
+    x = torch.rand(2, 1, 16, 8, 8)
+    assert torch.equal(again(x), network(x))
+    assert capsys.readouterr().out == ''
 
 
 def test_a_decoder_is_drawn_only_on_request(capsys):
@@ -210,7 +279,9 @@ def test_the_example_of_the_readme_runs(published, tmp_path, monkeypatch):
     batch = torch.rand(2, 1, 16, 16, 8), torch.randint(3, (2, 16, 16, 8))
     for example in examples:
         exec(example.replace('range(100)', 'range(2)'), {'loader': [batch]})
-    assert (tmp_path / 'liver.pt').exists()
+    x, network = torch.rand(2, 1, 8, 16, 8), ours.from_pretrained('liver.pt').train()
+    assert network(x).shape == (2, 3, 8, 16, 8)
+    assert 'task' not in network.card
 
 
 def test_no_jax_is_needed(published):
@@ -320,6 +391,35 @@ def test_plans_are_written_beside_those_of_nnunet(for_nnunet, tmp_path, capsys):
     plans['configurations']['3d_fullres']['patch_size'] = [28, 64, 64]
     with pytest.raises(UserError, match='three sides that divide by 8; change patch_size'):
         nnunet.adapt_plans(plans, {})
+
+
+class Harmful:
+    def __reduce__(self):
+        return print, ('harm done',)
+
+
+@pytest.mark.parametrize(
+    'swapped, weights, plans, message',
+    [
+        (False, Harmful(), {}, 'what could run code is not read; expected weights that python -m'),
+        (False, {'a': torch.ones(2)}, {}, 'names no network for nnU-Net; expected weights that'),
+        (False, None, [1], r'holds no plans \(AttributeError: .*\); expected nnUNetPlans.json'),
+        (False, None, {'configurations': {'3d_fullres': {}}}, 'holds no plans .*patch_size'),
+        (True, None, {}, 'plans.json is damaged, .* expected weights that python -m'),
+    ],
+)
+def test_what_is_no_weights_and_plans_is_refused(
+    swapped, weights, plans, message, for_nnunet, tmp_path, capsys
+):
+    files = [for_nnunet, tmp_path / 'plans.json']
+    files[1].write_text(json.dumps(plans))
+    if weights:
+        files[0] = tmp_path / 'weights.pt'
+        torch.save(weights, files[0])
+    with pytest.raises(SystemExit):
+        nnunet.main([str(file) for file in (files[::-1] if swapped else files)])
+    said = capsys.readouterr()
+    assert re.search(message, said.err) and said.err.count('\n') == 1 and said.out == ''
 
 
 def test_nnunet_takes_u_nets_only(tmp_path):

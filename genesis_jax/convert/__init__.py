@@ -8,13 +8,16 @@ imported when they are used: each needs packages of its own, and only `orbax` ne
 import contextlib
 import dataclasses
 import importlib
+import json
 import os
 import tempfile
 from pathlib import Path
 
+from genesis_jax.convert import foreign
 from genesis_jax.errors import UserError
 
 DTYPES = ('float32', 'bfloat16', 'float16')
+_ARRAYS = 'model.safetensors'  # in a hub folder, which config.json completes
 EXPORTS = ('encoder_decoder', 'model', 'encoder')  # of a run, the fullest first
 
 
@@ -49,12 +52,13 @@ FORMATS = {
 }
 
 
-def read(path, format=None):
+def read(path, format=None, epsilon=None):
     """Reads the network in a file or folder: `(variables, card)`.
 
     Args:
       path: of a run, its fullest export is read.
       format: one of FORMATS; None: by what the file holds.
+      epsilon: of batch normalisation, in the place of what the file says or does not say.
 
     Raises:
       UserError: it is none, is damaged, or its arrays are not those of one of our networks.
@@ -64,33 +68,35 @@ def read(path, format=None):
         name = format or recognise(path)
         module = _module(name, 'read')
         with _explained(name, 'read'):
-            return module.read(path)
+            variables, card = module.read(path)
     except OSError as error:
         raise UserError(
             f'cannot read {path} ({error.strerror or error}); choose another source'
         ) from None
+    foreign.settle(card, path, epsilon)
+    return variables, card
 
 
-def write(path, variables, card, format=None, dtype='float32'):
+def write(path, variables, card, format=None, dtype='float32', data_parallel=False):
     """Writes a network, whole or not at all.
 
     Args:
       format: one of FORMATS; None: by the suffix of `path`.
       dtype: of the arrays: 'float32', or in some formats 'bfloat16' or 'float16'.
+      data_parallel: in a PyTorch file, `module.` before every name.
 
     Raises:
       UserError: the target exists, or the format cannot hold the network.
     """
     path = Path(path).expanduser()
     name = format or _of_target(path)
-    check_target(path, name, dtype)
+    check_target(path, name, dtype, data_parallel)
+    options = {'data_parallel': True} if data_parallel else {}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the target, so that it can be moved; of the same name, which some formats repeat.
-        with tempfile.TemporaryDirectory(prefix='.convert_', dir=path.parent) as folder:
-            partial = Path(folder) / path.name
+        with _folder_beside(path) as folder:
+            partial = folder / path.name  # of the same name, which some formats repeat
             with _explained(name, 'write'):
-                _module(name, 'write').write(partial, variables, card, dtype)
+                _module(name, 'write').write(partial, variables, card, dtype, **options)
             os.rename(partial, path)
     except OSError as error:
         raise UserError(
@@ -98,7 +104,15 @@ def write(path, variables, card, format=None, dtype='float32'):
         ) from None
 
 
-def convert(source, target, source_format=None, target_format=None, dtype='float32'):
+def convert(
+    source,
+    target,
+    source_format=None,
+    target_format=None,
+    dtype='float32',
+    epsilon=None,
+    data_parallel=False,
+):
     """Reads `source`, writes `target`: `(variables, card, source, format read, format written)`.
 
     A target without a suffix is a folder: of an export of this project the hub's, of anything else
@@ -111,9 +125,9 @@ def convert(source, target, source_format=None, target_format=None, dtype='float
     reading = source_format or recognise(source)
     folder = 'hub' if reading == 'orbax' else 'orbax'
     writing = target_format or (_of_target(target) if target.suffix else folder)
-    check_target(target, writing, dtype)
-    variables, card = read(source, reading)
-    write(target, variables, card, writing, dtype)
+    check_target(target, writing, dtype, data_parallel)
+    variables, card = read(source, reading, epsilon)
+    write(target, variables, card, writing, dtype, data_parallel)
     return variables, card, source, reading, writing
 
 
@@ -126,11 +140,13 @@ def locate(path, exports=EXPORTS):
     path = Path(path).expanduser()
     if not path.exists():
         raise UserError(f'there is no such file or folder as {path}; expected {_words("reads")}')
+    if path.name == _ARRAYS and path.is_file():
+        return path.parent
     found = [path / 'export' / name for name in exports if (path / 'export' / name).is_dir()]
     if not found and (path / 'checkpoints').is_dir():
         raise UserError(
-            f'{path} has no export yet, because its run has not ended; let it end, or choose '
-            'another network'
+            f'{path} has no export yet, because its run has not ended; let it end, or name one of '
+            f'its checkpoints, {path / "checkpoints" / "STEP"}'
         )
     return found[0] if found else path
 
@@ -139,8 +155,7 @@ def recognise(path):
     """The format of a file or folder, by what it holds; a folder of unknown kind is 'orbax'."""
     path = Path(path)
     if path.is_dir():
-        hub = all((path / name).is_file() for name in ('config.json', 'model.safetensors'))
-        return 'hub' if hub else 'orbax'
+        return 'hub' if _is_hub(path) else 'orbax'
     with path.open('rb') as file:
         start = file.read(8)
     if start == b'\x89HDF\r\n\x1a\n':
@@ -150,14 +165,27 @@ def recognise(path):
     return _by_suffix(path, 'reads')
 
 
-def check_target(path, name, dtype):
-    """Raises UserError if nothing of this format and dtype can be written to `path`."""
+def _is_hub(folder):
+    """Whether either of its two files is there; a run has a config.json too, but of other keys."""
+    if (folder / _ARRAYS).is_file():
+        return True
+    try:
+        config = json.loads((folder / 'config.json').read_text('utf-8'))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and 'architecture' in config
+
+
+def check_target(path, name, dtype, data_parallel=False):
+    """Raises UserError if nothing of this format, dtype and names can be written to `path`."""
     _module(name, 'write')
     if dtype not in DTYPES:
         raise UserError(f'unknown dtype {dtype!r}; expected one of {", ".join(DTYPES)}')
     if dtype != 'float32' and not FORMATS[name].narrow:
         narrow = ', '.join(other for other, format in FORMATS.items() if format.narrow)
         raise UserError(f'{name} is written in float32, not in {dtype}; expected one of {narrow}')
+    if data_parallel and name != 'pytorch':
+        raise UserError(f'{name} has no names of nn.DataParallel; expected pytorch for those')
     if path.exists() or path.is_symlink():
         raise UserError(f'{path} exists already; remove it or choose another target')
 
@@ -171,6 +199,21 @@ def _module(name, action):
         raise UserError(f'{name} {known} {done}; expected one of {", ".join(possible)}')
     with _explained(name, action):
         return importlib.import_module(f'{__name__}.{name}')
+
+
+@contextlib.contextmanager
+def _folder_beside(path):
+    """A temporary folder from which a file can be moved to `path`; a failure leaves no folder."""
+    new = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix='.convert_', dir=path.parent) as folder:
+            yield Path(folder)
+    except BaseException:
+        for empty in new:  # the innermost first
+            with contextlib.suppress(OSError):  # another process may use it by now
+                empty.rmdir()
+        raise
 
 
 @contextlib.contextmanager
@@ -197,6 +240,12 @@ def _by_suffix(path, able):
     for name, format in FORMATS.items():
         if path.name.lower().endswith(format.suffixes):
             return name
+    if path.suffix.lower() == '.safetensors':
+        remedy = 'name the folder' + (' and add --to=hub' if able == 'writes' else '')
+        raise UserError(
+            f'{path} alone describes no network; expected a folder, which has {_ARRAYS} and '
+            f'config.json: {remedy}'
+        )
     raise UserError(f'the format of {path} is unknown; expected {_words(able)}')
 
 

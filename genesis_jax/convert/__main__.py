@@ -6,10 +6,12 @@ python -m genesis_jax.convert runs/genesis_ct genesis_ct --to=hub --dtype=bfloat
 """
 
 import os
+import shlex
 import sys
 
 from genesis_jax import convert
-from genesis_jax.arguments import Parser, path
+from genesis_jax.arguments import Parser, path, share
+from genesis_jax.convert import foreign
 from genesis_jax.errors import UserError
 
 
@@ -19,13 +21,21 @@ def main(argv=None):
     args = parser.parse_args(argv)
     try:
         variables, card, source, reading, writing = convert.convert(
-            args.source, args.target, args.source_format, args.target_format, args.dtype
+            args.source,
+            args.target,
+            args.source_format,
+            args.target_format,
+            args.dtype,
+            args.epsilon,
+            args.data_parallel,
         )
     except UserError as error:
         parser.fail(error)
     except KeyboardInterrupt:
         parser.fail('interrupted; nothing was written', 130)
     print(f'read {source} ({reading}): {describe(variables, card)}')
+    if assumed := foreign.assumed(card):
+        print(assumed)
     print(f'wrote {args.target} ({writing}, {args.dtype})')
     print(f'next: {_next(args.target, writing, card)}')
     return 0
@@ -77,24 +87,38 @@ def _make_parser():
         default='float32',
         help='of the arrays in TARGET (default: %(default)s, exact)',
     )
+    parser.add_argument(
+        '--data_parallel',
+        action='store_true',
+        help='put module. before the names in a PyTorch file, as in the published ones',
+    )
+    parser.add_argument(
+        '--epsilon',
+        type=share,
+        help='of batch normalisation (default: as SOURCE says)',
+    )
     return parser
 
 
 def _next(target, format, card):
     """What to do with what was written."""
+    quoted = shlex.quote(str(target))
     if format == 'onnx':
         return f'onnxruntime.InferenceSession({str(target)!r})'
     if format == 'nnunet':
-        return f'python -m genesis_jax.torch.nnunet {target} nnUNetPlans.json'
+        return f'python -m genesis_jax.torch.nnunet {quoted} nnUNetPlans.json'
     if format != 'orbax':
-        return f'genesis_jax.torch.from_pretrained({str(target)!r})'
+        if 'head' in card['parts']:
+            return f'genesis_jax.torch.from_pretrained({str(target)!r})'
+        new = f'{str(target)!r}, out_channels=N, hidden=N'
+        return f'genesis_jax.torch.Classifier3D.from_pretrained({new})'
     if 'task' in card:
-        return f'python -m genesis_jax.predict --model={target} --input=SCANS --output=predicted'
+        return f'python -m genesis_jax.predict --model={quoted} --input=SCANS --output=predicted'
     config = 'segment' if 'decoder' in card['parts'] else 'classify'
     model, usual = card['config']['model'], {'width': 32, 'upsample': 'transpose', 'epsilon': 1e-5}
     flags = [f'--config.model.{n}={model[n]}' for n, v in usual.items() if model.get(n, v) != v]
-    start = [f'--config=configs/{config}.py', '--workdir=WORKDIR', f'--config.init={target}']
-    return f'python main.py {" ".join(start + flags)}'
+    start = [f'--config=configs/{config}.py', '--workdir=WORKDIR', '--config.data.name=DATASET']
+    return f'python main.py {" ".join([*start, f"--config.init={quoted}", *flags])}'
 
 
 def _leaves(tree):

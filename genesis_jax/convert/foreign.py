@@ -1,7 +1,10 @@
 """The card of a network that was not trained here: what its file says of itself, and no more."""
 
 import hashlib
+import shlex
 from pathlib import Path
+
+from genesis_jax.errors import UserError
 
 
 def card_of(architecture, path, format, conventions):
@@ -25,3 +28,30 @@ def card_of(architecture, path, format, conventions):
         'config': {'model': model | conventions},
         'source': {'file': Path(path).name, 'sha256': digest, 'format': format},
     }
+
+
+def settle(card, path, epsilon=None):
+    """Puts this epsilon into a card, in place; without one, the card must have it.
+
+    Raises:
+      UserError: it is not known, and not even likely.
+    """
+    if epsilon is not None:
+        card['config']['model']['epsilon'] = float(epsilon)
+        if 'assumed' in card:
+            card['assumed'] = [name for name in card['assumed'] if name != 'epsilon']
+    elif 'assumed' in card and 'epsilon' not in card['config']['model']:
+        raise UserError(
+            f'{path} upsamples by nearest neighbours, as Keras networks (epsilon 1e-3) do and '
+            'PyTorch networks (1e-5) may, and has no card that tells the epsilon of its batch '
+            f'normalisation; run: python -m genesis_jax.convert {shlex.quote(str(path))} TARGET '
+            '--epsilon=E, or call from_pretrained(..., epsilon=E)'
+        )
+
+
+def assumed(card, known=()):
+    """What was assumed of a file without card, but for the names `known`, in words; or ''."""
+    model, source = card['config']['model'], card.get('source') or {}
+    guessed = [name for name in card.get('assumed') or () if name in model and name not in known]
+    said = ', '.join(f'{name}={model[name]}' for name in guessed)
+    return f'assumed, as {source.get("file", "the file")} has no card: {said}' if said else ''

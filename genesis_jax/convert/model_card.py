@@ -1,6 +1,7 @@
 """The model card (`README.md`) of a network, from its card: what the card lacks is left out."""
 
 import json
+import shlex
 
 _TASKS = {  # what the hub calls them, and their losses
     'restoration': ('image-feature-extraction', 'mean squared error'),
@@ -182,7 +183,7 @@ def _start(name, card):
     config = 'segment' if 'decoder' in card['parts'] else 'classify'
     model = card['config']['model']
     flags = [f'--config.model.{field}={model[field]}' for field in _ASKED if field in model]
-    return _START.format(name=name, config=config, flags=' '.join(flags))
+    return _START.format(name=shlex.quote(name), config=config, flags=' '.join(flags))
 
 
 def _intensities(card):
@@ -252,7 +253,7 @@ PyTorch (in a checkout of genesis-jax: `pip install -e '.[torch,hub]'`):
 import torch
 from genesis_jax.torch import from_pretrained
 
-network = from_pretrained('{name}')
+network = from_pretrained({name!r})
 logits = network(torch.zeros{theirs})  # [B, C, X, Y, Z] in [0, 1]
 ```
 
@@ -263,7 +264,7 @@ import jax
 import jax.numpy as jnp
 from genesis_jax import convert, models
 
-variables, card = convert.read('{name}')
+variables, card = convert.read({name!r})
 network = models.from_card(card)
 logits = jax.jit(network.predict)(variables, jnp.zeros({ours}))  # [B, X, Y, Z, C] in [0, 1]
 ```
@@ -274,7 +275,7 @@ PyTorch (in a checkout of genesis-jax: `pip install -e '.[torch,hub]'`), new lay
 ```python
 from genesis_jax.torch import from_pretrained
 
-network = from_pretrained('{name}', network='classifier3d', hidden=1024, out_channels=2)
+network = from_pretrained({name!r}, network='classifier3d', hidden=1024, out_channels=2)
 ```
 
 JAX (there: `pip install -e '.[hub]'`):
@@ -282,15 +283,15 @@ JAX (there: `pip install -e '.[hub]'`):
 ```python
 from genesis_jax import convert
 
-variables, card = convert.read('{name}')
+variables, card = convert.read({name!r})
 ```
 """
 _START = """
 Fine-tuning with genesis-jax:
 
 ```sh
-python main.py --config=configs/{config}.py --workdir=WORKDIR --config.init={name} \\
-    {flags}
+python main.py --config=configs/{config}.py --workdir=WORKDIR \\
+    --config.data.name=DATASET --config.init={name} {flags}
 ```"""
 _CITATION = """\
 - Z. Zhou, V. Sodha, M. M. Rahman Siddiquee, R. Feng, N. Tajbakhsh, M. B. Gotway, J. Liang. *Models

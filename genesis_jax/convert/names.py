@@ -9,6 +9,7 @@ import dataclasses
 
 import numpy as np
 
+from genesis_jax.convert import card_checks
 from genesis_jax.errors import UserError
 
 COUNTER = 'num_batches_tracked'  # PyTorch's; our networks have no use for it
@@ -16,7 +17,6 @@ PREFIX = 'module.'  # of networks trained with nn.DataParallel, as the published
 LEVELS = 4
 _FIRST = 'down_tr64.ops.0.conv1.weight'
 _HEADS = {'unet3d': 'out_tr.final_conv', 'classifier3d': 'dense_2'}
-_SHOWN = 4  # names in an error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,26 +49,22 @@ class Architecture:
           UserError: the card does not say.
         """
         try:
+            card_checks.check_values(card)
             model = card['config']['model']
-            found = cls(
+            return cls(
                 network=card['network'],
                 parts=tuple(card['parts']),
-                width=int(model['width']),
-                in_channels=int(card['in_channels']),
-                outputs=int(card['outputs']),
+                width=model['width'],
+                in_channels=card['in_channels'],
+                outputs=card['outputs'],
                 upsample=model.get('upsample', 'transpose'),
-                hidden=int(model.get('hidden', 0)),
+                hidden=model.get('hidden', 0),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f'the card of the network is damaged ({error!r}); expected network, parts, '
                 'in_channels, outputs and config.model: export or convert it again'
             ) from None
-        if found.network not in _HEADS:
-            raise UserError(
-                f'the card says {found.network!r}; expected a network among {", ".join(_HEADS)}'
-            )
-        return found
 
     @classmethod
     def of_state(cls, state, source):
@@ -173,7 +169,7 @@ def to_torch(variables, rows):
     """Our variables as `{name: NumPy array}` in the published names, order and axes.
 
     Raises:
-      UserError: arrays are missing, unexpected or of another shape.
+      UserError: arrays are missing, unexpected, of another shape or not finite.
     """
     flat = dict(_flatten(variables))
     check(
@@ -181,6 +177,7 @@ def to_torch(variables, rows):
         {'/'.join(row.path): row.shape for row in rows},
         'the network',
     )
+    _check_finite({'/'.join(row.path): flat[row.path] for row in rows}, 'the network')
     return {
         row.name: np.ascontiguousarray(row.to_torch(np.asarray(flat[row.path]))) for row in rows
     }
@@ -190,13 +187,14 @@ def to_flax(state, rows, source):
     """Arrays in the published names (no prefix, no counters) as our variables.
 
     Raises:
-      UserError: arrays are missing, unexpected or of another shape.
+      UserError: arrays are missing, unexpected, of another shape or not finite.
     """
     check(
         {name: tuple(array.shape) for name, array in state.items()},
         {row.name: row.torch_shape for row in rows},
         source,
     )
+    _check_finite(state, source)
     variables = {}
     for row in rows:
         tree = variables
@@ -228,6 +226,15 @@ def check(found, expected, source):
         raise UserError(
             f'{source} does not fit: of {len(expected)} arrays expected and {len(found)} found, '
             f'{"; ".join(said)}; name a file of the same network'
+        )
+
+
+def _check_finite(arrays, source):
+    """Raises one UserError with every name whose array has nan or infinities."""
+    if bad := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
+        raise UserError(
+            f'{source} has nan or infinite numbers in {len(bad)} arrays ({shown(bad)}); expected '
+            'finite ones: choose weights from before the training diverged'
         )
 
 
@@ -265,6 +272,5 @@ def _flatten(tree, path=()):
 
 
 def shown(names):
-    """The first few of some names, for an error."""
-    names = list(names)
-    return ', '.join(names[:_SHOWN]) + (', …' if len(names) > _SHOWN else '')
+    """Some names, for an error: all, since any of them may be the clue."""
+    return ', '.join(names)

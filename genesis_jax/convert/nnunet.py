@@ -7,6 +7,7 @@ axes of an array as Z, Y, X and ours are X, Y, Z: the kernels are turned round.
 
 import torch
 
+from genesis_jax.convert.card_checks import check_whole
 from genesis_jax.errors import UserError
 from genesis_jax.torch import nnunet
 from genesis_jax.torch.networks import UNet3D
@@ -24,6 +25,7 @@ def write(path, variables, card, dtype='float32'):
     assert dtype == 'float32', dtype
     if card['network'] != UNet3D.name:
         raise UserError(f'nnU-Net segments, and this is a {card["network"]}; expected a U-Net')
+    check_whole(card, 'nnU-Net')
     network = from_variables(variables, card)
     state = {nnunet.renamed(name): _turned(array) for name, array in network.state_dict().items()}
     model = {name: getattr(network, name) for name in _MODEL}

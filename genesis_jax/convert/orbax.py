@@ -1,12 +1,58 @@
-"""Exports of this project: Orbax checkpoints of plain nested dicts with a card."""
+"""Exports and checkpoints of this project: Orbax, plain nested dicts with a card."""
 
-from genesis_jax.checkpoints import export, load_export
-from genesis_jax.convert import names
+import json
+from pathlib import Path
+
+from genesis_jax.checkpoints import export, load_export, load_variables
+from genesis_jax.convert import first_kernel, names
+from genesis_jax.errors import UserError
+
+_PARTS = ('encoder', 'decoder', 'hidden', 'head')
 
 
 def read(path):
-    """`(variables, card)` of an export; UserError if it is none, or damaged."""
+    """`(variables, card)` of an export, or of WORKDIR/checkpoints/STEP of a training.
+
+    Raises:
+      UserError: it is none, or damaged.
+    """
+    path = Path(path).expanduser().absolute()
+    if path.parent.name == 'checkpoints' and path.name.isdigit():
+        return _read_checkpoint(path)
     return load_export(path)
+
+
+def _read_checkpoint(path):
+    """The network of a training at a step; its card lacks what only an export's tells."""
+    file = path.parent.parent / 'config.json'
+    try:
+        config = json.loads(file.read_text('utf-8'))['config']
+        network = 'classifier3d' if config['task'] == 'classification' else 'unet3d'
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UserError(
+            f'{path} is the checkpoint of a training, but {file} does not tell its network '
+            f'({error!r}); name a checkpoint in the folder of its run'
+        ) from None
+    variables = load_variables(path)
+    try:
+        params = variables['params']
+        first, head = variables, params['head']['kernel']
+        for key in first_kernel.PATH:
+            first = first[key]
+    except (LookupError, TypeError) as error:
+        raise UserError(
+            f'{path} holds no network of this project (no {error}); name an export or a checkpoint'
+        ) from None
+    card = {
+        'network': network,
+        'parts': [part for part in _PARTS if part in params],
+        'in_channels': first.shape[-2],
+        'outputs': head.shape[-1],
+        'config': config,
+        'step': int(path.name),
+    }
+    names.to_torch(variables, names.Architecture.of_card(card).rows())
+    return variables, card
 
 
 def write(path, variables, card, dtype='float32'):

@@ -8,6 +8,7 @@ import json
 import pickle
 import re
 import warnings
+import zipfile
 
 import torch
 
@@ -20,6 +21,9 @@ _CONVENTIONS = {  # of the published network: its names and shapes do not tell
     'statistics_momentum': 0.9,
     'batch_statistics': 'official',
 }
+_EXPECTED = (
+    "what torch.save makes of a network's state_dict(): save that alone, or copy the file again"
+)
 _UNSAFE = re.compile(r'GLOBAL ([A-Za-z_][\w.]*)')  # in what PyTorch says of such a file
 
 
@@ -29,13 +33,13 @@ def read(path):
     Raises:
       UserError: it cannot be read safely, is damaged, or holds another network.
     """
-    file = _load(path)
+    file = load(path)
     state, counters = _split(_state_dict(file, path), path)
     if _CARD in file:
         card = _own_card(file[_CARD], path)
     else:
         architecture = names.Architecture.of_state(state, path)
-        card = foreign.card_of(architecture, path, 'pytorch', _CONVENTIONS)
+        card = _foreign_card(architecture, path)
         epoch = file.get('epoch') if isinstance(file.get('epoch'), int) else 0
         card['pytorch'] = {'epoch': epoch, names.COUNTER: counters}
     rows = names.Architecture.of_card(card).rows()
@@ -44,8 +48,12 @@ def read(path):
     return names.to_flax(state | strangers, rows, str(path)), card
 
 
-def write(path, variables, card, dtype='float32'):
+def write(path, variables, card, dtype='float32', data_parallel=False):
     """Writes a file whose state dict loads with `strict=True` and `weights_only=True`.
+
+    Args:
+      data_parallel: puts `module.` before every name, as nn.DataParallel and the published files
+        have it.
 
     Raises:
       UserError: the variables are not those of the card's network, or too large for the dtype.
@@ -59,23 +67,36 @@ def write(path, variables, card, dtype='float32'):
         state[row.name] = _narrowed(torch.tensor(arrays.pop(row.name)), dtype, row.name)
         if counter := _counter(row):
             state[counter] = torch.tensor(counters.get(counter, steps))
+    if data_parallel:
+        state = {names.PREFIX + name: tensor for name, tensor in state.items()}
     content = {'epoch': origin.get('epoch', 0), 'state_dict': state, 'optimizer_state_dict': {}}
     torch.save(content | {_CARD: json.dumps(card)}, path)
 
 
-def _load(path):
+def load(path, expected=_EXPECTED):
+    """What a file holds, as far as that is tensors and plain containers; otherwise UserError."""
     try:
+        _check_sums(path)
         with warnings.catch_warnings(action='ignore'):  # of pickles that it refuses just after
             return torch.load(path, map_location='cpu', weights_only=True)
-    except (MemoryError, OSError):
+    except (MemoryError, OSError, UserError):
         raise
     except Exception as error:  # of damaged files PyTorch raises anything
         unsafe = _UNSAFE.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
     held = f'holds {unsafe[1]}' if unsafe else 'is damaged, or holds more than tensors'
     raise UserError(  # PyTorch's own words advise to read the file unsafely
-        f'{path} {held}, and what could run code is not read; expected what torch.save makes of '
-        "a network's state_dict(): save that alone, or copy the file again"
+        f'{path} {held}, and what could run code is not read; expected {expected}'
     )
+
+
+def _check_sums(path):
+    """Raises UserError if an array was overwritten: torch.load does not look at the checksums."""
+    if not zipfile.is_zipfile(path):
+        return  # as PyTorch wrote until 2020, without checksums
+    with zipfile.ZipFile(path) as archive:
+        bad = archive.testzip()
+    if bad:
+        raise UserError(f'{path} is damaged (the checksum of {bad} is wrong); copy it again')
 
 
 def _state_dict(file, path):
@@ -102,14 +123,17 @@ def _split(state, path):
             f'({names.shown(prefixed)}) and not before {len(bare)} ({names.shown(bare)}); expected '
             'all or none: name a file that was saved in one piece'
         )
-    arrays, counters, others = {}, {}, []
+    arrays, counters, others, rounded = {}, {}, [], []
     for name, tensor in state.items():
         name = name.removeprefix(names.PREFIX)
         dense = tensor.layout == torch.strided and tensor.device.type == 'cpu'
         if dense and name.endswith(names.COUNTER) and tensor.numel() == 1 and tensor.isfinite():
             counters[name] = int(tensor)
         elif dense and tensor.is_floating_point():
-            arrays[name] = tensor.detach().to(torch.float32).numpy()
+            narrow = tensor.detach().to(torch.float32)
+            if tensor.dtype == torch.float64 and not (narrow.double() == tensor).all():
+                rounded.append(f'{name} of {tensor.dtype}')
+            arrays[name] = narrow.numpy()
         else:
             others.append(f'{name} of {tensor.dtype}')
     if others:
@@ -117,7 +141,22 @@ def _split(state, path):
             f'{path} holds {len(others)} arrays that are no dense floating-point numbers '
             f'({names.shown(others)}); expected nothing else: save the network in float32'
         )
+    if rounded:
+        raise UserError(
+            f'{path} holds {len(rounded)} arrays that float32 does not hold exactly '
+            f'({names.shown(rounded)}); save network.float().state_dict() to round them'
+        )
     return arrays, counters
+
+
+def _foreign_card(architecture, path):
+    """The card of a file without one, and as `assumed` what decides outputs and is a guess."""
+    conventions = dict(_CONVENTIONS)
+    if architecture.upsample == 'nearest':  # no published PyTorch network: rather from Keras
+        del conventions['epsilon']
+    card = foreign.card_of(architecture, path, 'pytorch', conventions)
+    card['assumed'] = [n for n in ('epsilon', 'batch_statistics') if n in conventions]
+    return card
 
 
 def _own_card(text, path):

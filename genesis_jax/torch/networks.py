@@ -11,6 +11,7 @@ from torch.nn import functional
 
 LEVELS = 4
 DIVISOR = 2 ** (LEVELS - 1)  # every side of the input must divide by it: three max-pools
+STATISTICS = ('synchronised', 'official')
 
 _CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 _UP_CONV = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -33,6 +34,7 @@ class Network(nn.Module):
 
     name = None  # as in cards
     rank = 3  # spatial axes
+    lines = ()  # on the weights it started from; see `from_pretrained`
 
     def __init__(
         self,
@@ -45,9 +47,9 @@ class Network(nn.Module):
         statistics_momentum=0.9,
     ):
         super().__init__()
-        if batch_statistics not in ('synchronised', 'official'):
+        if batch_statistics not in STATISTICS:
             raise ValueError(
-                f'batch_statistics={batch_statistics!r}: expected synchronised or official'
+                f'batch_statistics={batch_statistics!r}: expected {" or ".join(STATISTICS)}'
             )
         self.width = width
         self.in_channels = in_channels
@@ -67,6 +69,12 @@ class Network(nn.Module):
         from genesis_jax.torch import pretrained  # which imports this module
 
         return pretrained.from_pretrained(path, format, cls.name, **changes)
+
+    def save(self, path):
+        """Writes a `.pt` that tells all that `from_pretrained` needs; see `pretrained.save`."""
+        from genesis_jax.torch import pretrained  # which imports this module
+
+        pretrained.save(self, path)
 
     def features(self, level):
         """Channels of the encoder's features of a level."""

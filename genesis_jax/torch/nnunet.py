@@ -19,13 +19,14 @@ file as its checkpoint, loads the encoder alone, and repeats the first kernel fo
 """
 
 import json
+import shlex
 import sys
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from genesis_jax.arguments import Parser, path
+from genesis_jax.convert import pytorch
 from genesis_jax.errors import UserError
 from genesis_jax.torch.networks import DIVISOR, LEVELS, UNet3D, check_sides, initialise
 
@@ -177,25 +178,43 @@ def main(arguments):
     print(f'wrote {target}')
     print(
         f'next: nnUNetv2_train {target.parent.name} {args.configuration} 0 -p {target.stem} '
-        f'-pretrained_weights {args.weights}'
+        f'-pretrained_weights {shlex.quote(str(args.weights))}'
     )
     return 0
 
 
 def _write_plans(weights, plans, configuration):
+    own = _read_architecture(weights)
+    expected = 'expected nnUNetPlans.json, as nnUNetv2_plan_and_preprocess writes it'
     try:
-        own = torch.load(weights, map_location='cpu', weights_only=True)['architecture']
         adapted = adapt_plans(json.loads(plans.read_text()), own, configuration)
-    except (OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
+        target = Path(plans).with_name(f'{adapted["plans_name"]}.json')
+    except OSError as error:
+        raise UserError(f'cannot read {plans} ({error.strerror}); {expected}') from None
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(
-            f'cannot read {weights} and {plans} ({type(error).__name__}: {error}); expected '
-            'weights written by genesis_jax.convert --to=nnunet, and plans of nnU-Net'
+            f'{plans} holds no plans ({type(error).__name__}: {error}); {expected}'
         ) from None
-    target = Path(plans).with_name(f'{adapted["plans_name"]}.json')
     if target.exists():
         raise UserError(f'{target} exists already; remove it')
-    target.write_text(json.dumps(adapted, indent=4))
+    try:
+        target.write_text(json.dumps(adapted, indent=4))
+    except OSError as error:
+        raise UserError(f'cannot write {target} ({error.strerror}); free it') from None
     return target
+
+
+def _read_architecture(weights):
+    """What a file of `convert/nnunet.py` tells of its network; nothing in it is run."""
+    expected = 'weights that python -m genesis_jax.convert --to=nnunet wrote'
+    try:
+        file = pytorch.load(weights, expected)
+    except OSError as error:
+        raise UserError(f'cannot read {weights} ({error.strerror}); expected {expected}') from None
+    own = file.get('architecture') if isinstance(file, dict) else None
+    if not isinstance(own, dict) or own.get('network_class_name') != CLASS:
+        raise UserError(f'{weights} names no network for nnU-Net; expected {expected}')
+    return own
 
 
 if __name__ == '__main__':

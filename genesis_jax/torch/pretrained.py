@@ -4,21 +4,28 @@ Strict: every array is there and fits, or nothing is returned. A part is drawn a
 an argument asks for it, and it is said which.
 """
 
+import math
+import numbers
+import os
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import torch
 
 from genesis_jax import convert
-from genesis_jax.convert import first_kernel, names
+from genesis_jax.convert import first_kernel, foreign, names, pytorch
 from genesis_jax.errors import UserError
 from genesis_jax.torch import networks
+from genesis_jax.torch.networks import STATISTICS
 
 _NETWORKS = {'unet3d': networks.UNet3D, 'classifier3d': networks.Classifier3D}
 _PARTS = {'unet3d': ('encoder', 'decoder', 'head'), 'classifier3d': ('encoder', 'hidden', 'head')}
 # What an argument changes without touching the weights.
-_FREE = ('batch_statistics', 'statistics_momentum')
+_FREE = ('batch_statistics', 'epsilon', 'statistics_momentum')
 _OPTIONS = {  # of a card's `config.model`; the rest concerns training in JAX
-    'unet3d': ('width', 'epsilon', *_FREE, 'upsample'),
-    'classifier3d': ('width', 'epsilon', *_FREE, 'hidden'),
+    'unet3d': (*_FREE, 'width', 'upsample'),
+    'classifier3d': (*_FREE, 'width', 'hidden'),
 }
 _ASKED = {'decoder': 'new_decoder=True', 'hidden': 'hidden=N (0: none)', 'head': 'out_channels=N'}
 
@@ -37,16 +44,20 @@ def from_pretrained(path, format=None, network=None, **changes):
       network: 'unet3d' or 'classifier3d'; None: as it is there.
       changes: `out_channels=N` draws a new head of N logits, `hidden=N` a new hidden layer,
         `new_decoder=True` a new decoder, all at random; `in_channels=N` repeats and rescales the
-        first kernel; `batch_statistics` and `statistics_momentum` replace what is there.
+        first kernel; `batch_statistics`, `epsilon` and `statistics_momentum` replace what is there,
+        or what is assumed of a `.pt` without card.
 
     Returns:
       the network; its `card` tells what is known of the weights, its `lines` what differs from
-      the file, which is printed as well.
+      the file or is assumed, which is printed as well.
 
     Raises:
       UserError: it cannot be read, or lacks a part that no argument asks to draw.
     """
-    variables, card = convert.read(path, format)
+    if not isinstance(path, str | os.PathLike):
+        raise UserError(f'there are no weights in {path!r}; expected the path of a file or folder')
+    _check_values(changes)
+    variables, card = convert.read(path, format, changes.get('epsilon'))
     made = from_variables(variables, card, network, source=path, **changes)
     if made.lines:
         print(*made.lines, sep='\n')
@@ -58,6 +69,7 @@ def from_variables(variables, card, network=None, source='the card', **changes):
     network = network or card['network']
     if network not in _NETWORKS:
         raise UserError(f'there are no weights of a {network}; expected {", ".join(_NETWORKS)}')
+    _check_values(changes)
     new = _new_parts(network, changes, source)
     options = {**_options(card, network), **changes}
     options.pop('new_decoder', None)
@@ -74,8 +86,57 @@ def from_variables(variables, card, network=None, source='the card', **changes):
     if new:
         lines = [f'from {source}: {" and ".join(wanted)}', *lines]
         lines.append(f'drawn at random: {", ".join(new)}')
+    if assumed := foreign.assumed(card, changes):
+        lines.append(assumed)
     made.card, made.lines = card, tuple(lines)
     return made
+
+
+def save(network, path):
+    """Writes a network as a `.pt`, in the place of what is there, whole or not at all.
+
+    The card in it tells the network as it is now, and what it started from; the task is unknown, as
+    a head can be of any classes.
+
+    Raises:
+      UserError: it is no 3D network, or nothing can be written there.
+    """
+    if network.name not in _NETWORKS:
+        raise UserError(
+            f'{path} cannot hold a {network.name}; expected {", ".join(_NETWORKS)}: save its '
+            'state_dict() with torch.save'
+        )
+    path = Path(path).expanduser()
+    state = {name: t.detach().cpu().float().numpy() for name, t in network.state_dict().items()}
+    counters = {name: state.pop(name) for name in [*state] if name.endswith(names.COUNTER)}
+    architecture = names.Architecture.of_state(state, 'the network')
+    variables = names.to_flax(state, architecture.rows(), 'the network')
+    card = _present_card(network, architecture)
+    card['pytorch'] = {'epoch': 0, names.COUNTER: {n: int(c) for n, c in counters.items()}}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix='.save_', dir=path.parent) as folder:
+            pytorch.write(Path(folder) / path.name, variables, card)
+            os.replace(Path(folder) / path.name, path)
+    except OSError as error:
+        raise UserError(
+            f'cannot write {path} ({error.strerror or error}); choose another file'
+        ) from None
+
+
+def _present_card(network, architecture):
+    """The card of a network as it is: its sizes are those of its arrays, of heads exchanged too."""
+    model = {name: getattr(network, name) for name in _FREE}
+    model = {n: value if isinstance(value, str) else float(value) for n, value in model.items()}
+    model |= {name: getattr(architecture, name) for name in _OPTIONS[network.name][len(_FREE) :]}
+    return {
+        'network': network.name,
+        'parts': list(architecture.parts),
+        'in_channels': architecture.in_channels,
+        'outputs': architecture.outputs,
+        'start': list(network.lines),
+        'config': {'model': model},
+    }
 
 
 def _options(card, network):
@@ -102,18 +163,49 @@ def _new_parts(network, changes, source):
     return [part for part, name in asked.items() if changes.get(name)]
 
 
+def _check_values(changes):
+    """Raises UserError for a value that no network can have."""
+    for name, value in changes.items():
+        if name in _EXPECTED:
+            fits, expected = _EXPECTED[name]
+            if not fits(value):
+                raise UserError(f'{name} is {value!r}; expected {expected}')
+
+
+def _whole(value, least):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= least
+
+
+def _between(value, low, high):
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return real and math.isfinite(value) and low <= value < high
+
+
+_EXPECTED = {  # of an argument: whether a value fits, and what does
+    'out_channels': (lambda n: _whole(n, 1), 'a whole number from 1, of logits'),
+    'in_channels': (lambda n: _whole(n, 1), 'a whole number from 1'),
+    'hidden': (lambda n: _whole(n, 0), 'a whole number from 0 (no hidden layer)'),
+    'new_decoder': (lambda value: isinstance(value, bool), 'True or False'),
+    'epsilon': (lambda value: _between(value, 0, 1), 'a number from 0 to below 1'),
+    'statistics_momentum': (lambda value: _between(value, 0, 1), 'a number from 0 to below 1'),
+    'batch_statistics': (lambda value: value in STATISTICS, ' or '.join(STATISTICS)),
+}
+
+
 def _wanted(card, network, options, new, changes, source):
     """The parts to take from the source; UserError if one is not there."""
     needed = [part for part in _PARTS[network] if part != 'hidden' or options.get('hidden') != 0]
-    # A head belongs to the network, and to the hidden layer, that it was trained with.
-    kept = network == card['network'] and 'hidden' not in changes
+    # A head belongs to the network, hidden layer and decoder that it was trained with.
+    replaced = changes.get('new_decoder') or 'hidden' in changes
+    kept = network == card['network'] and not replaced
     there = [part for part in card['parts'] if part != 'head' or kept]
     missing = [part for part in needed if part not in (*there, *new)]
     if missing:
         remedies = [_ASKED[part] for part in missing if part in _ASKED]
+        fresh = f' with its new {" and ".join(new)}' if new else ''
         raise UserError(
             f'{source} holds {", ".join(card["parts"])} of a {card["network"]}, and no '
-            f'{" and no ".join(missing)} for this {network}; name another file'
+            f'{" and no ".join(missing)} for this {network}{fresh}; name another file'
             + (f', or ask for what is new with {", ".join(remedies)}' if remedies else '')
         )
     return [part for part in needed if part not in new]
