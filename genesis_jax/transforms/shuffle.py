@@ -65,6 +65,8 @@ def _random_source(key, shape, windows):
     key_arrivals, key_permutations = jax.random.split(key)
     times, sides = _random_arrivals(key_arrivals, shape, largest, windows)
     window, offset = _last_window(times, sides, shape, largest, windows)
+    # Fused with what follows, XLA's CPU backend of JAX 0.12 takes a minute to compile this.
+    window, offset = jax.lax.optimization_barrier((window, offset))
 
     covered = window != _NEVER
     window = jnp.where(covered, window, 0)
