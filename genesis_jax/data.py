@@ -12,7 +12,6 @@ from pathlib import Path
 
 import grain
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from genesis_jax.errors import UserError
@@ -123,18 +122,6 @@ def validation_batches(source, batch_size, process=None, processes=None):
         )[process:padded:processes]
     )
     return iter(_read_ahead(dataset.batch(batch_size // processes)))
-
-
-def normalise(batch, window=None):
-    """Cubes as float32 in [0, 1]: `window` (low, high), by default each scan's own, fills it.
-
-    A scan's own window is `[2]`, or `[C, 2]` with one for each channel.
-    """
-    windows = batch['window'] if window is None else jnp.asarray(window, jnp.float32)[None, :]
-    spatial = [1] * (batch['cube'].ndim - 2)
-    shape = (windows.shape[0], *spatial, *(windows.shape[1:-1] or (1,)))
-    low, high = (windows[..., i].reshape(shape) for i in (0, 1))
-    return jnp.clip((batch['cube'].astype(jnp.float32) - low) / (high - low), 0, 1)
 
 
 def _prepare_demo(folder):

@@ -15,12 +15,13 @@ import ml_collections
 import numpy as np
 from tqdm import tqdm
 
-from genesis_jax import data, labelled, metrics, parallel, results
+from genesis_jax import labelled, metrics, parallel, results
 from genesis_jax.arguments import Parser, path
 from genesis_jax.cards import card_hash, check_data, check_unseen, count_seen, load_model
 from genesis_jax.errors import UserError
 from genesis_jax.models import from_card, probabilities
 from genesis_jax.sliding import on_devices, sliding_window
+from genesis_jax.transforms.window import normalise
 from genesis_jax.workdir import RESULTS, write_atomically
 
 _WRITTEN = (RESULTS, 'cases.csv', 'predictions.csv')
@@ -79,7 +80,7 @@ def _examples(predict, source, batch_size, given):
     while chunk := list(islice(records, batch_size)):
         padded = chunk + chunk[:1] * (batch_size - len(chunk))
         batch = {name: np.stack([r[name] for r in padded]) for name in ('cube', 'window')}
-        predicted = jax.device_get(predict(np.asarray(data.normalise(batch, given))))
+        predicted = jax.device_get(predict(np.asarray(normalise(batch, given))))
         predicted = predicted.reshape(batch_size, *predicted.shape[2:])
         yield from zip(chunk, predicted, strict=False)  # without the padding
 

@@ -19,6 +19,7 @@ from genesis_jax.protocols import make_scales
 from genesis_jax.summary import summarise
 from genesis_jax.transfer import merge, open_start, shapes_of
 from genesis_jax.transforms.augment import augment
+from genesis_jax.transforms.window import normalise
 from genesis_jax.workdir import RESULTS, claim, claim_group
 
 _NETWORKS = {'classification': 'classifier3d', 'segmentation': 'unet3d'}
@@ -139,7 +140,7 @@ class Steps:
     def _train(self, state, batch):
         key = jax.random.fold_in(jax.random.fold_in(state.root_key, 1), state.step)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch['position'])
-        cubes = data.normalise(batch, self._config.data.window)
+        cubes = normalise(batch, self._config.data.window)
         turn = functools.partial(augment, **self._config.augment.to_dict())
         cubes, mask = jax.vmap(turn)(keys, cubes, batch.get('mask'))
         batch = {**batch, 'mask': mask}
@@ -157,7 +158,7 @@ class Steps:
 
     def _evaluate(self, state, batch):
         """Totals over the weighted examples of all devices, and this device's probabilities."""
-        cubes = data.normalise(batch, self._config.data.window)
+        cubes = normalise(batch, self._config.data.window)
         logits = self._network.predict(state.variables, cubes)
         terms = self._loss.terms(logits, batch)
         totals = {name: jnp.tensordot(batch['weight'], v, axes=1) for name, v in terms.items()}

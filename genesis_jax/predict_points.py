@@ -14,10 +14,10 @@ from data_prep.points import (
     with_scans,
 )
 from data_prep.prepare import PrepareError
-from genesis_jax import data
 from genesis_jax.errors import UserError
 from genesis_jax.outcome import Outcome
 from genesis_jax.sliding import one_behind
+from genesis_jax.transforms.window import normalise
 
 _COLUMNS = ('scan', 'x', 'y', 'z')
 _LUNA16 = ('seriesuid', 'coordX', 'coordY', 'coordZ')  # of its own candidates_V2.csv
@@ -102,7 +102,7 @@ def _probabilities(predict, cubes, window, given, batch_size):
         padding = [(0, batch_size - len(part)), *[(0, 0)] * (part.ndim - 1)]
         padded = np.pad(part, padding, mode='edge')
         windows = np.broadcast_to(window, (batch_size, *window.shape))
-        return predict(np.asarray(data.normalise({'cube': padded, 'window': windows}, given)))
+        return predict(np.asarray(normalise({'cube': padded, 'window': windows}, given)))
 
     parts = [cubes[i : i + batch_size] for i in range(0, len(cubes), batch_size)]
     found = [

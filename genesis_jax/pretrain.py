@@ -4,7 +4,6 @@ import math
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from genesis_jax import data, optim, parallel, pictures, report
@@ -12,9 +11,8 @@ from genesis_jax.checkpoints import Checkpoints, Progress, export
 from genesis_jax.config import check_cubes, config_hash, resolve, to_json
 from genesis_jax.logs import Log
 from genesis_jax.loop import Task, train
-from genesis_jax.losses import squared_error
 from genesis_jax.models import UNet3D
-from genesis_jax.transforms import corrupt
+from genesis_jax.restoration import Steps
 from genesis_jax.workdir import claim
 
 EXPORTS = {'encoder': ('encoder',), 'encoder_decoder': ('encoder', 'decoder', 'head')}
@@ -38,7 +36,7 @@ def pretrain(config, workdir):
     steps_per_epoch = len(train_source) // config.batch_size
 
     # --- The network, its optimiser, the steps.
-    steps = Steps(config, cube_shape, steps_per_epoch)
+    steps = make_steps(config, cube_shape, steps_per_epoch)
     state, progress = parallel.create(steps.init), Progress()
     batches = data.train_batches(train_source, config.batch_size, config.seed)
 
@@ -71,62 +69,17 @@ def pretrain(config, workdir):
     return progress
 
 
-class Steps:
-    """The programs of one device, and those mapped over all devices.
-
-    The key of example `position` at step `step` is `fold_in(fold_in(key, step), position)`: it
-    depends on neither the number of devices nor on what was run before.
-    """
-
-    def __init__(self, config, cube_shape, steps_per_epoch):
-        self._config, self._cube_shape = config, cube_shape
-        self._model = UNet3D(
-            out_channels=cube_shape[-1], axis_name=parallel.AXIS, **config.model.to_dict()
-        )
-        self._optimisation = optim.Optimisation(config, steps_per_epoch)
-        self.train = parallel.spmd(self._train, donate=True)
-        self.evaluate = parallel.spmd(self._evaluate, out_axes=(None, 0))
-        self.end_epoch = self._optimisation.end_epoch
-
-    def init(self):
-        """A new train state."""
-        # The parameters do not depend on the size of the input: the smallest compiles fastest.
-        smallest = jnp.zeros((1, *[16] * (len(self._cube_shape) - 1), self._cube_shape[-1]))
-        key = jax.random.fold_in(jax.random.key(self._config.seed), 0)
-        variables = self._model.init(key, smallest, train=True)
-        return self._optimisation.init(variables, self._config.seed)
-
-    def _corrupt(self, key, batch):
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch['position'])
-        cubes = data.normalise(batch, self._config.data.window)
-        return jax.vmap(partial(corrupt, **self._config.transforms.to_dict()))(keys, cubes)
-
-    def _train(self, state, batch):
-        key = jax.random.fold_in(jax.random.fold_in(state.root_key, 1), state.step)
-        corrupted, target = self._corrupt(key, batch)
-
-        def loss_of(params):
-            variables = {'params': params, 'batch_stats': state.batch_stats}
-            logits, updated = self._model.apply(
-                variables, corrupted, train=True, mutable=['batch_stats']
-            )
-            return jnp.mean(squared_error(jax.nn.sigmoid(logits), target)), updated['batch_stats']
-
-        return self._optimisation.update(state, loss_of)
-
-    def _evaluate(self, state, batch):
-        """Sums over the weighted examples of all devices, and this device's images."""
-        corrupted, target = self._corrupt(jax.random.fold_in(state.root_key, 2), batch)
-        restored = jax.nn.sigmoid(self._model.predict(state.variables, corrupted))
-        mean = jnp.mean(target, axis=tuple(range(1, target.ndim)), keepdims=True)
-        losses = {
-            'loss': squared_error(restored, target),
-            'unchanged': squared_error(corrupted, target),
-            'cube_mean': squared_error(mean, target),
-            'examples': jnp.ones_like(batch['weight']),
-        }
-        sums = {name: jnp.sum(values * batch['weight']) for name, values in losses.items()}
-        return jax.lax.psum(sums, parallel.AXIS), (target, corrupted, restored)
+def make_steps(config, cube_shape, steps_per_epoch):
+    """The `restoration.Steps` that `config` describes, for cubes `[X, Y, Z, C]`."""
+    channels = cube_shape[-1]
+    return Steps(
+        UNet3D(out_channels=channels, axis_name=parallel.AXIS, **config.model.to_dict()),
+        optim.Optimisation(config, steps_per_epoch),
+        config.transforms.to_dict(),
+        cube_shape,
+        window=config.data.window,
+        seed=config.seed,
+    )
 
 
 def _evaluate(steps, source, config, log, state, epoch, step):

@@ -5,6 +5,7 @@ import pytest
 
 from genesis_jax import data
 from genesis_jax.errors import UserError
+from genesis_jax.transforms.window import normalise
 
 
 @pytest.fixture
@@ -82,8 +83,8 @@ def test_the_window_becomes_zero_to_one():
         'cube': np.array([[[-2000, -1000]], [[0, 500]]], np.int16)[..., None],
         'window': np.array([[-1000, 1000], [0, 1000]], np.float32),
     }
-    np.testing.assert_allclose(data.normalise(batch)[..., 0], [[[0, 0]], [[0, 0.5]]])
-    np.testing.assert_allclose(data.normalise(batch, (-2000, 0))[..., 0], [[[0, 0.5]], [[1, 1]]])
+    np.testing.assert_allclose(normalise(batch)[..., 0], [[[0, 0]], [[0, 0.5]]])
+    np.testing.assert_allclose(normalise(batch, (-2000, 0))[..., 0], [[[0, 0.5]], [[1, 1]]])
 
 
 def test_a_dataset_without_validation_is_refused(make_config, tmp_path):

@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 from configs import genesis_ct
 from genesis_jax import parallel
 from genesis_jax.config import resolve
-from genesis_jax.pretrain import Steps
+from genesis_jax.pretrain import make_steps
 
 CUBE = (64, 64, 32, 1)
 
@@ -22,7 +22,7 @@ def lower():
     """Lowers the training step of the published recipe (at width 4) for a platform."""
     config = genesis_ct.get_config()
     config.model.width = 4
-    steps = Steps(resolve(config, devices=1), CUBE, steps_per_epoch=100)
+    steps = make_steps(resolve(config, devices=1), CUBE, steps_per_epoch=100)
     mesh = Mesh(np.array(jax.devices()[:1]), (parallel.AXIS,))
     step = jax.shard_map(
         steps._train,

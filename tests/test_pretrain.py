@@ -14,7 +14,7 @@ from genesis_jax import data, parallel
 from genesis_jax.checkpoints import Checkpoints, Progress, load_export
 from genesis_jax.config import resolve
 from genesis_jax.errors import UserError
-from genesis_jax.pretrain import Steps, pretrain
+from genesis_jax.pretrain import make_steps, pretrain
 
 CUBE = (24, 24, 8, 1)
 
@@ -93,7 +93,7 @@ def test_pictures_and_report_tell_of_the_run(run):
 def test_exports_are_the_best_state(run, make_config):
     workdir, progress = run
     config = resolve(make_config(), 4)
-    like = parallel.create(Steps(config, CUBE, 3).init)
+    like = parallel.create(make_steps(config, CUBE, 3).init)
     with Checkpoints(workdir / 'checkpoints') as checkpoints:
         best, _, _ = checkpoints.load(progress.best_step, like)
     whole, card = load_export(workdir / 'export' / 'encoder_decoder')
@@ -135,7 +135,7 @@ def test_validation_corrupts_alike_each_time_and_on_any_number_of_devices(make_c
     _, validation, _ = data.open_splits(make_config().data)
     seen = {}
     for batch_size in (4, 8):
-        steps = Steps(resolve(make_config(batch_size=batch_size), 4), CUBE, 3)
+        steps = make_steps(resolve(make_config(batch_size=batch_size), 4), CUBE, 3)
         state = parallel.create(steps.init)
         for _ in range(2):
             (batch,) = data.validation_batches(validation, batch_size)
@@ -207,7 +207,7 @@ def test_equal_losses_end_well(make_config, tmp_path):
 
 
 def test_the_last_three_checkpoints_and_the_best_are_kept(make_config, tmp_path):
-    state = parallel.create(Steps(resolve(make_config(), 4), CUBE, 3).init)
+    state = parallel.create(make_steps(resolve(make_config(), 4), CUBE, 3).init)
     with Checkpoints(tmp_path) as checkpoints:
         for step, loss in enumerate([0.5, 0.1, 0.3, 0.4, 0.6, 0.7, None], start=1):
             checkpoints.save(state.replace(step=jnp.int32(step)), {}, Progress(), loss)

@@ -6,7 +6,7 @@ import pytest
 
 from genesis_jax import parallel
 from genesis_jax.config import resolve
-from genesis_jax.pretrain import Steps
+from genesis_jax.pretrain import make_steps
 
 CUBE = (24, 24, 8, 1)
 STILL = {
@@ -34,7 +34,7 @@ def make(make_config):
     """Steps of a config, and a new state."""
 
     def make(**fields):
-        steps = Steps(resolve(make_config(**fields), 4), CUBE, steps_per_epoch=3)
+        steps = make_steps(resolve(make_config(**fields), 4), CUBE, steps_per_epoch=3)
         return steps, parallel.create(steps.init)
 
     return make
