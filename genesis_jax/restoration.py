@@ -3,14 +3,12 @@
 Needs JAX, Flax and optax and nothing else of what a run takes (data, logs, checkpoints).
 """
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 
 from genesis_jax import parallel
 from genesis_jax.losses import squared_error
-from genesis_jax.transforms import corrupt
+from genesis_jax.transforms import corrupt_batch
 from genesis_jax.transforms.window import normalise
 
 
@@ -48,7 +46,7 @@ class Steps:
     def _corrupt(self, key, batch):
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch['position'])
         cubes = normalise(batch, self._window)
-        return jax.vmap(partial(corrupt, **self._transforms))(keys, cubes)
+        return corrupt_batch(keys, cubes, **self._transforms)
 
     def _train(self, state, batch):
         key = jax.random.fold_in(jax.random.fold_in(state.root_key, 1), state.step)

@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from genesis_jax.models.planes import convolve_planes
+
 
 class Conv(nn.Module):
     """Convolution with 'same' padding and stride 1; parameters as in `nn.Conv`."""
@@ -24,8 +26,7 @@ class Conv(nn.Module):
         if x.ndim < 5 or kernel.shape[0] == 1:
             x = _convolve(x, kernel)
         else:
-            # XLA's CPU backend has no fast 3D convolution, but a fast 2D one.
-            x = jax.lax.platform_dependent(x, kernel, cpu=_convolve_slices, default=_convolve)
+            x = jax.lax.platform_dependent(x, kernel, cpu=convolve_planes, default=_convolve)
         return x + bias.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
@@ -99,13 +100,3 @@ def _convolve(x, kernel):
         padding='SAME',
         dimension_numbers=(f'N{spatial}C', f'{spatial}IO', f'N{spatial}C'),
     )
-
-
-def _convolve_slices(x, kernel):
-    """A 3D convolution as one 2D convolution: the taps of the first axis become channels."""
-    batch, n, *plane, channels = x.shape
-    taps = kernel.shape[0]
-    padded = jnp.pad(x, ((0, 0), (taps // 2, taps // 2), (0, 0), (0, 0), (0, 0)))
-    x = jnp.concatenate([padded[:, tap : tap + n] for tap in range(taps)], axis=-1)
-    kernel = jnp.moveaxis(kernel, 0, 2).reshape(*kernel.shape[1:3], taps * channels, -1)
-    return _convolve(x.reshape(batch * n, *plane, -1), kernel).reshape(batch, n, *plane, -1)

@@ -6,7 +6,8 @@ The contract of every function here:
   in [0, 1]; the result has its shape and dtype;
 - `op(volume, parameters)` is deterministic; `random_op(key, volume, *, ...)` draws the parameters
   from the key, which always comes first, and calls it; options are keyword-only;
-- batches are made with `jax.vmap` over keys and volumes; every function runs under `jax.jit`.
+- every function runs under `jax.jit` and, over keys and volumes, `jax.vmap`; `corrupt_batch` is
+  the fastest way to corrupt a batch.
 """
 
 from genesis_jax.transforms.flips import flip, random_flip
@@ -16,12 +17,13 @@ from genesis_jax.transforms.painting import (
     random_in_painting,
     random_out_painting,
 )
-from genesis_jax.transforms.pipeline import corrupt
+from genesis_jax.transforms.pipeline import corrupt, corrupt_batch
 from genesis_jax.transforms.shuffle import random_local_shuffle, rearrange
 
 __all__ = [
     'bezier_map',
     'corrupt',
+    'corrupt_batch',
     'flip',
     'paint',
     'random_bezier_map',

@@ -1,5 +1,7 @@
 """Mirror images: the augmentation that the target of the restoration shares."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
@@ -9,7 +11,8 @@ _ROUNDS = 3
 def flip(volume, flipped):
     """Mirrors a volume along every spatial axis where `flipped` (bool, one per axis) is true."""
     for axis in range(volume.ndim - 1):
-        volume = jnp.where(flipped[axis], jnp.flip(volume, axis), volume)
+        mirror = partial(jnp.flip, axis=axis)
+        volume = jax.lax.cond(flipped[axis], mirror, lambda same: same, volume)
     return volume
 
 

@@ -47,23 +47,19 @@ def _solve(x, x1, x2):
     """
 
     def abscissa(t):
-        left = 1 - t
-        return t * (3 * left * (left * x1 + t * x2) + t * t)
+        return t * (3 * x1 + t * (3 * x2 - 6 * x1 + t * (1 + 3 * x1 - 3 * x2)))
 
     def slope(t):
         left = 1 - t
         return 3 * (left * left * x1 + 2 * left * t * (x2 - x1) + t * t * (1 - x2))
 
-    def halve(_, bracket):
-        low, high = bracket
-        middle = (low + high) / 2
-        below = abscissa(middle) < x
-        return jnp.where(below, middle, low), jnp.where(below, high, middle)
-
-    def newton(_, t):
+    # Spelled out, all steps of a voxel stay in registers; a loop would go through memory each time.
+    low, width = jnp.zeros_like(x), 1.0
+    for _ in range(_HALVINGS):
+        width /= 2
+        low = jnp.where(abscissa(low + width) < x, low + width, low)
+    t = low + width / 2
+    for _ in range(_NEWTON_STEPS):
         step = (abscissa(t) - x) / jnp.maximum(slope(t), 1e-6)
-        return jnp.clip(t - step, low, high)
-
-    bracket = jnp.zeros_like(x), jnp.ones_like(x)
-    low, high = jax.lax.fori_loop(0, _HALVINGS, halve, bracket)
-    return jax.lax.fori_loop(0, _NEWTON_STEPS, newton, (low + high) / 2)
+        t = jnp.clip(t - step, low, low + width)
+    return t

@@ -8,7 +8,8 @@ window the permutation sends it:
 1. Windows are placed independently and uniformly, so in time they arrive at every cell of the
    grid (a window's first corner) as a Poisson process; stopped when the wanted number of windows
    has arrived, it is that number of independent draws. Each cell draws its own arrivals, counted
-   backwards from the end: the last window is the one that counts.
+   backwards from the end: the last window is the one that counts. Of windows from one and the same
+   cell the earlier ones are left out, where they are few, and fewer of the others make up for it.
 2. A voxel's window is the first of these, over all cells within reach, that covers the voxel.
 3. Inside the window a keyed permutation (swap-or-not) tells which voxel comes here.
 
@@ -22,12 +23,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from genesis_jax.transforms.bits import fraction, mix, random_bits
+
 _LARGEST = 10  # a window's side is at most this fraction (1/10) of the volume's
 _ROUNDS = 12  # of swap-or-not
-_TRUNCATED = 1e-3  # share of cells that may see more arrivals than are drawn for one
-_STEPS = 24  # towards the time at which the last window arrives
+_TRUNCATED = 1e-2  # share of cells that may see more arrivals than are drawn for one
+_HIDDEN = 1 / 3  # share of a window that later ones from the same cell hide
+_TOLERATED = 1e-3  # share of the windows that may be missing or too many
+_STEPS = 24  # at most, towards the time at which the last window arrives
 _MOST_PER_VOXEL = 100  # windows
+_MOST_SPELLED = 32  # offsets: more compile slowly
 _BITS = 10  # for a number packed into an int32, of which the top one stays free
+_TOPS = sum(2 ** (_BITS * axis + _BITS - 1) for axis in range(3))
 _NEVER = np.int32(np.iinfo(np.int32).max)
 
 
@@ -63,8 +70,8 @@ def _random_source(key, shape, windows):
     if math.prod(largest) == 1:  # too small a volume for any window of two voxels
         return jnp.arange(voxels, dtype=jnp.int32).reshape(shape)
     key_arrivals, key_permutations = jax.random.split(key)
-    times, sides = _random_arrivals(key_arrivals, shape, largest, windows)
-    window, offset = _last_window(times, sides, shape, largest, windows)
+    times, sides, awaited = _random_arrivals(key_arrivals, shape, largest, windows)
+    window, offset = _last_window(times, sides, shape, largest, awaited)
     # Fused with what follows, XLA's CPU backend of JAX 0.12 takes a minute to compile this.
     window, offset = jax.lax.optimization_barrier((window, offset))
 
@@ -80,43 +87,49 @@ def _random_source(key, shape, windows):
 def _random_arrivals(key, shape, largest, windows):
     """Arrival times of windows at every cell, the last window first, and the windows' sides.
 
+    Windows of one side share their total among n - side + 1 places, so shorter ones are rarer at
+    each. Those that would reach over the border arrive like the others and are then left out.
+
     Returns:
       times, float32 `[layers, voxels]`, in units in which one window arrives per unit of time in
-      the whole volume; sides, int32 `[layers, voxels]`, packed.
+      the whole volume; sides, int32 `[layers, voxels]`, packed; how many windows to wait for.
     """
-    layers = _layers(windows / math.prod(shape))
-    key_times, key_sides = jax.random.split(key)
-    waits = jax.random.exponential(key_times, (layers * math.prod(shape),)).reshape(layers, *shape)
-    numbers = jax.lax.iota(jnp.uint32, layers * math.prod(shape)).reshape(layers, *shape)
-    bits = _mix(numbers + jax.random.bits(key_sides))
-    bits_per_axis = 32 // len(shape)
+    voxels = math.prod(shape)
+    densities = [1 / (n - np.arange(most)) / most for n, most in zip(shape, largest, strict=True)]
+    rate = math.prod(density.sum() for density in densities)
+    layers, left_out = _layers(windows * rate)
+    bits_of_times, bits = random_bits(key, 2, layers * voxels)
+    waits = -jnp.log(1 - fraction(bits_of_times, 24)).reshape(layers, voxels)
+    times = jnp.cumsum(waits, axis=0) * np.float32(1 / rate)
 
-    rate, sides = 1.0, []
-    for axis, (n, most) in enumerate(zip(shape, largest, strict=True)):
-        along = [n if other == axis else 1 for other in range(len(shape))]
-        # Windows of one side share their total among n - side + 1 places: near the far border only
-        # short ones fit, and they are denser.
-        side, start = np.arange(1, most + 1), np.arange(n)[:, None]
-        density = np.where(start + side <= n, 1 / (n - side + 1), 0) / most
-        below = (density.cumsum(1) / density.sum(1, keepdims=True))[:, :-1]
-        limits = np.round(below * 2**bits_per_axis).astype(np.uint32)
-        drawn = (bits >> (axis * bits_per_axis)) & np.uint32(2**bits_per_axis - 1)
-        sides.append(
-            1 + sum((drawn >= limit.reshape(1, *along)).astype(jnp.int32) for limit in limits.T)
-        )
-        rate = rate * density.sum(1).reshape(1, *along)
-    times = jnp.cumsum(waits, axis=0) * jnp.asarray(1 / rate, jnp.float32)
-    return times.reshape(layers, -1), _pack(sides).reshape(layers, -1)
+    fits, sides = True, []
+    bits_per_axis = 32 // len(shape)
+    for axis, (n, density) in enumerate(zip(shape, densities, strict=True)):
+        drawn = fraction(bits << (32 - (axis + 1) * bits_per_axis), bits_per_axis)
+        limits = np.float32(np.cumsum(density)[:-1] / density.sum())
+        side = jnp.ones_like(drawn, jnp.int32)
+        for limit in limits:
+            side += (drawn >= limit).astype(jnp.int32)
+        sides.append(side.reshape(layers, voxels))
+        start = jax.lax.broadcasted_iota(jnp.int32, shape, axis).reshape(1, -1)
+        fits &= start + sides[-1] <= n
+    awaited = windows - _HIDDEN * voxels * left_out
+    return jnp.where(fits, times, jnp.inf), _pack(sides), awaited
 
 
 def _layers(mean):
-    """How many arrivals to draw for a cell that expects `mean`, so that very few see more."""
-    term, cumulative, layers = math.exp(-mean), math.exp(-mean), 0
-    while 1 - cumulative > _TRUNCATED:
+    """How many arrivals to draw for a cell that expects `mean`, so that few see more.
+
+    Returns:
+      `(layers, left out)`, the second the arrivals that a cell is expected to see beyond these.
+    """
+    term, cumulative, left_out, layers = math.exp(-mean), math.exp(-mean), mean, 0
+    while layers == 0 or 1 - cumulative > _TRUNCATED:
+        left_out -= 1 - cumulative
         layers += 1
         term *= mean / layers
         cumulative += term
-    return max(layers, 1)
+    return layers, left_out
 
 
 def _last_window(times, sides, shape, largest, windows):
@@ -137,25 +150,34 @@ def _last_window(times, sides, shape, largest, windows):
     # A window's rank is its time, with what it is seen as (layer and offset) in the low bits, so
     # that one minimum finds both.
     code_bits = (layers * len(offsets) - 1).bit_length()
-    fraction = times / _time_of(times.reshape(layers * shape[0], -1), windows)
+    elapsed = times / _time_of(times.reshape(layers * shape[0], -1), windows)
     rank = jnp.where(
-        fraction < 1, (fraction * 2 ** (31 - code_bits)).astype(jnp.int32) << code_bits, _NEVER
+        elapsed < 1, (elapsed * 2 ** (31 - code_bits)).astype(jnp.int32) << code_bits, _NEVER
     )
+    # Offsets along the last axes are spelled out, so that they share one pass over the memory.
+    spelled = _spelled(largest)
+    nearest = shifts[:spelled]
+    least_sides = _pack(list((offsets + 1).T))
     rank = jnp.pad(rank, ((0, 0), (reach, 0)), constant_values=_NEVER)
-    sides = jnp.pad(sides, ((0, 0), (reach, 0)))
+    sides = jnp.pad(sides | _TOPS, ((0, 0), (reach, 0)))
 
     def look(first, place):
-        shift, least_sides, code = place
-        for layer in range(layers):
-            here = jax.lax.dynamic_slice_in_dim(rank[layer], reach - shift, voxels)
-            side = jax.lax.dynamic_slice_in_dim(sides[layer], reach - shift, voxels)
-            seen = here | (code + layer * len(offsets))
-            first = jnp.minimum(first, jnp.where(_at_least(side, least_sides), seen, _NEVER))
+        shift, least, code = place
+        part = (reach - nearest[-1] - shift, voxels + nearest[-1])
+        near_rank, near_sides = (
+            jax.lax.dynamic_slice_in_dim(grid, *part, axis=1) for grid in (rank, sides)
+        )
+        for layer, i in itertools.product(range(layers), range(spelled)):
+            seen_from = slice(nearest[-1] - nearest[i], nearest[-1] - nearest[i] + voxels)
+            least_here = least + (least_sides[i] - least_sides[0])
+            covers = _at_least(near_sides[layer, seen_from], least_here)
+            seen = near_rank[layer, seen_from] | (code + layer * len(offsets) + i)
+            first = jnp.minimum(first, jnp.where(covers, seen, _NEVER))
         return first, None
 
     codes = np.arange(len(offsets), dtype=np.int32)
-    places = (shifts, _pack(list((offsets + 1).T)), codes)
-    first, _ = jax.lax.scan(look, jnp.full(voxels, _NEVER), places)
+    places = [array[::spelled] for array in (shifts, least_sides, codes)]
+    first, _ = jax.lax.scan(look, jnp.full(voxels, _NEVER), tuple(places))
     layer, code = _unravel(first & (2**code_bits - 1), (layers, len(offsets)))
     corner = jnp.arange(voxels) - jnp.asarray(shifts)[code]
     window = jnp.where(first == _NEVER, _NEVER, layer * voxels + corner)
@@ -163,23 +185,30 @@ def _last_window(times, sides, shape, largest, windows):
 
 
 def _time_of(times, windows):
-    """The time at which exactly `windows` windows have arrived; `times` is `[rows, columns]`.
+    """The time at which `windows` windows have arrived; `times` is `[rows, columns]`.
 
     They arrive at about one per unit of time, so a step by the number still missing comes close;
     one that would leave the bracket found so far is replaced by halving it.
     """
 
-    def step(_, bracketed):
-        time, low, high = bracketed
+    def missing_at(time):
         # As floats, and first over rows: that way XLA's CPU backend vectorises the sum.
-        missing = windows - jnp.sum(jnp.sum((times < time).astype(jnp.float32), axis=0))
+        return windows - jnp.sum(jnp.sum((times < time).astype(jnp.float32), axis=0))
+
+    def step(searched):
+        steps, time, missing, low, high = searched
         low, high = jnp.where(missing > 0, time, low), jnp.where(missing < 0, time, high)
         guess = time + missing
-        inside = (missing == 0) | ((guess > low) & (guess < high))
-        return jnp.where(inside, guess, (low + high) / 2), low, high
+        time = jnp.where((guess > low) & (guess < high), guess, (low + high) / 2)
+        return steps + 1, time, missing_at(time), low, high
 
-    start = jnp.float32(windows), jnp.float32(0), jnp.float32(2 * windows + 40)
-    return jax.lax.fori_loop(0, _STEPS, step, start)[0]
+    def unfinished(searched):
+        steps, _, missing, *_ = searched
+        return (jnp.abs(missing) > _TOLERATED * windows) & (steps < _STEPS)
+
+    start = jnp.float32(windows)
+    bracket = jnp.float32(0), jnp.float32(2 * windows + 40)
+    return jax.lax.while_loop(unfinished, step, (0, start, missing_at(start), *bracket))[1]
 
 
 def _permute(key, cell, cells, window):
@@ -190,24 +219,28 @@ def _permute(key, cell, cells, window):
     cells, and each voxel computes its own image without seeing the others.
     """
     seeds = jax.random.bits(key, (1 + _ROUNDS,))
-    stream = _mix(window.astype(jnp.uint32) + seeds[0])
+    stream = mix(window.astype(jnp.uint32) + seeds[0])
     count = cells.astype(jnp.uint32)
     for seed in seeds[1:]:
-        bits = _mix(stream ^ seed)
+        bits = mix(stream ^ seed)
         centre = (((bits >> 16) * count) >> 16).astype(jnp.int32)
         mirrored = centre - cell
         mirrored = jnp.where(mirrored < 0, mirrored + cells, mirrored)
         pair = jnp.maximum(cell, mirrored).astype(jnp.uint32)
-        swap = _mix(bits + pair * np.uint32(0x9E3779B9)) >> 31
+        # The top bit of a product depends on all bits of its factors.
+        swap = ((bits ^ (pair * np.uint32(0x9E3779B9))) * np.uint32(0x85EBCA6B)) >> 31
         cell = jnp.where(swap == 1, mirrored, cell)
     return cell
 
 
-def _mix(bits):
-    """Scrambles uint32 values: every bit of the result depends on every bit of the argument."""
-    bits = (bits ^ (bits >> 16)) * np.uint32(0x85EBCA6B)
-    bits = (bits ^ (bits >> 13)) * np.uint32(0xC2B2AE35)
-    return bits ^ (bits >> 16)
+def _spelled(largest):
+    """How many offsets to spell out: those along the last axes, as far as they stay few."""
+    count = 1
+    for n in largest[::-1]:
+        if count * n > _MOST_SPELLED:
+            break
+        count *= n
+    return count
 
 
 def _pack(parts):
@@ -221,8 +254,7 @@ def _unpack(packed, rank):
 
 def _at_least(packed, least):
     """Whether every part is at least the other's: then none borrows from its free top bit."""
-    tops = _pack([2 ** (_BITS - 1)] * 3)
-    return (((packed | tops) - least) & tops) == tops
+    return ((packed - least) & _TOPS) == _TOPS
 
 
 def _ravel(index, shape):

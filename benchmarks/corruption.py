@@ -1,0 +1,89 @@
+"""How fast cubes are corrupted: python -m benchmarks.corruption
+
+Against a plain NumPy loop (benchmarks/numpy_corruption.py), in one process and in one per core.
+"""
+
+import concurrent.futures
+import functools
+import multiprocessing
+
+import jax
+import numpy as np
+
+from benchmarks import measure, numpy_corruption
+from benchmarks.recipe import CUBE, host_batch
+from genesis_jax.transforms import corrupt_batch
+from genesis_jax.transforms.window import normalise
+
+# What is measured: arguments of `corrupt_batch`, function of `numpy_corruption`.
+MEASURED = {
+    'whole chain': ({}, 'corrupt'),
+    'shuffling alone': (
+        {
+            'flip_probability': 0.0,
+            'shuffle_probability': 1.0,
+            'nonlinear_probability': 0.0,
+            'paint_probability': 0.0,
+        },
+        'local_shuffle',
+    ),
+}
+_LOOP = 40  # cubes of the NumPy loop in one repetition: what happens to each of them is drawn
+
+
+def main():
+    """Measures, shows and keeps; returns the figures."""
+    cubes = 16 if measure.on_cpu() else 512
+    volumes = normalise(host_batch(cubes))
+    keys = jax.random.split(jax.random.key(0), cubes)
+    found = {'cube': list(CUBE), 'batch': cubes}
+    with _processes() as pool:
+        for name, (options, loop) in MEASURED.items():
+            ours = jax.jit(functools.partial(corrupt_batch, **options))
+            taken = measure.seconds(
+                {
+                    'genesis_jax': functools.partial(ours, keys, volumes),
+                    'NumPy, one process': functools.partial(_loop, loop),
+                    'NumPy, one per core': functools.partial(_loop_in_all, pool, loop),
+                }
+            )
+            sizes = (cubes, _LOOP, _LOOP * measure.cores())
+            per_cube = {who: s / n for (who, s), n in zip(taken.items(), sizes, strict=True)}
+            found[name] = {
+                'seconds_per_cube': per_cube,
+                'ratios': {who: value / per_cube['genesis_jax'] for who, value in per_cube.items()},
+            }
+            rows = [
+                {
+                    '': who,
+                    'ms per cube': 1e3 * value,
+                    'cubes/s': 1 / value,
+                    'times ours': value / per_cube['genesis_jax'],
+                }
+                for who, value in per_cube.items()
+            ]
+            measure.show(f'Corruption of 64x64x32 cubes, {name}', rows)
+    measure.keep('corruption', found)
+    return found
+
+
+def _processes():
+    # Started anew: a copy of this process would hold the accelerator, too.
+    context = multiprocessing.get_context('spawn')
+    return concurrent.futures.ProcessPoolExecutor(measure.cores(), mp_context=context)
+
+
+def _loop(function, seed=0):
+    rng = np.random.default_rng(seed)
+    cube = rng.random(CUBE[:-1], dtype=np.float32)
+    for _ in range(_LOOP):
+        getattr(numpy_corruption, function)(rng, cube)
+
+
+def _loop_in_all(pool, function):
+    seeds = range(measure.cores())
+    list(pool.map(_loop, [function] * len(seeds), seeds))
+
+
+if __name__ == '__main__':
+    main()

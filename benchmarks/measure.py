@@ -1,0 +1,125 @@
+"""How the benchmarks time, describe the machine, show and keep what they measured.
+
+Nothing here needs more than JAX.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import statistics
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+RESULTS = Path(__file__).parent / 'results'
+_PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy', 'torch', 'monai', 'grain')
+
+
+def seconds(functions, repetitions=5):
+    """`{name: median seconds}` of functions that return what is to be waited for.
+
+    They are timed in turn, after one call each to warm up: what else the machine does meanwhile
+    slows all of them alike, which a ratio does not see.
+    """
+    for function in functions.values():
+        jax.block_until_ready(function())
+    times = {name: [] for name in functions}
+    for _ in range(repetitions):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            jax.block_until_ready(function())
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def on_cpu():
+    """Whether the CPU is what there is: sizes are smaller then."""
+    return jax.default_backend() == 'cpu'
+
+
+def cores():
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+
+
+def device():
+    """What the figures were measured on."""
+    return {
+        'platform': jax.default_backend(),
+        'kind': _processor() if on_cpu() else jax.devices()[0].device_kind,
+        'devices': jax.device_count(),
+        'cores': cores(),
+        'python': platform.python_version(),
+        'versions': {name: version for name in _PACKAGES if (version := _version(name))},
+    }
+
+
+def limits():
+    """Of an accelerator: its measured matrix rate and copy bandwidth."""
+    side, count = 8192, 20
+    a = jax.random.normal(jax.random.key(0), (side, side), jnp.bfloat16)
+    wide = jnp.ones((256, 1024, 1024), jnp.float32)
+
+    @jax.jit
+    def products(a):
+        return jax.lax.fori_loop(0, count, lambda _, b: (a @ b) * jnp.bfloat16(0.01), a)
+
+    @jax.jit
+    def copies(wide):
+        return jax.lax.fori_loop(0, count, lambda _, x: x + 1, wide)
+
+    times = seconds({'products': lambda: products(a), 'copies': lambda: copies(wide)})
+    return {
+        'bfloat16_flops_per_second': count * 2 * side**3 / times['products'],
+        'copied_bytes_per_second': count * 2 * wide.nbytes / times['copies'],
+    }
+
+
+def show(title, rows):
+    """Prints a table: rows are dicts with the same keys."""
+    cells = [list(rows[0])] + [[_text(value) for value in row.values()] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    print(f'\n{title}')
+    for row in cells:
+        first, *others = (
+            (str.ljust if i == 0 else str.rjust)(text, width)
+            for i, (text, width) in enumerate(zip(row, widths, strict=True))
+        )
+        print('  '.join([first, *others]).rstrip())
+
+
+def keep(name, found):
+    """Writes one benchmark's figures into this device's file, beside those of the other ones."""
+    about = device()
+    label = f'cpu {about["cores"]} cores' if on_cpu() else about['kind']
+    path = RESULTS / f'{re.sub("[^a-z0-9]+", "_", label.lower()).strip("_")}.json'
+    kept = json.loads(path.read_text('utf-8')) if path.exists() else {}
+    kept[name] = {'date': time.strftime('%Y-%m-%d'), 'device': about, **found}
+    RESULTS.mkdir(exist_ok=True)
+    path.write_text(json.dumps(kept, indent=2) + '\n', 'utf-8')
+    print(f'kept in benchmarks/results/{path.name}')
+
+
+def _text(value):
+    if value is None:
+        return '-'
+    return f'{value:.3g}' if isinstance(value, float) else str(value)
+
+
+def _processor():
+    try:
+        lines = Path('/proc/cpuinfo').read_text('utf-8').splitlines()
+        return next(line.split(':')[1].strip() for line in lines if line.startswith('model name'))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,90 @@
+"""How fast a whole scan is predicted: python -m benchmarks.predict
+
+Our sliding window against MONAI's, the same network in both, windows that overlap by half.
+"""
+
+import functools
+
+import jax
+import numpy as np
+
+from benchmarks import measure
+from benchmarks.recipe import CUBE
+from genesis_jax.convert.names import Architecture, to_torch
+from genesis_jax.models import UNet3D
+from genesis_jax.sliding import on_devices, sliding_window, whole_batch
+
+try:
+    import torch
+    from monai.inferers import sliding_window_inference
+
+    from genesis_jax import torch as genesis_torch
+except ModuleNotFoundError:
+    sliding_window_inference = None
+
+SCAN = (256, 256, 128)
+
+
+def main():
+    """Measures, shows and keeps; returns the figures."""
+    width = 4 if measure.on_cpu() else 32
+    scan = np.random.default_rng(0).random((*SCAN, 1), dtype=np.float32)
+    network = UNet3D(width=width)
+    key, small = jax.random.key(0), np.zeros((1, 16, 16, 16, 1), np.float32)
+    variables = jax.jit(functools.partial(network.init, train=False))(key, small)
+    predict = on_devices(lambda v, x: jax.nn.sigmoid(network.predict(v, x)), variables)
+    ours = functools.partial(sliding_window, predict, scan, window=CUBE[:-1])
+    runs = {'genesis_jax': ours}
+    if sliding_window_inference is None:
+        print('MONAI is not installed (pip install "genesis-jax[bench]"): nothing to compare with')
+    else:
+        runs['MONAI'] = _monai(width, variables, scan)
+        difference = float(np.abs(ours()[..., 0] - runs['MONAI']()).max())
+    taken = measure.seconds(runs, repetitions=1 if measure.on_cpu() else 5)
+    found = {'scan': list(SCAN), 'window': list(CUBE[:-1]), 'width': width, 'seconds': taken}
+    if 'MONAI' in taken:
+        found |= {
+            'ratio': taken['MONAI'] / taken['genesis_jax'],
+            'largest_difference': difference,
+        }
+    measure.show(
+        f'Sliding window over {"x".join(map(str, SCAN))} voxels, width {width}',
+        [
+            {'': name, 'seconds': value, 'takes times ours': value / taken['genesis_jax']}
+            for name, value in taken.items()
+        ],
+    )
+    measure.keep('predict', found)
+    return found
+
+
+def _monai(width, variables, scan):
+    """MONAI's prediction of the scan with the same network, `[X, Y, Z]`."""
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    network = genesis_torch.UNet3D(width=width)
+    arrays = to_torch(jax.device_get(variables), Architecture(width=width).rows())
+    network.load_state_dict(
+        {n: torch.from_numpy(a.copy()) for n, a in arrays.items()}, strict=False
+    )
+    network = network.to(device).eval()
+    volume = torch.from_numpy(scan[..., 0])[None, None]
+
+    def run():
+        with torch.inference_mode():
+            found = sliding_window_inference(
+                volume,
+                roi_size=CUBE[:-1],
+                sw_batch_size=whole_batch(),
+                predictor=lambda x: torch.sigmoid(network(x)),
+                overlap=0.5,
+                mode='gaussian',
+                sw_device=device,
+                device='cpu',
+            )
+        return found[0, 0].numpy()
+
+    return run
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,76 @@
+"""The published pre-training at a chosen size, on cubes of noise: what the benchmarks run.
+
+Needs neither ml_collections nor a dataset.
+"""
+
+import functools
+from types import SimpleNamespace
+
+import numpy as np
+
+from genesis_jax import optim, parallel
+from genesis_jax.models import UNet3D
+from genesis_jax.restoration import Steps
+
+CUBE = (64, 64, 32, 1)
+
+
+def make_steps(width, dtype='float32', remat=False):
+    """The steps of `configs/genesis_ct.py` (unified recipe) with a network of this width."""
+    config = SimpleNamespace(
+        epochs=1_000,
+        optimizer=SimpleNamespace(name='sgd', learning_rate=1.0, momentum=0.9, weight_decay=0.0),
+        schedule=SimpleNamespace(
+            name='plateau',
+            factor=0.5,
+            patience=10,
+            min_delta=1e-4,
+            floor=1e-6,
+            epochs=40,
+            warmup_steps=0,
+        ),
+    )
+    network = UNet3D(width=width, dtype=dtype, remat=remat, axis_name=parallel.AXIS)
+    return Steps(network, optim.Optimisation(config, steps_per_epoch=1_000), {}, CUBE)
+
+
+def host_batch(cubes, seed=0):
+    """A batch of smooth noise in HU, as `genesis_jax.data` gives it."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.normal(-400, 400, (cubes, 16, 16, 8, 1))
+    fine = coarse.repeat(4, 1).repeat(4, 2).repeat(4, 3)
+    return {
+        'cube': np.clip(fine + rng.normal(0, 50, fine.shape), -1024, 3071).astype(np.int16),
+        'window': np.tile(np.float32([-1000, 1000]), (cubes, 1)),
+        'position': np.arange(cubes, dtype=np.int32),
+    }
+
+
+class Runner:
+    """Takes one step after the other with one batch that stays on the device."""
+
+    def __init__(self, steps, cubes):
+        self.steps = steps
+        self.state = parallel.create(steps.init)
+        self.batch = parallel.shard(host_batch(cubes))
+
+    def __call__(self):
+        """One step; returns its loss, to be waited for."""
+        return self.step(self.batch)
+
+    def step(self, batch):
+        """One step with this batch on the device."""
+        self.state, metrics = self.steps.train(self.state, batch)
+        return metrics['loss']
+
+    def cost(self):
+        """Floating-point operations of a step on one device, as XLA counts them."""
+        return self._compiled.cost_analysis()['flops']
+
+    def memory(self):
+        """Bytes on one device that a step takes beside its arguments and results."""
+        return self._compiled.memory_analysis().temp_size_in_bytes
+
+    @functools.cached_property
+    def _compiled(self):
+        return self.steps.train.lower(self.state, self.batch).compile()

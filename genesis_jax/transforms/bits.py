@@ -1,0 +1,36 @@
+"""Random bits for every voxel, quickly: keyed hashes of its place.
+
+JAX's own generator (threefry) takes ten times as long on CPUs. These are for textures, of noise and
+of windows, not for the few numbers that decide what happens to a volume.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def random_bits(key, rows, columns):
+    """`rows` arrays uint32 `[columns]`, each a hash of key, row and column."""
+    keys = jax.random.bits(key, (1 + rows,))
+    bits, rest = mix(jax.lax.iota(jnp.uint32, columns) ^ keys[0]), []
+    for row in range(rows):
+        bits = mix(bits + keys[1 + row])
+        rest.append(bits)
+    return rest
+
+
+def mix(bits):
+    """Scrambles uint32 values: every bit of the result depends on every bit of the argument.
+
+    The finaliser of MurmurHash3 (Appleby; public domain).
+    """
+    bits = (bits ^ (bits >> 16)) * np.uint32(0x85EBCA6B)
+    bits = (bits ^ (bits >> 13)) * np.uint32(0xC2B2AE35)
+    return bits ^ (bits >> 16)
+
+
+def fraction(bits, leading=24):
+    """The leading bits of uint32 values as float32 in [0, 1)."""
+    # By way of int32, since CPUs convert no other integers quickly.
+    whole = (bits >> (32 - leading)).astype(jnp.int32)
+    return whole.astype(jnp.float32) * np.float32(2**-leading)

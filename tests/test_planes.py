@@ -1,0 +1,51 @@
+"""The 3D convolution for CPUs, against XLA's own."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from genesis_jax.models.planes import _blocks, convolve_planes
+
+
+def native(x, kernel):
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1, 1), 'SAME', dimension_numbers=('NXYZC', 'XYZIO', 'NXYZC')
+    )
+
+
+def draw(shape, kernel_sides, outputs):
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], shape)
+    kernel = jax.random.normal(keys[1], (*kernel_sides, shape[-1], outputs))
+    return x, kernel, jax.random.normal(keys[2], (*shape[:-1], outputs))
+
+
+@pytest.mark.parametrize(
+    'shape, sides',
+    [
+        ((2, 8, 8, 8, 3), (3, 3, 3)),  # one block
+        ((1, 12, 32, 32, 2), (3, 3, 3)),  # six blocks of two planes
+        ((2, 7, 40, 40, 1), (3, 3, 3)),  # seven blocks of one
+        ((1, 6, 40, 60, 2), (5, 3, 1)),  # more taps than planes in a block
+    ],
+)
+def test_result_and_gradients_are_those_of_the_native_convolution(shape, sides):
+    x, kernel, weights = draw(shape, sides, 4)
+
+    def both(convolve):
+        def weighted(x, kernel):
+            return jnp.sum(convolve(x, kernel) * weights)
+
+        return convolve(x, kernel), *jax.grad(weighted, (0, 1))(x, kernel)
+
+    for ours, theirs in zip(both(convolve_planes), both(native), strict=True):
+        scale = np.abs(theirs).max()
+        np.testing.assert_allclose(ours / scale, theirs / scale, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    'shape, blocks', [((2, 8, 8, 8, 3), 1), ((1, 12, 32, 32, 2), 6), ((2, 7, 40, 40, 1), 7)]
+)
+def test_blocks_are_as_many_as_the_cache_wants(shape, blocks):
+    assert len(_blocks(jnp.zeros(shape))) == blocks
