@@ -156,5 +156,5 @@ def _check_fit(loaded, expected, wanted, folder):
 
 def shapes_of(network, channels):
     """The network's variables as shapes, which do not depend on the size of the input."""
-    smallest = jax.ShapeDtypeStruct((1, 16, 16, 16, channels), jnp.float32)
+    smallest = jax.ShapeDtypeStruct(network.smallest_input(channels), jnp.float32)
     return jax.eval_shape(lambda x: network.init(jax.random.key(0), x, train=False), smallest)
