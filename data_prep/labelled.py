@@ -60,11 +60,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Item:
-    """One record: int16 [X, Y, Z, C] with a class index or a uint8 [X, Y, Z] mask of them."""
+    """One record: int16 [X, Y, Z, C] (2D: [X, Y, C]) with a class index, of several labels 0 or 1
+    for each class, or a uint8 [X, Y, Z] mask of class indices."""
 
     cube: np.ndarray
     origin: tuple[int, int, int]  # voxels, of the scan as prepared
-    label: int | None = None
+    label: int | tuple[int, ...] | None = None
     mask: np.ndarray | None = None
 
 
@@ -97,10 +98,11 @@ class Declaration:
       classes: names by class index; of a segmentation, the first is background.
       channels: names, in the order of the cubes' last axis.
       spacing: mm that scans were resampled to; None: each keeps its own.
-      full_range: of other scans than CT, the window is minimum to maximum, not the robust range.
+      full_range: of other scans than CT, the window is minimum to maximum (of images, the range of
+        their bit depth), not the robust range.
     """
 
-    task: Literal['classification', 'segmentation']
+    task: Literal['classification', 'multilabel', 'segmentation']
     classes: Sequence[str]
     channels: Sequence[str]
     modality: Literal['ct', 'mri', 'other']
@@ -185,7 +187,8 @@ class _Book:
     """A dataset being written, and whose records it holds so far."""
 
     def __init__(self, data_dir, name, cube_size, declaration):
-        features = labelled_features(cube_size, len(declaration.channels), declaration.task)
+        channels, classes = len(declaration.channels), len(declaration.classes)
+        features = labelled_features(cube_size, channels, declaration.task, classes)
         self._writer = SplitsWriter(data_dir, name, features)
         self.records: dict[str, list[list]] = {}
 
@@ -218,7 +221,8 @@ def _example(case: Case, prepared: Prepared, item: Item) -> dict[str, Any]:
 def _held(item: Item) -> list[int]:
     """The class indices that a record is of or holds."""
     if item.mask is None:
-        return [item.label]
+        is_class = isinstance(item.label, int)
+        return [item.label] if is_class else np.flatnonzero(item.label).tolist()
     return np.flatnonzero(np.bincount(item.mask.ravel())).tolist()
 
 

@@ -16,9 +16,18 @@ class Summary:
     """Counts of one preparation; `skipped` maps files to reasons, `few` scan ids to cubes.
 
     `scans` and `folds` are those that gave cubes, by split.
+
+    Attributes:
+      sources, parts: what scans and cubes are called.
+      config: of configs/, trains on the dataset.
+      notes: lines on what was left out before any scan was read.
     """
 
     per_scan: int
+    sources: str = 'scans'
+    parts: str = 'cubes'
+    config: str = 'genesis_ct'
+    notes: list[str] = field(default_factory=list)
     read: int = 0
     cubes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     scans: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
@@ -55,15 +64,19 @@ class Summary:
     def text(self, dataset: Path) -> str:
         """The closing summary of a preparation into the folder `dataset`."""
         closing = self._closing(dataset)
-        return '\n'.join([*self._counts(), *self._few(), *_skipped_lines(self.skipped), *closing])
+        skipped = _skipped_lines(self.skipped)
+        return '\n'.join([*self._counts(), *self._few(), *self.notes, *skipped, *closing])
 
     def _counts(self) -> list[str]:
         air, tissue = (count / max(self.tried, 1) for count in (self.air, self.tissue))
         cubes = ', '.join(f'{split} {count}' for split, count in self.cubes.items())
+        parts = self.parts.capitalize()
+        refused = f'{parts} refused of {self.tried} looked at: {air:.1%} as air'
+        refused += f', {tissue:.1%} as tissue' * (self.parts == 'cubes')
         return [
-            f'Scans read: {self.read}, skipped: {len(self.skipped)}',
-            f'Cubes: {cubes}',
-            f'Cubes refused of {self.tried} looked at: {air:.1%} as air, {tissue:.1%} as tissue',
+            f'{self.sources.capitalize()} read: {self.read}, skipped: {len(self.skipped)}',
+            f'{parts}: {cubes}',
+            *([refused] if self.tried else []),
         ]
 
     def _few(self) -> list[str]:
@@ -73,18 +86,19 @@ class Summary:
         listed = sorted(self.few.items())[:_LISTED]
         more = [f'  and {len(self.few) - _LISTED} more'] if len(self.few) > _LISTED else []
         return [
-            f'Scans with fewer than {self.per_scan} cubes: {len(self.few)}, {none} of them without',
+            f'{self.sources.capitalize()} with fewer than {self.per_scan} {self.parts}: '
+            f'{len(self.few)}, {none} of them without',
             *(f'  {scan_id}: {count}' for scan_id, count in listed),
             *more,
         ]
 
     def _closing(self, dataset: Path) -> list[str]:
         if self.is_empty:
-            return ['No cubes are left, so no dataset was written.']
+            return [f'No {self.parts} are left, so no dataset was written.']
         empty = [
-            f'The {split} split has no cubes, because its scans were skipped or gave none, so this '
-            'dataset cannot train: delete it and prepare it again without the scans listed, with '
-            'more scans or with another --seed'
+            f'The {split} split has no {self.parts}, because its {self.sources} were skipped or '
+            'gave none, so this dataset cannot train: delete it and prepare it again without the '
+            f'{self.sources} listed, with more {self.sources} or with another --seed'
             for split, count in self.cubes.items()
             if not count
         ]
@@ -94,7 +108,7 @@ class Summary:
             return [written, *empty]
         return [
             written,
-            f'Next: python main.py --config=configs/genesis_ct.py --config.data.dir={data_dir} '
+            f'Next: python main.py --config=configs/{self.config}.py --config.data.dir={data_dir} '
             f'--config.data.name={name} --workdir=runs/{name}',
         ]
 
@@ -164,8 +178,8 @@ class LabelledSummary:
         )
 
     def _split_line(self, split: str) -> str:
-        of, classes = ('of', 0) if self.task == 'classification' else ('with', 1)
-        shown = self.classes[classes:]
+        of = 'of' if self.task == 'classification' else 'with'
+        shown = self.classes[self.task == 'segmentation' :]  # without the background
         counts = ', '.join(f'{self.per_class[split][name]} {of} {name}' for name in shown)
         return (
             f'  {split}: {self.records[split]} records ({counts}) from {self.cases[split]} cases '
