@@ -11,6 +11,7 @@ def get_config(task):
     """The config of a `segmentation` or `classification` task, on no dataset yet."""
     config = ml_collections.ConfigDict()
     config.task = task
+    config.dimensions = 3  # of the network
     config.seed = 0  # of the first run; everything random comes from it
     config.runs = 1  # with seeds seed, seed + 1, ...; the paper's tables have 10
 
@@ -26,6 +27,7 @@ def get_config(task):
     config.data = ml_collections.ConfigDict()
     config.data.dir = 'data'  # where data_prep wrote
     config.data.name = 'labelled'
+    config.data.view = config_dict.placeholder(str)  # of 3D cubes in 2D, see genesis_jax/views.py
     config.data.window = config_dict.placeholder(tuple)  # (low, high); None: the records' own
     config.data.fold = config_dict.placeholder(int)  # to test on; None: one after another
     config.data.validation_share = 0.2  # of the patients outside the fold

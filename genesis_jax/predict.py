@@ -92,7 +92,7 @@ def _predict(args):
     variables, card = load_model(args.model)
     _check_task(args, card)
     network = from_card(card)
-    predict = on_devices(lambda v, x: probabilities(network.predict(v, x)), variables)
+    predict = on_devices(lambda v, x: probabilities(network.predict(v, x), card['task']), variables)
     with _output_folder(args):
         try:
             return (_segment if card['task'] == 'segmentation' else _classify)(args, card, predict)
