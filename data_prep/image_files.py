@@ -77,8 +77,8 @@ def read_grey(path: Path, size: Sequence[int], window: Window = 'depth') -> Grey
         pixels = np.rint(pixels)
     if window == 'depth' and stored.dtype in (np.uint8, np.uint16):
         offset = _OFFSET if stored.dtype == np.uint16 else 0
-        bounds = np.array((0, np.iinfo(stored.dtype).max)) - offset
-        return GreyImage((pixels - offset).astype(np.int16), tuple(bounds), identity.digest())
+        bounds = (float(-offset), float(np.iinfo(stored.dtype).max - offset))
+        return GreyImage((pixels - offset).astype(np.int16), bounds, identity.digest())
     return GreyImage(*in_range(pixels), identity.digest())
 
 

@@ -31,18 +31,11 @@ def base_parser(
     spacing: tuple[float, float, float] | None = None,
     otherwise: str = "every scan's own",
 ) -> Parser:
-    """A parser with the options of every preparation, labelled or not.
+    """A parser with the options of every preparation of scans, labelled or not.
 
     Without a default `spacing`, `otherwise` says what the default is.
     """
-    parser = Parser(prog=f'python -m {module}', description=description)
-    parser.add_argument(
-        '--data_dir',
-        type=folder,
-        default=Path('data'),
-        metavar='DIR',
-        help='folder of all datasets (default: data, in the current folder)',
-    )
+    parser = common_parser(module, description)
     own = ','.join(map(str, spacing)) if spacing else otherwise
     parser.add_argument(
         '--spacing',
@@ -50,6 +43,19 @@ def base_parser(
         default=spacing,
         metavar='X,Y,Z',
         help=f'resample to this spacing in mm (default: {own})',
+    )
+    return parser
+
+
+def common_parser(module: str, description: str) -> Parser:
+    """A parser with the options that images and scans share."""
+    parser = Parser(prog=f'python -m {module}', description=description)
+    parser.add_argument(
+        '--data_dir',
+        type=folder,
+        default=Path('data'),
+        metavar='DIR',
+        help='folder of all datasets (default: data, in the current folder)',
     )
     parser.add_argument(
         '--seed', type=number(int, 0), default=0, metavar='N', help='of all draws (default: 0)'

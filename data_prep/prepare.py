@@ -41,6 +41,8 @@ class Entry:
 class Rule(Protocol):
     """How every scan is turned into records: a dataclass, which the metadata hold."""
 
+    seed: int  # of all draws
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Of a record: X, Y, Z, C, or in 2D X, Y, C."""

@@ -189,9 +189,7 @@ class LabelledSummary:
     def _without(self) -> list[str]:
         if not self.without:
             return []
-        listed = ', '.join(sorted(self.without)[:_LISTED])
-        more = f' and {len(self.without) - _LISTED} more' if len(self.without) > _LISTED else ''
-        return [f'Cases without a record: {listed}{more}']
+        return [f'Cases without a record: {listed(sorted(self.without))}']
 
     def _closing(self, dataset: Path) -> list[str]:
         if self.is_empty:
@@ -213,6 +211,12 @@ class LabelledSummary:
             f'Next: python main.py --config=configs/{self.config}.py '
             f'--config.data.dir={data_dir}{named} --workdir=runs/{name}',
         ]
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    more = f' and {len(names) - _LISTED} more' if len(names) > _LISTED else ''
+    return ', '.join(names[:_LISTED]) + more
 
 
 def _skipped_lines(skipped: dict[str, str]) -> list[str]:
