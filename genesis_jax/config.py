@@ -102,6 +102,7 @@ def check(config, devices):
         _require(0 <= fields[name] < 1, name, fields[name], 'a number from 0 to below 1')
     _check_protocol(fields)
     _check_view(fields)
+    _check_axes(fields)
     name = fields['data.name']
     plain = re.fullmatch('[a-zA-Z][a-zA-Z0-9_]*', name)
     _require(plain, 'data.name', name, 'a letter, then letters, digits and _')
@@ -141,11 +142,16 @@ def _check_view(fields):
     _require(view != 'orthogonal' or not dense, 'data.view', view, expected)
 
 
+def _check_axes(fields):
+    possible = tuple(range(fields['dimensions']))
+    for name in _in(('transforms.flip_axes', 'augment.flip_axes'), fields):
+        axes = fields[name]
+        some = len(axes) > 0 and set(axes) <= set(possible)
+        _require(some, name, axes, f'axes among {possible}')
+
+
 def check_cubes(config, shape, count):
     """Raises UserError if examples `[X, Y(, Z), C]` do not fit the transforms or the batch."""
-    axes, possible = config.transforms.flip_axes, range(len(shape) - 1)
-    some = axes is None or (len(axes) > 0 and set(axes) <= set(possible))
-    _require(some, 'transforms.flip_axes', axes, f'axes among {tuple(possible)}')
     cube = jax.ShapeDtypeStruct(shape, jnp.float32)
     try:
         jax.eval_shape(partial(corrupt, **config.transforms.to_dict()), jax.random.key(0), cube)

@@ -3,5 +3,6 @@
 
 def complete(config):
     """A config (nested dict) with what it lacks, as that was before one could choose."""
-    data = {'view': None} | config.get('data', {})
-    return {'dimensions': 3} | config | {'data': data}
+    meant = {'data': {'view': None}, 'augment': {'flip_axes': None}}
+    groups = {name: group | config[name] for name, group in meant.items() if name in config}
+    return {'dimensions': 3} | config | groups

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from genesis_jax import data, evaluate, labelled, optim, parallel, pictures, report, results
+from genesis_jax import data, evaluate, labelled, optim, parallel, pictures, report, results, views
 from genesis_jax.checkpoints import Checkpoints, Progress, export
 from genesis_jax.config import check_warmup, config_hash, resolve, to_json
 from genesis_jax.logs import Log
@@ -197,7 +197,8 @@ def _validate(steps, dataset, config, log, progress, state, epoch, step):
         batch_totals, outputs = steps.evaluate(state, parallel.shard(batch))
         totals.append(batch_totals)
         if examples is not None:
-            examples.offer(batch, functools.partial(_on_host, outputs))
+            own = views.own_channel(dataset.shape[-1], config.data.view)
+            examples.offer(batch, functools.partial(_on_host, outputs, own))
     summed = jax.tree.map(lambda *parts: sum(np.float64(part) for part in parts), *totals)
     if examples is not None:
         shown = pictures.segmentations(examples.chosen, dataset.about['classes'])
@@ -205,9 +206,10 @@ def _validate(steps, dataset, config, log, progress, state, epoch, step):
     return steps.conclude(jax.tree.map(np.float32, summed))
 
 
-def _on_host(outputs):
-    """What all devices of this process computed, as batches."""
-    return [np.concatenate(part) for part in jax.device_get(outputs)]
+def _on_host(outputs, own_channel):
+    """Cubes, from this channel on, and probabilities of all devices of this process, as batches."""
+    cubes, answers = (np.concatenate(part) for part in jax.device_get(outputs))
+    return cubes[..., own_channel:], answers
 
 
 def _card(config, dataset, progress, start):

@@ -136,9 +136,9 @@ def _check_task(args, card):
             f'{args.model} classifies points; give --candidates=FILE.csv with the columns scan, x, '
             'y, z (world mm, LPS)'
         )
-    if card['in_channels'] > 1:
+    if len(card['channels']) > 1:
         raise UserError(
-            f'{args.model} classifies cubes of {card["in_channels"]} channels; points can be '
+            f'{args.model} classifies cubes of {len(card["channels"])} channels; points can be '
             'classified in scans of one channel only'
         )
 

@@ -101,7 +101,8 @@ def _evaluate(steps, source, config, log, state, epoch, step):
     wanted = epoch == 1 or epoch % config.picture_epochs == 0 or epoch == config.epochs
     if config.pictures and wanted and parallel.is_main_process() and pictures.available():
         host = [np.concatenate(jax.device_get(i))[: config.pictures] for i in images]
-        log.picture(step, pictures.restorations(*host), 'restoration')
+        own = views.own_channel(host[0].shape[-1], config.data.view)
+        log.picture(step, pictures.restorations(*(i[..., own:] for i in host)), 'restoration')
     return {name: total / examples for name, total in totals.items()}
 
 

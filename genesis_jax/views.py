@@ -92,6 +92,11 @@ def ranges(window, view):
     return np.tile(window, (_IMAGES[view], 1))
 
 
+def own_channel(count, view):
+    """The first of an example's channels that is of its own slice, not of a neighbour's."""
+    return count // _IMAGES[view] if view == 'adjacent' else 0
+
+
 def channels(volume, view):
     """A whole volume `[X, Y, Z, C]` with what `view` adds to each slice as channels."""
     if view != 'adjacent':
