@@ -113,6 +113,7 @@ def _prepare_labelled(args: argparse.Namespace) -> LabelledSummary:
             'seed': args.seed,
         },
         config='dxc' if table.multilabel else 'iuc',
+        skip_duplicates=True,
         notes=notes,
         workers=args.workers,
     )

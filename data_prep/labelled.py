@@ -121,6 +121,7 @@ def prepare_labelled(
     recipe: Mapping[str, Any],
     config: str | None = None,
     notes: Sequence[str] = (),
+    skip_duplicates: bool = False,
     workers: int | None = None,
 ) -> LabelledSummary:
     """Prepares the dataset `data_dir/name`; unusable cases are skipped and listed in the summary.
@@ -134,6 +135,7 @@ def prepare_labelled(
       recipe: how it was made, without any path; goes into the metadata.
       config: of configs/, for the closing hint (default: the one named as the dataset).
       notes: lines for the summary on what was left out beforehand.
+      skip_duplicates: an image that two patients have is kept once, instead of refused.
       workers: processes (default: one per core; 1 works in this process).
 
     Raises:
@@ -159,7 +161,12 @@ def prepare_labelled(
             if prepared.reason:
                 summary.skip(case.shown, prepared.reason)
                 continue
-            owners.check(prepared.identity, case.patient, case.shown)
+            if not skip_duplicates:
+                owners.check(prepared.identity, case.patient, case.shown)
+            elif other := owners.find_other(prepared.identity, case.patient, case.shown):
+                patient, shown = other
+                summary.skip(case.shown, f'holds the same image as {shown}, of patient {patient}')
+                continue
             summary.count(case.split, case.case_id, [_held(item) for item in prepared.items])
             books[name].add(case, prepared, prepared.items)
             if prepared.whole is not None:

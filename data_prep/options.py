@@ -224,10 +224,11 @@ def number(kind: type, low: float = -math.inf, high: float = math.inf) -> Callab
 
 def triple(kind: type, low: float) -> Callable[[str], tuple[float, ...]]:
     """An argparse type: x,y,z."""
-    return _sides(kind, low, 3)
+    return sides(kind, low, 3)
 
 
-def _sides(kind: type, low: float, rank: int) -> Callable[[str], tuple[float, ...]]:
+def sides(kind: type, low: float, rank: int) -> Callable[[str], tuple[float, ...]]:
+    """An argparse type: x,y or x,y,z."""
     side = number(kind, low)
 
     def parse(text: str) -> tuple[float, ...]:
@@ -247,13 +248,13 @@ def network_sides(rank: int) -> Callable[[str], tuple[int, ...]]:
     divisor = 1 << times
 
     def parse(text: str) -> tuple[int, ...]:
-        sides = _sides(int, 1, rank)(text)
-        near = tuple(max(divisor, (side + divisor // 2) // divisor * divisor) for side in sides)
-        if near != sides:
+        asked = sides(int, 1, rank)(text)
+        near = tuple(max(divisor, (side + divisor // 2) // divisor * divisor) for side in asked)
+        if near != asked:
             raise argparse.ArgumentTypeError(
                 f'the networks halve their input {_WORDS[times]} times, so every side must divide '
                 f'by {divisor}, found {text!r}; the nearest is {",".join(map(str, near))}'
             )
-        return sides
+        return asked
 
     return parse
