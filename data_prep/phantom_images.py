@@ -35,11 +35,8 @@ def write_chestxray(out: Path, patients: int, shape: Sequence[int], seed: int) -
         rng = np.random.default_rng((seed, number))
         for visit in range(rng.integers(1, 5)):
             name = f'{number + 1:08}_{visit:03}.png'
-            found = [
-                finding
-                for place, finding in enumerate(FINDINGS)
-                if rng.random() < (0.15 if place < 8 else 0.06)
-            ]
+            names = lists['test' if number % 4 == 3 else 'train_val']
+            found = _draw_findings(rng, len(names))
             image = Image.fromarray(radiograph(rng, tuple(shape), found))
             folder = out / f'images_{written // _PER_FOLDER + 1:03}' / 'images'
             folder.mkdir(parents=True, exist_ok=True)
@@ -47,10 +44,9 @@ def write_chestxray(out: Path, patients: int, shape: Sequence[int], seed: int) -
             written += 1
             label = '|'.join(found) or NO_FINDING
             age, sex = rng.integers(20, 80), rng.choice(('F', 'M'))
-            rows.append(
-                f'{name},{label},{visit},{number + 1},{age},{sex},PA,2682,2749,0.143,0.143,'
-            )
-            lists['test' if number % 4 == 3 else 'train_val'].append(name)
+            person = f'{visit},{number + 1},{age},{sex}'
+            rows.append(f'{name},{label},{person},PA,2682,2749,0.143,0.143,')
+            names.append(name)
     (out / 'Data_Entry_2017.csv').write_text('\n'.join([*rows, '']), 'utf-8')
     for part, names in lists.items():
         (out / f'{part}_list.txt').write_text('\n'.join([*names, '']), 'utf-8')
@@ -75,6 +71,16 @@ def write_ultrasound(out: Path, patients: int, shape: Sequence[int], seed: int) 
             rows.append((path, kind, name))
     with (out / 'labels.csv').open('w', newline='', encoding='utf-8') as file:
         csv.writer(file).writerows([('image', 'label', 'patient'), *rows])
+
+
+def _draw_findings(rng: np.random.Generator, index: int) -> list[str]:
+    """Those of a list's image of this index: every finding comes up within twenty images."""
+    lots = rng.random(len(FINDINGS))
+    return [
+        finding
+        for place, finding in enumerate(FINDINGS)
+        if lots[place] < 0.08 or place == index % 20
+    ]
 
 
 def _echoes(

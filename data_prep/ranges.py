@@ -35,7 +35,7 @@ def in_range(
     if low == high:  # the full range, or nearly empty: a few bright voxels on one value
         low, high = float(voxels.min()), float(voxels.max())
     if low == high:
-        raise ScanError(f'is constant (every one of its values is {low:g}); remove it')
+        raise ScanError(f'is constant (every voxel is {low:g}); remove it')
     if _fits_int16(voxels):
         return as_int16(voxels), (low, high)
     scaled = (voxels.astype(np.float32).clip(low, high) - low) * (_INT16.max / (high - low))

@@ -83,12 +83,16 @@ class Summary:
         if not self.few:
             return []
         none = sum(count == 0 for count in self.few.values())
-        listed = sorted(self.few.items())[:_LISTED]
+        first = sorted(self.few.items())[:_LISTED]
         more = [f'  and {len(self.few) - _LISTED} more'] if len(self.few) > _LISTED else []
+        few = (
+            f'with fewer than {self.per_scan} {self.parts}: {len(self.few)}, {none} of them without'
+        )
+        if self.per_scan == 1:
+            few = f'without {self.parts}: {none}'
         return [
-            f'{self.sources.capitalize()} with fewer than {self.per_scan} {self.parts}: '
-            f'{len(self.few)}, {none} of them without',
-            *(f'  {scan_id}: {count}' for scan_id, count in listed),
+            f'{self.sources.capitalize()} {few}',
+            *(f'  {scan_id}: {count}' for scan_id, count in first),
             *more,
         ]
 
