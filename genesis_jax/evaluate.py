@@ -7,10 +7,8 @@ table, and the metrics of all. Over several processes each one does the whole wo
 import json
 import sys
 import tempfile
-from itertools import islice
 
 import grain
-import jax
 import numpy as np
 from tqdm import tqdm
 
@@ -25,9 +23,9 @@ from genesis_jax.cards import (
     load_model,
 )
 from genesis_jax.errors import UserError
+from genesis_jax.examples import predict_examples
 from genesis_jax.models import from_card, probabilities
 from genesis_jax.sliding import on_devices, sliding_window, whole_batch
-from genesis_jax.transforms.window import normalise
 from genesis_jax.workdir import RESULTS, write_atomically
 
 _WRITTEN = (RESULTS, 'cases.csv', 'predictions.csv')
@@ -47,8 +45,8 @@ def evaluate(variables, card, dataset, split='test'):
     if source is not getattr(dataset, split):
         found = _whole(predict, source, card, config.overlap)
     else:
-        batch_size = whole_batch(config.batch_size)
-        found = _examples(predict, source, batch_size, card['window'])
+        records = grain.MapDataset.source(source).to_iter_dataset(_AHEAD)
+        found = predict_examples(predict, records, whole_batch(config.batch_size), card['window'])
     shown = tqdm(found, desc=split, total=len(source), unit='case', disable=None)
     if card['task'] == 'segmentation':
         return _segmented(shown, card['classes'])
@@ -83,17 +81,6 @@ def _whole(predict, source, card, overlap):
                 value_range=np.asarray(ranges, np.float32),
             ),
         )
-
-
-def _examples(predict, source, batch_size, given):
-    """`(record, probabilities)` of examples of the network's own size."""
-    records = iter(grain.MapDataset.source(source).to_iter_dataset(_AHEAD))
-    while chunk := list(islice(records, batch_size)):
-        padded = chunk + chunk[:1] * (batch_size - len(chunk))
-        batch = {name: np.stack([r[name] for r in padded]) for name in ('cube', 'window')}
-        predicted = jax.device_get(predict(np.asarray(normalise(batch, given))))
-        predicted = predicted.reshape(batch_size, *predicted.shape[2:])
-        yield from zip(chunk, predicted, strict=False)  # without the padding
 
 
 def _classified(pairs, classes, of_scans):

@@ -1,6 +1,5 @@
 """Classes of candidate points: a cube around each, cut as those that the network was trained on."""
 
-import numpy as np
 from tqdm import tqdm
 
 from data_prep.labelled import Case
@@ -16,9 +15,8 @@ from data_prep.points import (
 from data_prep.prepare import PrepareError
 from genesis_jax import views
 from genesis_jax.errors import UserError
+from genesis_jax.examples import predict_examples
 from genesis_jax.outcome import Outcome
-from genesis_jax.sliding import one_behind
-from genesis_jax.transforms.window import normalise
 
 _COLUMNS = ('scan', 'x', 'y', 'z')
 _LUNA16 = ('seriesuid', 'coordX', 'coordY', 'coordZ')  # of its own candidates_V2.csv
@@ -61,7 +59,8 @@ def classify(scans, table, predict, card, output, *, batch_size, overwrite=False
         try:
             prepared = cut_points(case, rule)
             examples = _examples(prepared, card.get('view'))
-            found = _probabilities(predict, examples, card['window'], batch_size)
+            pairs = predict_examples(predict, examples, batch_size, card['window'])
+            found = [probabilities for _, probabilities in pairs]
         except PrepareError:  # a row contradicts its scan: the table is wrong
             raise
         except Exception as error:  # whatever one scan does to a library, the others are predicted
@@ -99,19 +98,3 @@ def _examples(prepared, view):
     """What the network sees of the cubes of one scan: `cube` int16 and `window` of each."""
     records = [{'cube': item.cube, 'window': prepared.window} for item in prepared.items]
     return list(views.viewed(records, view, records[0]['cube'].shape, every=False))
-
-
-def _probabilities(predict, examples, given, batch_size):
-    """Probabilities [N, n] of N examples."""
-
-    def run(part):
-        padded = part + part[-1:] * (batch_size - len(part))
-        batch = {name: np.stack([e[name] for e in padded]) for name in ('cube', 'window')}
-        return predict(np.asarray(normalise(batch, given)))
-
-    parts = [examples[i : i + batch_size] for i in range(0, len(examples), batch_size)]
-    found = [
-        np.asarray(result).reshape(batch_size, -1)[: len(part)]
-        for part, result in one_behind(run, parts)
-    ]
-    return np.concatenate(found)
