@@ -22,6 +22,11 @@ from data_prep.volumes import Scan, named_scans
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp')
 Window = Literal['depth', 'robust']
 _FORMATS = ('PNG', 'JPEG', 'TIFF', 'BMP')
+_DARK = 1 / 8  # of the range; 12 bits of 16 are a sixteenth
+_DARK_REMARK = (
+    'use less than an eighth of their bit depth, so they are nearly black; --window=robust takes '
+    "each image's own range"
+)
 _OFFSET = 1 << 15  # of 16-bit values, which int16 holds only shifted
 
 
@@ -33,11 +38,13 @@ class GreyImage:
       pixels: int16 [X, Y], columns and rows; 16-bit values are stored 32768 lower.
       window: the stored values that normalisation maps to 0 and 1.
       identity: the same for files of the same pixels.
+      remark: on what is probably not meant; continues the name of several.
     """
 
     pixels: np.ndarray
     window: tuple[float, float]
     identity: bytes
+    remark: str = ''
 
 
 def find_images(source: Path) -> list[Scan]:
@@ -78,7 +85,9 @@ def read_grey(path: Path, size: Sequence[int], window: Window = 'depth') -> Grey
     if window == 'depth' and stored.dtype in (np.uint8, np.uint16):
         offset = _OFFSET if stored.dtype == np.uint16 else 0
         bounds = (float(-offset), float(np.iinfo(stored.dtype).max - offset))
-        return GreyImage((pixels - offset).astype(np.int16), bounds, identity.digest())
+        dark = stored.max() < _DARK * np.iinfo(stored.dtype).max
+        shifted = (pixels - offset).astype(np.int16)
+        return GreyImage(shifted, bounds, identity.digest(), _DARK_REMARK if dark else '')
     return GreyImage(*in_range(pixels), identity.digest())
 
 

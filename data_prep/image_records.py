@@ -49,7 +49,7 @@ class ImageRecipe:
         """The one record of an image."""
         image = read_grey(scan.files[0], self.size, self.window)
         one = Cubes(np.array([_ORIGIN], np.int32), image.pixels[None, ..., None], 0, 0, 0)
-        return Sampled(one, _SPACING, image.window)
+        return Sampled(one, _SPACING, image.window, remark=image.remark)
 
     def declare(self, classes: Sequence[str], multilabel: bool) -> Declaration:
         """What readers of a labelled dataset of these images may rely on."""
@@ -67,4 +67,10 @@ def read_case(case: Case, recipe: ImageRecipe) -> Prepared:
     scan, label = case.source
     image = read_grey(scan.files[0], recipe.size, recipe.window)
     item = Item(image.pixels[..., None], _ORIGIN, label)
-    return Prepared([item], _SPACING, np.array([image.window]), identity=image.identity)
+    return Prepared(
+        [item],
+        _SPACING,
+        np.array([image.window]),
+        identity=image.identity,
+        remark=image.remark,
+    )

@@ -30,7 +30,7 @@ from data_prep.prepare import (
     until_told,
 )
 from data_prep.records import SplitsWriter, labelled_features, staged
-from data_prep.summary import LabelledSummary
+from data_prep.summary import LabelledSummary, remark
 from genesis_jax.interruption import Interruption
 
 FIXED_SPLITS = ('train', 'validation', 'test')
@@ -80,6 +80,7 @@ class Prepared:
       whole: goes to `NAME_cases`.
       identity: the same for images of the same voxels, see data_prep/identity.py.
       reason: why the case is skipped; continues its name.
+      remark: on what is probably not meant; continues the name of several.
     """
 
     items: Sequence[Item] = ()
@@ -88,6 +89,7 @@ class Prepared:
     whole: Item | None = None
     identity: bytes = b''
     reason: str = ''
+    remark: str = ''
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,7 @@ def prepare_labelled(
                 summary.skip(case.shown, f'holds the same image as {shown}, of patient {patient}')
                 continue
             summary.count(case.split, case.case_id, [_held(item) for item in prepared.items])
+            remark(summary.remarks, prepared.remark)
             books[name].add(case, prepared, prepared.items)
             if prepared.whole is not None:
                 books[f'{name}_cases'].add(case, prepared, [prepared.whole])

@@ -18,7 +18,7 @@ from data_prep.cubes import CubeRule, Cubes, sample_cubes
 from data_prep.integrity import ScanError
 from data_prep.pool import in_order
 from data_prep.records import SPLITS, SplitsWriter, dataset_folder, features, staged
-from data_prep.summary import Summary
+from data_prep.summary import Summary, remark
 from data_prep.volumes import Modality, Scan, read_volume
 from genesis_jax.interruption import Interruption
 
@@ -99,6 +99,7 @@ class Sampled:
     spacing: tuple[float, ...] = ()
     window: tuple[float, ...] = ()
     reason: str = ''
+    remark: str = ''  # on what is probably not meant; continues the name of several
 
 
 def prepare(
@@ -186,6 +187,7 @@ def _examples(entry: Entry, sampled: Sampled | None, summary: Summary) -> list[d
         summary.skip(entry.scan, sampled.reason if sampled else KILLED)
         return []
     summary.count(entry.split, entry.fold, entry.scan.scan_id, sampled.cubes)
+    remark(summary.remarks, sampled.remark)
     return [
         {
             'cube': voxels,

@@ -21,6 +21,7 @@ class Summary:
       sources, parts: what scans and cubes are called.
       config: of configs/, trains on the dataset.
       notes: lines on what was left out before any scan was read.
+      remarks: on what is probably not meant, with the number of scans.
     """
 
     per_scan: int
@@ -37,6 +38,7 @@ class Summary:
     tissue: int = 0
     few: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    remarks: dict[str, int] = field(default_factory=dict)
 
     def skip(self, scan: Scan, reason: str) -> None:
         """Counts a scan that could not be used."""
@@ -65,7 +67,8 @@ class Summary:
         """The closing summary of a preparation into the folder `dataset`."""
         closing = self._closing(dataset)
         skipped = _skipped_lines(self.skipped)
-        return '\n'.join([*self._counts(), *self._few(), *self.notes, *skipped, *closing])
+        notes = [*self.notes, *_remark_lines(self.remarks, self.sources)]
+        return '\n'.join([*self._counts(), *self._few(), *notes, *skipped, *closing])
 
     def _counts(self) -> list[str]:
         air, tissue = (count / max(self.tried, 1) for count in (self.air, self.tissue))
@@ -130,6 +133,7 @@ class LabelledSummary:
       cases, patients, records: by split; patients are those with records.
       per_class: records by split, then by class name.
       without: ids of cases that were read and gave no record.
+      remarks: on what is probably not meant, with the number of cases.
     """
 
     config: str
@@ -143,6 +147,7 @@ class LabelledSummary:
     per_class: dict[str, dict[str, int]] = field(default_factory=dict)
     without: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
+    remarks: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self):
         for counts in (self.cases, self.patients, self.records):
@@ -176,6 +181,7 @@ class LabelledSummary:
                 *(self._split_line(split) for split in self.splits),
                 *self._without(),
                 *self.notes,
+                *_remark_lines(self.remarks, 'cases'),
                 *_skipped_lines(self.skipped),
                 *self._closing(dataset),
             ]
@@ -221,6 +227,16 @@ def listed(names: Sequence[str]) -> str:
     """The first of some names, and how many more there are."""
     more = f' and {len(names) - _LISTED} more' if len(names) > _LISTED else ''
     return ', '.join(names[:_LISTED]) + more
+
+
+def remark(remarks: dict[str, int], text: str) -> None:
+    """Counts a remark, if there is one."""
+    if text:
+        remarks[text] = remarks.get(text, 0) + 1
+
+
+def _remark_lines(remarks: dict[str, int], what: str) -> list[str]:
+    return [f'{count} {what} {text}' for text, count in remarks.items()]
 
 
 def _skipped_lines(skipped: dict[str, str]) -> list[str]:
