@@ -101,8 +101,8 @@ def _read(path: Path) -> np.ndarray:
     """The grey values as stored [Y, X]: uint8, uint16, int32 or float32."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter('error', Image.DecompressionBombWarning)
             warnings.filterwarnings('ignore', module='PIL')  # of metadata, which is not used
+            warnings.simplefilter('error', Image.DecompressionBombWarning)
             _verify(path)
             with Image.open(path, formats=_FORMATS) as image:
                 frames = getattr(image, 'n_frames', 1)
