@@ -135,7 +135,10 @@ def test_what_is_trained_in_pytorch_comes_back(tmp_path, capsys):
     np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize('kind', ['restores', 'of_the_batch', 'finds'])
+@pytest.mark.parametrize(
+    'kind',
+    ['restores', *(pytest.param(k, marks=pytest.mark.slow) for k in ('of_the_batch', 'finds'))],
+)
 def test_onnx_takes_any_batch_and_sides(kind, tmp_path):
     reason = 'ONNX files need its packages'
     onnxruntime = pytest.importorskip('onnxruntime', reason=reason)
@@ -151,6 +154,7 @@ def test_onnx_takes_any_batch_and_sides(kind, tmp_path):
         np.testing.assert_allclose(found, network(x).detach(), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_onnx_in_float16(tmp_path):
     onnxruntime = pytest.importorskip('onnxruntime', reason='ONNX files need its packages')
     pytest.importorskip('onnxscript', reason='ONNX files need its packages')
