@@ -23,7 +23,7 @@ _SOURCES = {  # the preparation of each dataset of the configs
     'luna16_slices': 'slices --source=LUNA16 --name=luna16_slices',
     'chestxray': 'chestxray --source=CHESTXRAY',
     'mri': 'scans --name=mri --modality=mri --source=FOLDER_OF_SCANS',
-    'ultrasound': 'images --name=ultrasound --source=FOLDER_OF_IMAGES',
+    'ultrasound': 'images --name=ultrasound --source=FRAMES',
 }
 _BUFFERED = 8  # batches read ahead
 _EPOCHS = 1_000_000  # as good as endless, where Grain's endless datasets overflow when sliced
