@@ -6,10 +6,11 @@ the images of the first list; `dxc`, for the paper's DXC, those and the test ima
 findings. The same patients validate in both, and no test image is pre-trained on.
 """
 
+import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from data_prep.image_files import find_images
@@ -17,6 +18,7 @@ from data_prep.image_records import ImageRecipe, read_case
 from data_prep.image_table import findings
 from data_prep.labelled import FIXED_SPLITS, Case, prepare_labelled
 from data_prep.options import (
+    Parser,
     add_image_size,
     common_parser,
     existing_folder,
@@ -27,7 +29,7 @@ from data_prep.points import read_rows
 from data_prep.prepare import Entry, PrepareError, check_absent, prepare, validating
 from data_prep.records import dataset_folder
 from data_prep.split_options import add_validation_share
-from data_prep.summary import listed
+from data_prep.summary import LabelledSummary, Summary, listed
 from data_prep.volumes import Scan
 
 FINDINGS = (
@@ -59,72 +61,24 @@ class Radiograph:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prepares ChestX-ray and returns the exit status."""
-    parser = common_parser(
-        'data_prep.chestxray',
-        'ChestX-ray8/14: radiographs for pre-training (chestxray) and with their findings (dxc).',
-    )
-    parser.add_argument(
-        '--source',
-        type=existing_folder,
-        required=True,
-        metavar='DIR',
-        help='folder that holds Data_Entry_2017.csv, images_*/, train_val_list.txt, test_list.txt',
-    )
-    parser.add_argument(
-        '--csv', type=folder, metavar='FILE', help='the findings (default: in the source)'
-    )
-    parser.add_argument(
-        '--findings',
-        type=int,
-        choices=(8, 14),
-        default=8,
-        help='of ChestX-ray8, as in the paper, or all of ChestX-ray14 (default: 8)',
-    )
-    add_image_size(parser)
-    add_validation_share(parser, 'patients of train_val_list.txt', _SHARE)
-    parser.add_argument(
-        '--only',
-        choices=('chestxray', 'dxc'),
-        help='one of the two datasets (default: both)',
-    )
+    parser = _make_parser()
     args = parser.parse_args(argv)
-    names = [args.only] if args.only else ['chestxray', 'dxc']
+    names = [args.only] if args.only else list(_DATASETS)
 
-    def start():
+    @cache
+    def listing() -> tuple[list[Radiograph], list[str]]:
         for name in names:
             check_absent(args.data_dir, name)
-        return list_radiographs(
-            args.source, args.csv, FINDINGS[: args.findings], args.validation_share, args.seed
-        )
-
-    recipe = ImageRecipe(args.size, seed=args.seed, config='genesis_xray')
-    listing = None
-
-    def work(name):
-        nonlocal listing
-        listing = listing or start()
-        common = {'data_dir': args.data_dir, 'notes': listing[1], 'workers': args.workers}
-        if name == 'chestxray':
-            return prepare(_entries(listing[0]), name=name, recipe=recipe, **common)
-        return prepare_labelled(
-            _cases(listing[0]),
-            partial(read_case, recipe=recipe),
-            name=name,
-            declaration=recipe.declare(FINDINGS[: args.findings], multilabel=True),
-            cube_size=args.size,
-            recipe={
-                'source': 'ChestX-ray',
-                'size': args.size,
-                'validation_share': args.validation_share,
-                'seed': args.seed,
-            },
-            config='dxc',
-            skip_duplicates=True,
-            **common,
-        )
+        wanted = FINDINGS[: args.findings]
+        return list_radiographs(args.source, args.csv, wanted, args.validation_share, args.seed)
 
     return max(
-        report(parser, partial(work, name), dataset_folder(args.data_dir, name)) for name in names
+        report(
+            parser,
+            lambda name=name: _DATASETS[name](args, *listing()),
+            dataset_folder(args.data_dir, name),
+        )
+        for name in names
     )
 
 
@@ -168,16 +122,28 @@ def list_radiographs(
     return radiographs, [f'{what}: {listed(names)}' for what, names in notes.items() if names]
 
 
-def _entries(radiographs: Sequence[Radiograph]) -> list[Entry]:
-    return [
-        Entry(shot.image, shot.split, int(shot.split == 'validation'))
+def _prepare_unlabelled(
+    args: argparse.Namespace, radiographs: Sequence[Radiograph], notes: Sequence[str]
+) -> Summary:
+    entries = [
+        Entry(shot.image, shot.split, FIXED_SPLITS.index(shot.split))
         for shot in radiographs
         if shot.split != 'test'
     ]
+    return prepare(
+        entries,
+        name='chestxray',
+        data_dir=args.data_dir,
+        recipe=_recipe(args),
+        notes=notes,
+        workers=args.workers,
+    )
 
 
-def _cases(radiographs: Sequence[Radiograph]) -> list[Case]:
-    return [
+def _prepare_dxc(
+    args: argparse.Namespace, radiographs: Sequence[Radiograph], notes: Sequence[str]
+) -> LabelledSummary:
+    cases = [
         Case(
             shot.image.scan_id,
             shot.patient,
@@ -188,6 +154,61 @@ def _cases(radiographs: Sequence[Radiograph]) -> list[Case]:
         )
         for shot in radiographs
     ]
+    recipe = _recipe(args)
+    return prepare_labelled(
+        cases,
+        partial(read_case, recipe=recipe),
+        name='dxc',
+        data_dir=args.data_dir,
+        declaration=recipe.declare(FINDINGS[: args.findings], multilabel=True),
+        cube_size=args.size,
+        recipe={
+            'source': 'ChestX-ray',
+            'size': args.size,
+            'validation_share': args.validation_share,
+            'seed': args.seed,
+        },
+        notes=notes,
+        skip_duplicates=True,
+        workers=args.workers,
+    )
+
+
+_DATASETS = {'chestxray': _prepare_unlabelled, 'dxc': _prepare_dxc}
+
+
+def _recipe(args: argparse.Namespace) -> ImageRecipe:
+    return ImageRecipe(args.size, seed=args.seed, config='genesis_xray')
+
+
+def _make_parser() -> Parser:
+    parser = common_parser(
+        'data_prep.chestxray',
+        'ChestX-ray8/14: radiographs for pre-training (chestxray) and with their findings (dxc).',
+    )
+    parser.add_argument(
+        '--source',
+        type=existing_folder,
+        required=True,
+        metavar='DIR',
+        help='folder that holds Data_Entry_2017.csv, images_*/, train_val_list.txt, test_list.txt',
+    )
+    parser.add_argument(
+        '--csv', type=folder, metavar='FILE', help='the findings (default: in the source)'
+    )
+    parser.add_argument(
+        '--findings',
+        type=int,
+        choices=(8, 14),
+        default=8,
+        help='of ChestX-ray8, as in the paper, or all of ChestX-ray14 (default: 8)',
+    )
+    add_image_size(parser)
+    add_validation_share(parser, 'patients of train_val_list.txt', _SHARE)
+    parser.add_argument(
+        '--only', choices=tuple(_DATASETS), help='one of the two datasets (default: both)'
+    )
+    return parser
 
 
 def _find_table(source: Path) -> Path:
