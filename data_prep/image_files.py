@@ -1,7 +1,8 @@
 """2D image files (PNG, JPEG, TIFF, BMP) to grey images of one size, through Pillow.
 
 Whatever a file stores, it becomes grey: palettes are looked up, transparent pixels lie on black,
-and of colours the luma (ITU-R 601: 0.299 R + 0.587 G + 0.114 B) is kept.
+and of colours the luma (ITU-R 601: 0.299 R + 0.587 G + 0.114 B) is kept. Pillow reads the upper 8 bits
+of 16-bit colours; 16-bit grey values are kept whole.
 """
 
 import os
@@ -136,7 +137,7 @@ def _verify(path: Path) -> None:
 
 
 def _grey(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith('I;16') or (image.mode == 'I' and image.format == 'PNG'):
+    if image.mode.startswith('I;16'):
         return np.asarray(image).astype(np.uint16)
     if image.mode == 'I':
         return np.asarray(image)
