@@ -1,8 +1,8 @@
 """2D image files (PNG, JPEG, TIFF, BMP) to grey images of one size, through Pillow.
 
 Whatever a file stores, it becomes grey: palettes are looked up, transparent pixels lie on black,
-and of colours the luma (ITU-R 601: 0.299 R + 0.587 G + 0.114 B) is kept. Pillow reads the upper 8 bits
-of 16-bit colours; 16-bit grey values are kept whole.
+and of colours the luma (ITU-R 601: 0.299 R + 0.587 G + 0.114 B) is kept. Pillow reads the upper 8
+bits of 16-bit colours; 16-bit grey values are kept whole.
 """
 
 import os
