@@ -111,7 +111,8 @@ def test_candidates_are_classified_by_planes(reading, channels, balls_2d, tmp_pa
 
 
 def test_several_findings_are_told_apart(balls_2d, tmp_path, capsys):
-    config = small(dxc.get_config(), balls_2d, 'found', epochs=6, steps_per_epoch=8)
+    quick = {'model.width': 4, 'optimizer.learning_rate': 1e-2}
+    config = small(dxc.get_config(), balls_2d, 'found', epochs=8, steps_per_epoch=8, **quick)
     (found,) = finetune(config, tmp_path)
     run = tmp_path / 'seed_0'
     rows = rows_of(run / 'predictions.csv')
@@ -124,7 +125,7 @@ def test_several_findings_are_told_apart(balls_2d, tmp_path, capsys):
     assert found['metrics']['auc'] == pytest.approx(
         (expected['auc_ball'] + expected['auc_fog']) / 2
     )
-    assert (values[:, 2:].sum(axis=1) != pytest.approx(1)).any()  # findings exclude nothing
+    assert np.abs(values[:, 2:].sum(axis=1) - 1).max() > 0.1  # findings do not exclude each other
     for name in ('auc_ball', 'auc_fog'):
         assert f'| {name} |' in (run / 'report.md').read_text()
     capsys.readouterr()
