@@ -125,7 +125,8 @@ def test_every_task_from_raw_files_through_a_pretraining_to_a_metric(
     steps = '--config.steps_per_epoch=2'
     assert f'| {metric} |' in main(folder, task, workdir, init, steps)
     rows = results_of(workdir)
-    assert [row['fold'] for row in rows] == (['0', '1', '2'] if task[:3] == 'ecc' else [''])
+    folds = task[:3] in ('ecc', 'iuc')
+    assert [row['fold'] for row in rows] == (['0', '1', '2'] if folds else [''])
     assert all(0 <= float(row[metric]) <= 1 for row in rows)
     report = (workdir / 'report.md').read_text()
     assert f'start: from {pretrain(start)}' in report
