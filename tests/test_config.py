@@ -1,5 +1,6 @@
 """Configs and flags: every mistake is one sentence, before anything is compiled."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from configs import demo, ecc, genesis_ct, ncc
+from configs import demo, ecc, genesis_ct, ncc, ncs
 from genesis_jax import optim
 from genesis_jax.config import (
     check_cubes,
@@ -172,6 +173,31 @@ def test_cubes_must_fit_network_and_batch():
         check_cubes(resolve(changed(schedule__warmup_steps=500, epochs=1), 1), (64, 64, 32, 1), 100)
     with pytest.raises(UserError, match='5 cubes, less than one batch'):
         check_cubes(config, (64, 64, 32, 1), 5)
+
+
+@pytest.mark.parametrize('file', sorted((ROOT / 'configs').glob('*.py')), ids=lambda f: f.stem)
+def test_every_config_can_run(file):
+    if file.stem != 'target':
+        config = importlib.import_module(f'configs.{file.stem}').get_config()
+        resolved = resolve(config, devices=1)
+        width = {2: 64, 3: 4 if 'demo' in file.stem else 32}
+        assert resolved.model.width == width[resolved.dimensions]
+
+
+@pytest.mark.parametrize('module', [ncc, ecc, ncs])
+def test_target_tasks_are_read_in_2d(module):
+    views = {'2d': 'slices', '2.5d': 'adjacent', 'orthogonal': 'orthogonal'}
+    if module is ncs:
+        del views['orthogonal']
+        with pytest.raises(ValueError, match="variant 'orthogonal'; expected 3d, 2d, 2.5d"):
+            module.get_config('orthogonal')
+    in_3d = resolve(module.get_config(), devices=1)
+    for reading, view in views.items():
+        config = resolve(module.get_config(reading), devices=1)
+        assert config.dimensions == 2 and config.data.view == view
+        assert config.data.name == in_3d.data.name and config.patience == in_3d.patience
+    with pytest.raises(ValueError, match="no variant '4d'"):
+        module.get_config('4d')
 
 
 @pytest.mark.parametrize(
