@@ -45,12 +45,14 @@ def get_config(variant='unified'):
         raise ValueError(f'there is no variant {variant!r}; expected {", ".join(VARIANTS)}')
     config = ml_collections.ConfigDict()
     config.task = 'restoration'
+    config.dimensions = 3  # of the network; 2: see configs/genesis_ct_2d.py
     config.seed = 0  # everything random comes from it
 
     # Data
     config.data = ml_collections.ConfigDict()
     config.data.dir = 'data'  # where data_prep wrote
     config.data.name = 'luna16'
+    config.data.view = config_dict.placeholder(str)  # 'slices', 'adjacent': 3D cubes read as 2D
     config.data.window = config_dict.placeholder(
         tuple
     )  # (low, high), HU for CT; None: the records'

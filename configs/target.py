@@ -6,11 +6,14 @@ For your own data start from configs/segment.py or configs/classify.py.
 import ml_collections
 from ml_collections import config_dict
 
+READINGS = {'3d': None, '2d': 'slices', '2.5d': 'adjacent', 'orthogonal': 'orthogonal'}
 
-def get_config(task):
-    """The config of a `segmentation` or `classification` task, on no dataset yet."""
+
+def get_config(task, dimensions=3):
+    """The config of a task (see genesis_jax.config.TASKS), on no dataset yet."""
     config = ml_collections.ConfigDict()
     config.task = task
+    config.dimensions = dimensions  # of the network
     config.seed = 0  # of the first run; everything random comes from it
     config.runs = 1  # with seeds seed, seed + 1, ...; the paper's tables have 10
 
@@ -26,6 +29,7 @@ def get_config(task):
     config.data = ml_collections.ConfigDict()
     config.data.dir = 'data'  # where data_prep wrote
     config.data.name = 'labelled'
+    config.data.view = config_dict.placeholder(str)  # of 3D cubes in 2D, see genesis_jax/views.py
     config.data.window = config_dict.placeholder(tuple)  # (low, high); None: the records' own
     config.data.fold = config_dict.placeholder(int)  # to test on; None: one after another
     config.data.validation_share = 0.2  # of the patients outside the fold
@@ -34,13 +38,15 @@ def get_config(task):
     # Augmentation (probabilities per example)
     config.augment = ml_collections.ConfigDict()
     config.augment.flip_probability = 0.5  # along each axis
+    config.augment.flip_axes = config_dict.placeholder(tuple)  # None: all
     config.augment.transpose_probability = 0.5  # of each pair of equally long axes
     config.augment.noise_probability = 0.5
     config.augment.noise_sd = 0.1  # at most; of intensities in [0, 1]
 
     # Network
     config.model = ml_collections.ConfigDict()
-    config.model.width = 32  # channels of the first convolution; as in the pre-training
+    # channels of the first convolution; as in the pre-training
+    config.model.width = {3: 32, 2: 64}[dimensions]
     if segments:
         config.model.upsample = 'transpose'  # 'nearest' as the published Keras network
     else:
@@ -78,4 +84,18 @@ def get_config(task):
     config.log_every = 10  # steps
     config.pictures = 4  # validation patients shown (segmentation); 0: none
     config.picture_epochs = 10  # between pictures
+    return config
+
+
+def get_reading(task, reading):
+    """The config of a 3D task, read in 2D as `reading` says (one of READINGS).
+
+    2d: axial slices (of a candidate the central one); 2.5d: with their neighbours as channels;
+    orthogonal: the three central planes. The dataset is the same, and so is its test.
+    """
+    known = [name for name in READINGS if name != 'orthogonal' or task != 'segmentation']
+    if reading not in known:
+        raise ValueError(f'there is no variant {reading!r}; expected {", ".join(known)}')
+    config = get_config(task, dimensions=3 if reading == '3d' else 2)
+    config.data.view = READINGS[reading]
     return config

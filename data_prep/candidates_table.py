@@ -1,4 +1,4 @@
-"""What a table of candidates says: its rows, its classes, and columns that nobody asked for."""
+"""What a table of candidates or images says: rows, classes, columns that nobody asked for."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,19 +8,18 @@ from data_prep.prepare import PrepareError
 
 Rows = Sequence[tuple[int, Mapping[str, str]]]
 
-_COLUMNS = ('scan', 'x', 'y', 'z', 'label')
 _SPLIT_NAMES = ('split', 'fold', 'set', 'subset', 'partition')
 
 
-def read_table(table: Path, split_column: str | None) -> Rows:
-    """The rows of the table, each with its line.
+def read_table(table: Path, columns: Sequence[str], split_column: str | None) -> Rows:
+    """The rows of the table, each with its line; none of these columns is empty.
 
     Raises:
       PrepareError: it is not such a table, or empty.
     """
-    rows = list(read_rows(table, (*_COLUMNS, *([split_column] if split_column else []))))
+    rows = list(read_rows(table, (*columns, *([split_column] if split_column else []))))
     if not rows:
-        raise PrepareError(f'{table} holds no row below its header; add candidates')
+        raise PrepareError(f'{table} holds no row below its header; add some')
     return rows
 
 

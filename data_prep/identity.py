@@ -22,16 +22,24 @@ class Owners:
     def __init__(self):
         self._first: dict[bytes, tuple[str, str]] = {}
 
+    def find_other(self, identity: bytes, patient: str, shown: str) -> tuple[str, str] | None:
+        """Takes note of an image; the other patient who has the same, and as what it is shown.
+
+        An empty identity is nobody's.
+        """
+        if not identity:
+            return None
+        first = self._first.setdefault(identity, (patient, shown))
+        return first if first[0] != patient else None
+
     def check(self, identity: bytes, patient: str, shown: str) -> None:
-        """Takes note of an image; an empty identity is nobody's.
+        """Takes note of an image.
 
         Raises:
           PrepareError: another patient has the same.
         """
-        if not identity:
-            return
-        owner, first = self._first.setdefault(identity, (patient, shown))
-        if owner != patient:
+        if other := self.find_other(identity, patient, shown):
+            owner, first = other
             raise PrepareError(
                 f'{first} and {shown} hold the same image, but count as two patients ({owner}, '
                 f'{patient}), so a network may be tested on what it learned from; remove one of '

@@ -30,7 +30,7 @@ from data_prep.prepare import (
     until_told,
 )
 from data_prep.records import SplitsWriter, labelled_features, staged
-from data_prep.summary import LabelledSummary
+from data_prep.summary import LabelledSummary, remark
 from genesis_jax.interruption import Interruption
 
 FIXED_SPLITS = ('train', 'validation', 'test')
@@ -60,11 +60,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Item:
-    """One record: int16 [X, Y, Z, C] with a class index or a uint8 [X, Y, Z] mask of them."""
+    """One record: int16 [X, Y, Z, C] (2D: [X, Y, C]) with a class index, of several labels 0 or 1
+    for each class, or a uint8 [X, Y, Z] mask of class indices."""
 
     cube: np.ndarray
     origin: tuple[int, int, int]  # voxels, of the scan as prepared
-    label: int | None = None
+    label: int | tuple[int, ...] | None = None
     mask: np.ndarray | None = None
 
 
@@ -79,6 +80,7 @@ class Prepared:
       whole: goes to `NAME_cases`.
       identity: the same for images of the same voxels, see data_prep/identity.py.
       reason: why the case is skipped; continues its name.
+      remark: on what is probably not meant; continues the name of several.
     """
 
     items: Sequence[Item] = ()
@@ -87,6 +89,7 @@ class Prepared:
     whole: Item | None = None
     identity: bytes = b''
     reason: str = ''
+    remark: str = ''
 
 
 @dataclass(frozen=True)
@@ -97,10 +100,11 @@ class Declaration:
       classes: names by class index; of a segmentation, the first is background.
       channels: names, in the order of the cubes' last axis.
       spacing: mm that scans were resampled to; None: each keeps its own.
-      full_range: of other scans than CT, the window is minimum to maximum, not the robust range.
+      full_range: of other scans than CT, the window is minimum to maximum (of images, the range of
+        their bit depth), not the robust range.
     """
 
-    task: Literal['classification', 'segmentation']
+    task: Literal['classification', 'multilabel', 'segmentation']
     classes: Sequence[str]
     channels: Sequence[str]
     modality: Literal['ct', 'mri', 'other']
@@ -119,6 +123,7 @@ def prepare_labelled(
     recipe: Mapping[str, Any],
     config: str | None = None,
     notes: Sequence[str] = (),
+    skip_duplicates: bool = False,
     workers: int | None = None,
 ) -> LabelledSummary:
     """Prepares the dataset `data_dir/name`; unusable cases are skipped and listed in the summary.
@@ -132,6 +137,7 @@ def prepare_labelled(
       recipe: how it was made, without any path; goes into the metadata.
       config: of configs/, for the closing hint (default: the one named as the dataset).
       notes: lines for the summary on what was left out beforehand.
+      skip_duplicates: an image that two patients have is kept once, instead of refused.
       workers: processes (default: one per core; 1 works in this process).
 
     Raises:
@@ -157,8 +163,14 @@ def prepare_labelled(
             if prepared.reason:
                 summary.skip(case.shown, prepared.reason)
                 continue
-            owners.check(prepared.identity, case.patient, case.shown)
+            if not skip_duplicates:
+                owners.check(prepared.identity, case.patient, case.shown)
+            elif other := owners.find_other(prepared.identity, case.patient, case.shown):
+                patient, shown = other
+                summary.skip(case.shown, f'holds the same image as {shown}, of patient {patient}')
+                continue
             summary.count(case.split, case.case_id, [_held(item) for item in prepared.items])
+            remark(summary.remarks, prepared.remark)
             books[name].add(case, prepared, prepared.items)
             if prepared.whole is not None:
                 books[f'{name}_cases'].add(case, prepared, [prepared.whole])
@@ -185,7 +197,8 @@ class _Book:
     """A dataset being written, and whose records it holds so far."""
 
     def __init__(self, data_dir, name, cube_size, declaration):
-        features = labelled_features(cube_size, len(declaration.channels), declaration.task)
+        channels, classes = len(declaration.channels), len(declaration.classes)
+        features = labelled_features(cube_size, channels, declaration.task, classes)
         self._writer = SplitsWriter(data_dir, name, features)
         self.records: dict[str, list[list]] = {}
 
@@ -218,7 +231,8 @@ def _example(case: Case, prepared: Prepared, item: Item) -> dict[str, Any]:
 def _held(item: Item) -> list[int]:
     """The class indices that a record is of or holds."""
     if item.mask is None:
-        return [item.label]
+        is_class = isinstance(item.label, int)
+        return [item.label] if is_class else np.flatnonzero(item.label).tolist()
     return np.flatnonzero(np.bincount(item.mask.ravel())).tolist()
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep.options import existing_folder, make_parser, run
+from data_prep.options import Parser, existing_folder, make_parser, run
 from data_prep.prepare import Entry, PrepareError
 from data_prep.volumes import find_scans
 
@@ -27,6 +27,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         help='folder that holds subset0 ... subset9',
     )
     parser.add_argument('--name', default='luna16', help='of the dataset (default: luna16)')
+    add_folds(parser)
+    args = parser.parse_args(argv)
+    folds = folds_of(parser, args)
+    return run(
+        parser,
+        args,
+        name=args.name,
+        modality='ct',
+        list_entries=lambda: list_entries(args.source, folds),
+    )
+
+
+def add_folds(parser: Parser) -> None:
+    """The options that say which subsets train and validate."""
     parser.add_argument(
         '--train_folds',
         type=fold_numbers,
@@ -41,17 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar='N,N,...',
         help='subsets to validate on (default: 5,6)',
     )
-    args = parser.parse_args(argv)
-    folds = {'train': args.train_folds, 'validation': args.validation_folds}
+
+
+def folds_of(parser: Parser, args: argparse.Namespace) -> dict[str, Sequence[int]]:
+    """The subsets of each split that the options ask for; ends the program if one is in both."""
     if shared := set(args.train_folds) & set(args.validation_folds):
         parser.error(f'fold {min(shared)} is asked for in both splits; leave it out of one')
-    return run(
-        parser,
-        args,
-        name=args.name,
-        modality='ct',
-        list_entries=lambda: list_entries(args.source, folds),
-    )
+    return {'train': args.train_folds, 'validation': args.validation_folds}
 
 
 def list_entries(source: Path, folds: dict[str, Sequence[int]]) -> list[Entry]:

@@ -18,8 +18,8 @@ from pathlib import Path
 from data_prep import demo_labels
 from data_prep.dataset_json import DatasetJson, list_files, read_dataset_json, read_splits
 from data_prep.labelled import FIXED_SPLITS, Case, deal
-from data_prep.options import number, regex
-from data_prep.prepare import PrepareError, digest
+from data_prep.options import number
+from data_prep.prepare import PrepareError, validating
 from data_prep.segmentation import (
     Plan,
     add_random_patches,
@@ -28,6 +28,7 @@ from data_prep.segmentation import (
     segmentation_parser,
 )
 from data_prep.segmented import Files, Reading
+from data_prep.split_options import add_patient_pattern, add_validation_share, patient_of
 from data_prep.volumes import MODALITIES
 
 _FOLDS = 5  # as nnU-Net
@@ -52,20 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         help=f'folds by patient of the training cases (default: {_FOLDS}, or those of '
         'splits_final.json; none if labelsTs holds a test set, which this option leaves unused)',
     )
-    parser.add_argument(
-        '--validation_share',
-        type=number(float, 0.01, 0.99),
-        default=0.2,
-        metavar='SHARE',
-        help='of the training patients, if labelsTs holds a test set (default: 0.2)',
-    )
-    parser.add_argument(
-        '--patient_pattern',
-        type=regex,
-        metavar='REGEX',
-        help='finds the patient in the name of a case; its first group, if it has one '
-        "(default: every case is a patient); example: '(.*)_visit'",
-    )
+    add_validation_share(parser, 'training patients, if labelsTs holds a test set')
+    add_patient_pattern(parser, 'case', '(.*)_visit')
     args = parser.parse_args(argv)
 
     def make_plan() -> Plan:
@@ -101,7 +90,7 @@ def list_cases(
     """Every labelled case and its split; see the module."""
     training = list_files(source, declared, 'Tr')
     test = list_files(source, declared, 'Ts') if folds is None else {}
-    patients = {case_id: _patient(case_id, pattern) for case_id in [*training, *test]}
+    patients = {case_id: patient_of(case_id, pattern, 'case') for case_id in [*training, *test]}
     if both := sorted(set(training) & set(test)):
         raise PrepareError(f'the case {both[0]} is in labelsTr and in labelsTs; remove one of them')
     if test:
@@ -135,27 +124,12 @@ def _fixed(
     seed: int,
 ) -> dict[str, int]:
     """0, 1 or 2 for train, validation, test, by case."""
-    groups = sorted(
-        {patients[case_id] for case_id in training},
-        key=lambda patient: digest(seed, f'split {patient}'),
-    )
+    groups = {patients[case_id] for case_id in training}
     if len(groups) < 2:
         raise PrepareError('labelsTr holds one patient only; training and validation need two')
-    count = min(max(1, round(validation_share * len(groups))), len(groups) - 1)
-    validating = set(groups[:count])
-    placed = {case_id: int(patients[case_id] in validating) for case_id in training}
+    held_out = validating(groups, validation_share, seed)
+    placed = {case_id: int(patients[case_id] in held_out) for case_id in training}
     return placed | dict.fromkeys(test, 2)
-
-
-def _patient(case_id: str, pattern: re.Pattern | None) -> str:
-    if pattern is None:
-        return case_id
-    match = pattern.search(case_id)
-    if not match:
-        raise PrepareError(
-            f'--patient_pattern={pattern.pattern} finds nothing in the name of the case {case_id}'
-        )
-    return match[1] if pattern.groups else match[0]
 
 
 if __name__ == '__main__':

@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -15,7 +14,8 @@ from data_prep.summary import LabelledSummary, Summary
 from data_prep.volumes import Modality
 
 _RULE_FIELDS = {field.name for field in fields(CubeRule)}
-_DIVISOR = 8  # of every side: the networks halve their input three times
+_HALVINGS = {3: 3, 2: 5}  # how often the networks of 3D and 2D halve their input
+_WORDS = {3: 'three', 2: 'two', 5: 'five'}
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,18 +31,11 @@ def base_parser(
     spacing: tuple[float, float, float] | None = None,
     otherwise: str = "every scan's own",
 ) -> Parser:
-    """A parser with the options of every preparation, labelled or not.
+    """A parser with the options of every preparation of scans, labelled or not.
 
     Without a default `spacing`, `otherwise` says what the default is.
     """
-    parser = Parser(prog=f'python -m {module}', description=description)
-    parser.add_argument(
-        '--data_dir',
-        type=folder,
-        default=Path('data'),
-        metavar='DIR',
-        help='folder of all datasets (default: data, in the current folder)',
-    )
+    parser = common_parser(module, description)
     own = ','.join(map(str, spacing)) if spacing else otherwise
     parser.add_argument(
         '--spacing',
@@ -50,6 +43,19 @@ def base_parser(
         default=spacing,
         metavar='X,Y,Z',
         help=f'resample to this spacing in mm (default: {own})',
+    )
+    return parser
+
+
+def common_parser(module: str, description: str) -> Parser:
+    """A parser with the options that images and scans share."""
+    parser = Parser(prog=f'python -m {module}', description=description)
+    parser.add_argument(
+        '--data_dir',
+        type=folder,
+        default=Path('data'),
+        metavar='DIR',
+        help='folder of all datasets (default: data, in the current folder)',
     )
     parser.add_argument(
         '--seed', type=number(int, 0), default=0, metavar='N', help='of all draws (default: 0)'
@@ -122,11 +128,23 @@ def add_cube_size(parser: Parser, default: tuple[int, int, int] = (64, 64, 32)) 
     """The option of every labelled preparation for the size of its cubes."""
     parser.add_argument(
         '--cube_size',
-        type=_network_sides,
+        type=network_sides(3),
         default=default,
         metavar='X,Y,Z',
-        help='voxels of a cube along x, y, z, multiples of '
-        f'{_DIVISOR} (default: {",".join(map(str, default))})',
+        help='voxels of a cube along x, y, z, multiples of 8 '
+        f'(default: {",".join(map(str, default))})',
+    )
+
+
+def add_image_size(parser: Parser) -> None:
+    """The option of every 2D preparation for the size of its records."""
+    parser.add_argument(
+        '--size',
+        type=network_sides(2),
+        default=(256, 256),
+        metavar='X,Y',
+        help='pixels along x and y, multiples of 32, to which every image is resized (linearly, '
+        'antialiased; another aspect ratio is stretched; default: 256,256)',
     )
 
 
@@ -206,34 +224,37 @@ def number(kind: type, low: float = -math.inf, high: float = math.inf) -> Callab
 
 def triple(kind: type, low: float) -> Callable[[str], tuple[float, ...]]:
     """An argparse type: x,y,z."""
+    return sides(kind, low, 3)
+
+
+def sides(kind: type, low: float, rank: int) -> Callable[[str], tuple[float, ...]]:
+    """An argparse type: x,y or x,y,z."""
     side = number(kind, low)
 
     def parse(text: str) -> tuple[float, ...]:
         words = text.split(',')
-        if len(words) != 3:
-            raise argparse.ArgumentTypeError(f'expected three numbers x,y,z, found {text!r}')
+        if len(words) != rank:
+            raise argparse.ArgumentTypeError(
+                f'expected {_WORDS[rank]} numbers {",".join("xyz"[:rank])}, found {text!r}'
+            )
         return tuple(side(word) for word in words)
 
     return parse
 
 
-def _network_sides(text: str) -> tuple[int, ...]:
-    """An argparse type: voxels x,y,z that the networks take."""
-    sides = triple(int, 1)(text)
-    near = tuple(max(_DIVISOR, (side + _DIVISOR // 2) // _DIVISOR * _DIVISOR) for side in sides)
-    if near != sides:
-        raise argparse.ArgumentTypeError(
-            f'the networks halve their input three times, so every side must divide by {_DIVISOR}, '
-            f'found {text!r}; the nearest is {",".join(map(str, near))}'
-        )
-    return sides
+def network_sides(rank: int) -> Callable[[str], tuple[int, ...]]:
+    """An argparse type: voxels x,y,z, or pixels x,y, that the networks of this rank take."""
+    times = _HALVINGS[rank]
+    divisor = 1 << times
 
+    def parse(text: str) -> tuple[int, ...]:
+        asked = sides(int, 1, rank)(text)
+        near = tuple(max(divisor, (side + divisor // 2) // divisor * divisor) for side in asked)
+        if near != asked:
+            raise argparse.ArgumentTypeError(
+                f'the networks halve their input {_WORDS[times]} times, so every side must divide '
+                f'by {divisor}, found {text!r}; the nearest is {",".join(map(str, near))}'
+            )
+        return asked
 
-def regex(text: str) -> re.Pattern:
-    """An argparse type: a regular expression."""
-    try:
-        return re.compile(text)
-    except re.error as error:
-        raise argparse.ArgumentTypeError(
-            f'expected a regular expression, found {text!r} ({error})'
-        ) from None
+    return parse

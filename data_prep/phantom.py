@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from data_prep import phantom_points, phantom_volumes
-from data_prep.options import Parser, folder, number, triple
+from data_prep import phantom_images, phantom_points, phantom_volumes
+from data_prep.options import Parser, folder, number, sides
 from data_prep.thorax import thorax
 
 _SUBSETS = 10
 _UID_ROOT = '1.3.6.1.4.1.14519.5.2.1.6279.6001'  # of the LIDC-IDRI collection
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Layout:
     """A source that can be imitated.
 
     Attributes:
-      write: takes the folder, the number of patients, voxels along x, y, z, and the seed.
+      write: takes the folder, the number of patients, voxels along x, y, z (of images, pixels
+        along x, y), and the seed.
       patients, shape: defaults.
       prepare: the preparation to run next.
     """
@@ -69,9 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         '--shape',
-        type=triple(int, 16),
+        type=_sides,
         metavar='X,Y,Z',
-        help='voxels of a scan (default: '
+        help='voxels of a scan, or X,Y pixels of an image (default: '
         + ', '.join(f'{name} {_text(layout.shape)}' for name, layout in _LAYOUTS.items())
         + ')',
     )
@@ -82,6 +83,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.out.exists():
         parser.error(f'{args.out} already exists; delete it or choose another --out')
     layout = _LAYOUTS[args.layout]
+    if args.shape and len(args.shape) != len(layout.shape):
+        parser.error(
+            f'--shape is {_text(args.shape)}; {args.layout} needs {len(layout.shape)} numbers, '
+            f'such as {_text(layout.shape)}'
+        )
     patients = args.patients or layout.patients
     if args.layout == 'luna16':
         if patients % _SUBSETS:
@@ -120,6 +126,11 @@ def _write_luna16(out: Path, patients: int, shape: Shape, seed: int) -> None:
     write_luna16(out, patients // _SUBSETS, shape, seed)
 
 
+def _sides(text: str) -> Shape:
+    """An argparse type: x,y or x,y,z."""
+    return sides(int, 16, 2 if text.count(',') == 1 else 3)(text)
+
+
 def _text(shape: Shape) -> str:
     return ','.join(map(str, shape))
 
@@ -142,6 +153,13 @@ _LAYOUTS = {
     'brats2018': Layout(phantom_volumes.write_brats2018, 12, _VOLUMES, 'brats --source={out}'),
     'nnunet': Layout(
         phantom_volumes.write_nnunet, 12, _VOLUMES, 'nnunet --source={out} --name=phantom'
+    ),
+    'chestxray': Layout(phantom_images.write_chestxray, 40, (256, 256), 'chestxray --source={out}'),
+    'ultrasound': Layout(
+        phantom_images.write_ultrasound,
+        12,
+        (320, 256),
+        'images --source={out} --csv={out}/labels.csv --name=iuc',
     ),
     'decathlon': Layout(
         phantom_volumes.write_decathlon, 12, _VOLUMES, 'nnunet --source={out} --name=phantom'

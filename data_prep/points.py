@@ -102,27 +102,34 @@ def with_scans(
     table: Path,
     option: str,
     column: str = 'scan',
+    kind: str = 'scan',
+    absent: list[str] | None = None,
 ) -> Iterator[tuple[int, Mapping[str, str], Scan]]:
     """Every row with the scan that its column `column` names.
 
     Args:
       option: of the command line, which gave the folder of the scans, without --.
+      kind: what a scan is called.
+      absent: takes the names of scans that are not there, whose rows are then passed over.
 
     Raises:
-      PrepareError: there is no such scan, or several.
+      PrepareError: there are several such scans, or none and nothing takes its name.
     """
     named = _scans_by_name(scans)
     for line, row in rows:
         found = named.get(row[column].replace('\\', '/').removeprefix('./'), [])
+        if not found and absent is not None:
+            absent.append(row[column])
+            continue
         if not found:
             raise PrepareError(
-                f'{table}, row {line}: the {option} has no scan {row[column]!r}; add it, correct '
+                f'{table}, row {line}: the {option} has no {kind} {row[column]!r}; add it, correct '
                 'the name or remove the row'
             )
         if len(found) > 1:
             shown = ' and '.join(scan.shown for scan in found[:2])
             raise PrepareError(
-                f'{table}, row {line}: the {option} has {len(found)} scans {row[column]!r} '
+                f'{table}, row {line}: the {option} has {len(found)} {kind}s {row[column]!r} '
                 f'({shown}); name the path of one below --{option}'
             )
         yield line, row, found[0]

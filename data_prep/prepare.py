@@ -6,10 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -18,7 +18,7 @@ from data_prep.cubes import CubeRule, Cubes, sample_cubes
 from data_prep.integrity import ScanError
 from data_prep.pool import in_order
 from data_prep.records import SPLITS, SplitsWriter, dataset_folder, features, staged
-from data_prep.summary import Summary
+from data_prep.summary import Summary, remark
 from data_prep.volumes import Modality, Scan, read_volume
 from genesis_jax.interruption import Interruption
 
@@ -38,9 +38,25 @@ class Entry:
     fold: int
 
 
+class Rule(Protocol):
+    """How every scan is turned into records: a dataclass, which the metadata hold."""
+
+    seed: int  # of all draws
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a record: X, Y, Z, C, or in 2D X, Y, C."""
+
+    def new_summary(self) -> Summary:
+        """An empty one, in the terms of these scans."""
+
+    def sample(self, scan: Scan) -> 'Sampled':
+        """Reads one scan and cuts its records; ScanError says why it cannot be used."""
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """How every scan is turned into cubes.
+    """Cubes of scans, by the paper's rule.
 
     Attributes:
       modality: decides unit, window and padding.
@@ -54,15 +70,36 @@ class Recipe:
     spacing: tuple[float, float, float] | None = None
     seed: int = 0
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """X, Y, Z, C."""
+        return (*self.rule.size, 1)
+
+    def new_summary(self) -> Summary:
+        """Counts of cubes."""
+        return Summary(self.rule.per_scan)
+
+    def sample(self, scan: Scan) -> 'Sampled':
+        """The cubes of one scan."""
+        rng = generator(self.seed, scan.scan_id)
+        volume = read_volume(scan, self.modality, self.spacing)
+        cubes = sample_cubes(rng, volume.voxels, self.rule.at_window(volume.window))
+        voxels = volume.clean(cubes.voxels)[..., None]
+        return Sampled(replace(cubes, voxels=voxels), volume.spacing, volume.window)
+
 
 @dataclass(frozen=True)
 class Sampled:
-    """One scan's cubes with what their records need, or the reason why there are none."""
+    """One scan's cubes with what their records need, or the reason why there are none.
+
+    The voxels of the cubes have channels: int16 [N, X, Y, Z, C], in 2D [N, X, Y, C].
+    """
 
     cubes: Cubes | None = None
     spacing: tuple[float, ...] = ()
     window: tuple[float, ...] = ()
     reason: str = ''
+    remark: str = ''  # on what is probably not meant; continues the name of several
 
 
 def prepare(
@@ -70,14 +107,16 @@ def prepare(
     *,
     name: str,
     data_dir: Path,
-    recipe: Recipe,
+    recipe: Rule,
+    notes: Sequence[str] = (),
     workers: int | None = None,
 ) -> Summary:
     """Prepares the dataset `data_dir/name`; unusable scans are skipped and listed in the summary.
 
     The dataset depends on the scans, their ids and the recipe, not on the order of the entries
     or the number of workers (default: one per core; 1 works in this process, more need a main
-    module that Python can import again).
+    module that Python can import again). The `notes` go into the summary: lines on what was left
+    out beforehand.
 
     Raises:
       PrepareError: the dataset exists, a split has no scans, or two scans share an id.
@@ -85,13 +124,15 @@ def prepare(
     """
     _check_start(entries, name, data_dir)
     entries = sorted(entries, key=lambda entry: digest(recipe.seed, entry.scan.scan_id))
-    summary = Summary(recipe.rule.per_scan)
+    summary = recipe.new_summary()
+    summary.notes += notes
+    *size, channels = recipe.shape
     work = partial(sample_scan, recipe=recipe)
     results = in_order(work, [e.scan for e in entries], workers or os.cpu_count() or 1)
     interruption = Interruption()
     bar = tqdm(results, desc='scans', total=len(entries), unit='scan', disable=None)
     with staged(data_dir, [name]) as stage, interruption, closing(results), bar:
-        writer = SplitsWriter(stage, name, features(recipe.rule.size))
+        writer = SplitsWriter(stage, name, features(size, channels))
         for entry, sampled in until_told(zip(entries, bar, strict=True), interruption):
             writer.add(entry.split, _examples(entry, sampled, summary))
         writer.close({'recipe': asdict(recipe), 'summary': asdict(summary)})
@@ -106,16 +147,12 @@ def until_told(pairs: Iterator[tuple], interruption: Interruption) -> Iterator[t
         yield pair
 
 
-def sample_scan(scan: Scan, recipe: Recipe) -> Sampled:
+def sample_scan(scan: Scan, recipe: Rule) -> Sampled:
     """Reads one scan and cuts its cubes: what a worker does."""
-    rng = generator(recipe.seed, scan.scan_id)
     try:
-        volume = read_volume(scan, recipe.modality, recipe.spacing)
-        cubes = sample_cubes(rng, volume.voxels, recipe.rule.at_window(volume.window))
+        return recipe.sample(scan)
     except Exception as error:  # whatever one scan does to a library, the others are prepared
         return Sampled(reason=reason_of(error))
-    cleaned = Cubes(**{**vars(cubes), 'voxels': volume.clean(cubes.voxels)})
-    return Sampled(cleaned, volume.spacing, volume.window)
 
 
 def reason_of(error: Exception) -> str:
@@ -126,6 +163,12 @@ def reason_of(error: Exception) -> str:
         return 'needs more memory than there is; use fewer --workers'
     words = ' '.join(str(error).split())
     return f'failed unexpectedly ({type(error).__name__}: {words})'
+
+
+def validating(patients: Iterable[str], share: float, seed: int) -> set[str]:
+    """The patients (or scans) that validate: this share of them, at least one and not all."""
+    ranked = sorted(set(patients), key=lambda patient: digest(seed, f'split {patient}'))
+    return set(ranked[: min(max(1, round(share * len(ranked))), len(ranked) - 1)])
 
 
 def digest(seed: int, text: str) -> bytes:
@@ -144,9 +187,10 @@ def _examples(entry: Entry, sampled: Sampled | None, summary: Summary) -> list[d
         summary.skip(entry.scan, sampled.reason if sampled else KILLED)
         return []
     summary.count(entry.split, entry.fold, entry.scan.scan_id, sampled.cubes)
+    remark(summary.remarks, sampled.remark)
     return [
         {
-            'cube': voxels[..., None],
+            'cube': voxels,
             'scan_id': entry.scan.scan_id,
             'origin': origin,
             'spacing': np.array(sampled.spacing, np.float32),

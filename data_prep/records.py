@@ -19,10 +19,10 @@ SPLITS = ('train', 'validation')
 SHARD_BYTES = 128 << 20  # of cubes in a file
 
 
-def features(cube_size: Sequence[int]) -> tfds.features.FeaturesDict:
-    """One record: a cube [X, Y, Z, 1] in the scan's unit, and where it comes from."""
+def features(cube_size: Sequence[int], channels: int = 1) -> tfds.features.FeaturesDict:
+    """One record: [X, Y, Z, C], or [X, Y, C] in 2D, in the scan's unit, and where it comes from."""
     # 'bytes': TFDS would store plain integers as varints, ten bytes for every negative HU
-    cube = tfds.features.Tensor(shape=(*cube_size, 1), dtype=np.int16, encoding='bytes')
+    cube = tfds.features.Tensor(shape=(*cube_size, channels), dtype=np.int16, encoding='bytes')
     return tfds.features.FeaturesDict(
         {
             'cube': cube,
@@ -36,12 +36,17 @@ def features(cube_size: Sequence[int]) -> tfds.features.FeaturesDict:
 
 
 def labelled_features(
-    cube_size: Sequence[int | None], channels: int, task: str
+    cube_size: Sequence[int | None], channels: int, task: str, classes: int
 ) -> tfds.features.FeaturesDict:
-    """One labelled record: a cube [X, Y, Z, C] with a class or a mask; None: any side."""
+    """One labelled record: [X, Y, Z, C], or [X, Y, C] in 2D, with its answer; None: any side.
+
+    The answer is a class, a mask of classes, or of several labels 0 or 1 for each class.
+    """
     tensor, text = tfds.features.Tensor, tfds.features.Text()
     if task == 'classification':
         answer = {'label': tfds.features.Scalar(dtype=np.int64)}
+    elif task == 'multilabel':
+        answer = {'label': tensor(shape=(classes,), dtype=np.int64)}
     else:
         answer = {'mask': tensor(shape=tuple(cube_size), dtype=np.uint8, encoding='bytes')}
     return tfds.features.FeaturesDict(
@@ -126,7 +131,7 @@ class SplitsWriter:
         self._info = tfds.core.DatasetInfo(
             builder=identity,
             features=self._features,
-            description='Parts of 3D scans in their own unit.',
+            description='Parts of scans, or images, in their own unit.',
             metadata=tfds.core.MetadataDict(),
         )
         sides = self._features['cube'].shape

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.options import existing_folder, make_parser, run
-from data_prep.prepare import Entry, PrepareError, digest
+from data_prep.prepare import Entry, PrepareError, validating
+from data_prep.split_options import add_validation_share
 from data_prep.volumes import MODALITIES, find_scans
 
 
@@ -29,18 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         required=True,
         help="ct: values are HU; mri, other: the window is the scan's own range",
     )
-    parser.add_argument(
-        '--validation_share',
-        type=float,
-        default=0.2,
-        metavar='SHARE',
-        help='of the scans, at least one (default: 0.2)',
-    )
+    add_validation_share(parser, 'scans')
     args = parser.parse_args(argv)
-    if not 0 < args.validation_share < 1:
-        parser.error(
-            f'--validation_share is {args.validation_share:g}; choose a share between 0 and 1'
-        )
     return run(
         parser,
         args,
@@ -60,11 +51,10 @@ def list_entries(source: Path, validation_share: float, seed: int) -> list[Entry
         )
     if len(scans) == 1:
         raise PrepareError(f'one scan found in {source}, at least two needed to split by scan')
-    count = min(max(1, round(validation_share * len(scans))), len(scans) - 1)
-    ranked = sorted(scans, key=lambda scan: digest(seed, f'split {scan.scan_id}'))
+    held_out = validating((scan.scan_id for scan in scans), validation_share, seed)
     return [
-        Entry(scan, 'validation', 1) if rank < count else Entry(scan, 'train', 0)
-        for rank, scan in enumerate(ranked)
+        Entry(scan, 'validation', 1) if scan.scan_id in held_out else Entry(scan, 'train', 0)
+        for scan in scans
     ]
 
 

@@ -16,9 +16,19 @@ class Summary:
     """Counts of one preparation; `skipped` maps files to reasons, `few` scan ids to cubes.
 
     `scans` and `folds` are those that gave cubes, by split.
+
+    Attributes:
+      sources, parts: what scans and cubes are called.
+      config: of configs/, trains on the dataset.
+      notes: lines on what was left out before any scan was read.
+      remarks: on what is probably not meant, with the number of scans.
     """
 
     per_scan: int
+    sources: str = 'scans'
+    parts: str = 'cubes'
+    config: str = 'genesis_ct'
+    notes: list[str] = field(default_factory=list)
     read: int = 0
     cubes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     scans: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
@@ -28,6 +38,7 @@ class Summary:
     tissue: int = 0
     few: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    remarks: dict[str, int] = field(default_factory=dict)
 
     def skip(self, scan: Scan, reason: str) -> None:
         """Counts a scan that could not be used."""
@@ -55,36 +66,46 @@ class Summary:
     def text(self, dataset: Path) -> str:
         """The closing summary of a preparation into the folder `dataset`."""
         closing = self._closing(dataset)
-        return '\n'.join([*self._counts(), *self._few(), *_skipped_lines(self.skipped), *closing])
+        skipped = _skipped_lines(self.skipped)
+        notes = [*self.notes, *_remark_lines(self.remarks, self.sources)]
+        return '\n'.join([*self._counts(), *self._few(), *notes, *skipped, *closing])
 
     def _counts(self) -> list[str]:
         air, tissue = (count / max(self.tried, 1) for count in (self.air, self.tissue))
         cubes = ', '.join(f'{split} {count}' for split, count in self.cubes.items())
+        parts = self.parts.capitalize()
+        refused = f'{parts} refused of {self.tried} looked at: {air:.1%} as air'
+        refused += f', {tissue:.1%} as tissue' * (self.parts == 'cubes')
         return [
-            f'Scans read: {self.read}, skipped: {len(self.skipped)}',
-            f'Cubes: {cubes}',
-            f'Cubes refused of {self.tried} looked at: {air:.1%} as air, {tissue:.1%} as tissue',
+            f'{self.sources.capitalize()} read: {self.read}, skipped: {len(self.skipped)}',
+            f'{parts}: {cubes}',
+            *([refused] if self.tried else []),
         ]
 
     def _few(self) -> list[str]:
         if not self.few:
             return []
         none = sum(count == 0 for count in self.few.values())
-        listed = sorted(self.few.items())[:_LISTED]
+        first = sorted(self.few.items())[:_LISTED]
         more = [f'  and {len(self.few) - _LISTED} more'] if len(self.few) > _LISTED else []
+        few = (
+            f'with fewer than {self.per_scan} {self.parts}: {len(self.few)}, {none} of them without'
+        )
+        if self.per_scan == 1:
+            few = f'without {self.parts}: {none}'
         return [
-            f'Scans with fewer than {self.per_scan} cubes: {len(self.few)}, {none} of them without',
-            *(f'  {scan_id}: {count}' for scan_id, count in listed),
+            f'{self.sources.capitalize()} {few}',
+            *(f'  {scan_id}: {count}' for scan_id, count in first),
             *more,
         ]
 
     def _closing(self, dataset: Path) -> list[str]:
         if self.is_empty:
-            return ['No cubes are left, so no dataset was written.']
+            return [f'No {self.parts} are left, so no dataset was written.']
         empty = [
-            f'The {split} split has no cubes, because its scans were skipped or gave none, so this '
-            'dataset cannot train: delete it and prepare it again without the scans listed, with '
-            'more scans or with another --seed'
+            f'The {split} split has no {self.parts}, because its {self.sources} were skipped or '
+            'gave none, so this dataset cannot train: delete it and prepare it again without the '
+            f'{self.sources} listed, with more {self.sources} or with another --seed'
             for split, count in self.cubes.items()
             if not count
         ]
@@ -94,7 +115,7 @@ class Summary:
             return [written, *empty]
         return [
             written,
-            f'Next: python main.py --config=configs/genesis_ct.py --config.data.dir={data_dir} '
+            f'Next: python main.py --config=configs/{self.config}.py --config.data.dir={data_dir} '
             f'--config.data.name={name} --workdir=runs/{name}',
         ]
 
@@ -112,6 +133,7 @@ class LabelledSummary:
       cases, patients, records: by split; patients are those with records.
       per_class: records by split, then by class name.
       without: ids of cases that were read and gave no record.
+      remarks: on what is probably not meant, with the number of cases.
     """
 
     config: str
@@ -125,6 +147,7 @@ class LabelledSummary:
     per_class: dict[str, dict[str, int]] = field(default_factory=dict)
     without: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
+    remarks: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self):
         for counts in (self.cases, self.patients, self.records):
@@ -158,14 +181,15 @@ class LabelledSummary:
                 *(self._split_line(split) for split in self.splits),
                 *self._without(),
                 *self.notes,
+                *_remark_lines(self.remarks, 'cases'),
                 *_skipped_lines(self.skipped),
                 *self._closing(dataset),
             ]
         )
 
     def _split_line(self, split: str) -> str:
-        of, classes = ('of', 0) if self.task == 'classification' else ('with', 1)
-        shown = self.classes[classes:]
+        of = 'of' if self.task == 'classification' else 'with'
+        shown = self.classes[self.task == 'segmentation' :]  # without the background
         counts = ', '.join(f'{self.per_class[split][name]} {of} {name}' for name in shown)
         return (
             f'  {split}: {self.records[split]} records ({counts}) from {self.cases[split]} cases '
@@ -175,9 +199,7 @@ class LabelledSummary:
     def _without(self) -> list[str]:
         if not self.without:
             return []
-        listed = ', '.join(sorted(self.without)[:_LISTED])
-        more = f' and {len(self.without) - _LISTED} more' if len(self.without) > _LISTED else ''
-        return [f'Cases without a record: {listed}{more}']
+        return [f'Cases without a record: {listed(sorted(self.without))}']
 
     def _closing(self, dataset: Path) -> list[str]:
         if self.is_empty:
@@ -199,6 +221,22 @@ class LabelledSummary:
             f'Next: python main.py --config=configs/{self.config}.py '
             f'--config.data.dir={data_dir}{named} --workdir=runs/{name}',
         ]
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    more = f' and {len(names) - _LISTED} more' if len(names) > _LISTED else ''
+    return ', '.join(names[:_LISTED]) + more
+
+
+def remark(remarks: dict[str, int], text: str) -> None:
+    """Counts a remark, if there is one."""
+    if text:
+        remarks[text] = remarks.get(text, 0) + 1
+
+
+def _remark_lines(remarks: dict[str, int], what: str) -> list[str]:
+    return [f'{count} {what} {text}' for text, count in remarks.items()]
 
 
 def _skipped_lines(skipped: dict[str, str]) -> list[str]:

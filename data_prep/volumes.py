@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -18,16 +18,14 @@ import SimpleITK as sitk
 
 from data_prep import dicom
 from data_prep.integrity import ScanError, check_finite, check_spacing, checked_copy
+from data_prep.ranges import as_int16, in_range
 
 Modality = Literal['ct', 'mri', 'other']
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
 CT_PADDING = -1024  # HU; scanners write lower values outside their field of view
 _CT_WINDOW = (-1000.0, 1000.0)  # HU
-_INT16 = np.iinfo(np.int16)
 _SUFFIXES = ('.nii.gz', '.mhd', '.mha', '.nii', '.nrrd', '.nhdr')
-_PERCENTILES = (0.5, 99.5)
-_PERCENTILE_STRIDE = 4  # along each axis: 1/64 of the voxels tells the range as well
 
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
@@ -61,7 +59,7 @@ class Volume:
     voxels: np.ndarray
     spacing: tuple[float, float, float]
     window: tuple[float, float]
-    floor: int = _INT16.min
+    floor: int = np.iinfo(np.int16).min
 
     def clean(self, voxels: np.ndarray) -> np.ndarray:
         """Any part of the voxels, with padding raised to the lowest real value."""
@@ -83,13 +81,18 @@ def find_scans(source: Path) -> list[Scan]:
         for uid, files in dicom.group_series(slices).items():
             scan_id = Path(folder).relative_to(source).joinpath(uid).as_posix()
             series.append(Scan(scan_id, scan_id, tuple(files), is_dicom=True))
-    stems = Counter(_stem(path) for path in images)
-    single = []
-    for path in images:
-        named = _stem(path) if stems[_stem(path)] == 1 else path
+    return sorted(named_scans(source, images, _stem) + series, key=lambda scan: scan.scan_id)
+
+
+def named_scans(source: Path, paths: Sequence[Path], stem: Callable[[Path], Path]) -> list[Scan]:
+    """A scan per file, named by its `stem`, or by its whole path where that is not unique."""
+    stems = Counter(map(stem, paths))
+    scans = []
+    for path in paths:
+        named = stem(path) if stems[stem(path)] == 1 else path
         names = (name.relative_to(source).as_posix() for name in (named, path))
-        single.append(Scan(*names, (path,)))
-    return sorted(single + series, key=lambda scan: scan.scan_id)
+        scans.append(Scan(*names, (path,)))
+    return scans
 
 
 def is_image(path: Path) -> bool:
@@ -162,8 +165,8 @@ def as_volume(image: sitk.Image, modality: Modality, full_range: bool = False) -
     """
     voxels = _own_array(image).T
     if modality == 'ct':
-        return Volume(_as_int16(voxels), image.GetSpacing(), _CT_WINDOW, CT_PADDING)
-    stored, window = _in_range(voxels, (0, 100) if full_range else _PERCENTILES)
+        return Volume(as_int16(voxels), image.GetSpacing(), _CT_WINDOW, CT_PADDING)
+    stored, window = in_range(voxels, full_range)
     return Volume(stored, image.GetSpacing(), window)
 
 
@@ -258,40 +261,3 @@ class _Owned:
 def _own_array(image: sitk.Image) -> np.ndarray:
     """The image's voxels [Z, Y, X], without a copy."""
     return np.asarray(_Owned(image))
-
-
-def _as_int16(voxels: np.ndarray) -> np.ndarray:
-    if voxels.dtype == np.int16:
-        return voxels
-    rounded = np.rint(voxels) if voxels.dtype.kind == 'f' else voxels
-    return rounded.clip(_INT16.min, _INT16.max).astype(np.int16)
-
-
-def _in_range(
-    voxels: np.ndarray, percentiles: tuple[float, float]
-) -> tuple[np.ndarray, tuple[float, float]]:
-    """Stored int16 voxels and their window, the range between two percentiles.
-
-    Integers that fit are kept. Anything else is clipped to the range and spread over
-    0 ... 32767, which is then the window.
-    """
-    low = high = 0.0
-    if percentiles != (0, 100):
-        sample = voxels[(slice(None, None, _PERCENTILE_STRIDE),) * 3]
-        low, high = (float(value) for value in np.percentile(sample, percentiles))
-    if low == high:  # the full range, or nearly empty: a few bright voxels on one value
-        low, high = float(voxels.min()), float(voxels.max())
-    if low == high:
-        raise ScanError(f'is constant (every voxel is {low:g}); remove it')
-    if _fits_int16(voxels):
-        return _as_int16(voxels), (low, high)
-    scaled = (voxels.astype(np.float32).clip(low, high) - low) * (_INT16.max / (high - low))
-    return _as_int16(scaled), (0.0, float(_INT16.max))
-
-
-def _fits_int16(voxels: np.ndarray) -> bool:
-    if voxels.dtype == np.int16:
-        return True
-    if voxels.min() < _INT16.min or voxels.max() > _INT16.max:
-        return False
-    return voxels.dtype.kind != 'f' or np.array_equal(voxels, np.rint(voxels))

@@ -4,11 +4,13 @@ import hashlib
 import json
 from pathlib import Path
 
+import ml_collections
 import numpy as np
 
-from genesis_jax import convert, labelled
+from genesis_jax import convert, earlier, labelled
 from genesis_jax.checkpoints import load_export
 from genesis_jax.errors import UserError
+from genesis_jax.losses import LOSSES
 
 _FIELDS = ('classes', 'outputs', 'in_channels', 'cube_shape')
 _FIELDS += ('channels', 'modality', 'spacing', 'window')
@@ -23,7 +25,7 @@ def load_model(folder):
       UserError: it is none, or damaged.
     """
     variables, card = load_export(_locate(folder), _EXPECTED)
-    if card.get('task') not in ('classification', 'segmentation'):
+    if card.get('task') not in LOSSES:
         raise UserError(f'{folder} is a network that restores cubes; expected {_EXPECTED}')
     if lacking := [name for name in _FIELDS if name not in card]:
         raise UserError(
@@ -70,6 +72,11 @@ def _foreign(path):
         return convert.FORMATS[convert.recognise(path)].words
     except UserError:
         return 'a file'
+
+
+def config_of(card):
+    """The config that an export was trained with."""
+    return ml_collections.ConfigDict(earlier.complete(card['config']))
 
 
 def card_hash(card):

@@ -9,17 +9,20 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from genesis_jax import optim
+from genesis_jax import earlier, optim, views
 from genesis_jax.errors import UserError
+from genesis_jax.models import NETWORKS, name_of
 from genesis_jax.models.network import check_sides
 from genesis_jax.transforms import corrupt
 from genesis_jax.transforms.painting import FILLS
 
-TASKS = ('restoration', 'classification', 'segmentation')
+TASKS = ('restoration', 'classification', 'multilabel', 'segmentation')
 
 # Checked wherever a config has the field.
 _CHOICES = {
     'task': TASKS,
+    'dimensions': (2, 3),
+    'data.view': views.VIEWS,
     'transfer': ('encoder', 'encoder_decoder'),
     'freeze': ('none', 'encoder'),
     'model.upsample': ('transpose', 'nearest'),
@@ -98,6 +101,8 @@ def check(config, devices):
     for name in ('optimizer.momentum', 'model.statistics_momentum'):
         _require(0 <= fields[name] < 1, name, fields[name], 'a number from 0 to below 1')
     _check_protocol(fields)
+    _check_view(fields)
+    _check_axes(fields)
     name = fields['data.name']
     plain = re.fullmatch('[a-zA-Z][a-zA-Z0-9_]*', name)
     _require(plain, 'data.name', name, 'a letter, then letters, digits and _')
@@ -126,12 +131,27 @@ def _check_protocol(fields):
     _require(not warmup or fields['init'] != 'scratch', 'head_warmup_epochs', warmup, expected)
 
 
+def _check_view(fields):
+    """Raises UserError for a view that the network or the task cannot have."""
+    view = fields.get('data.view')
+    if view is None:
+        return
+    _require(fields['dimensions'] == 2, 'data.view', view, 'none in 3D (config.dimensions=3)')
+    dense = fields['task'] in ('restoration', 'segmentation')
+    expected = f"'slices' or 'adjacent' in {fields['task']}, which answers every voxel"
+    _require(view != 'orthogonal' or not dense, 'data.view', view, expected)
+
+
+def _check_axes(fields):
+    possible = tuple(range(fields['dimensions']))
+    for name in _in(('transforms.flip_axes', 'augment.flip_axes'), fields):
+        axes = fields[name]
+        some = len(axes) > 0 and set(axes) <= set(possible)
+        _require(some, name, axes, f'axes among {possible}')
+
+
 def check_cubes(config, shape, count):
-    """Raises UserError if cubes `[X, Y, Z, C]` do not fit the network, transforms or batch."""
-    check_shape(shape)
-    axes, possible = config.transforms.flip_axes, range(len(shape) - 1)
-    some = axes is None or (len(axes) > 0 and set(axes) <= set(possible))
-    _require(some, 'transforms.flip_axes', axes, f'axes among {tuple(possible)}')
+    """Raises UserError if examples `[X, Y(, Z), C]` do not fit the transforms or the batch."""
     cube = jax.ShapeDtypeStruct(shape, jnp.float32)
     try:
         jax.eval_shape(partial(corrupt, **config.transforms.to_dict()), jax.random.key(0), cube)
@@ -145,12 +165,28 @@ def check_cubes(config, shape, count):
     check_warmup(config, count // config.batch_size)
 
 
-def check_shape(shape):
-    """Raises UserError if cubes `[X, Y, Z, C]` do not fit the networks."""
+def check_shape(config, shape):
+    """The shape of an example: of records `[X, Y(, Z), C]`, seen as `config.data.view` says.
+
+    Raises:
+      UserError: the network has other dimensions, or cannot halve such sides.
+    """
+    found, view, dimensions = len(shape) - 1, config.data.view, config.dimensions
+    holds = f'the dataset {config.data.name!r} has {found}D records ({_size(shape)})'
+    if view is not None and found != 3:
+        raise UserError(f'config.data.view={view} is of 3D records and {holds}; leave it out')
+    if view is None and found != dimensions:
+        way_out = ', or read it in 2D with --config.data.view=slices' if found == 3 else ''
+        raise UserError(
+            f'config.dimensions={dimensions} and {holds}; choose a --config or a '
+            f'--config.data.name of as many dimensions{way_out}'
+        )
     try:
-        check_sides(shape[:-1])
+        check_sides(shape[:dimensions], NETWORKS[name_of(config.task, dimensions)].divisor)
     except ValueError as error:
-        raise UserError(f'{error} (prepare the dataset with --cube_size)') from None
+        option = '--cube_size' if found == 3 else '--size'
+        raise UserError(f'{error} (prepare the dataset with {option})') from None
+    return views.shape_of(shape, view)
 
 
 def check_warmup(config, steps_per_epoch):
@@ -183,13 +219,17 @@ def config_hash(config):
 
 def difference(saved, config):
     """The first field in which two configs (JSON) differ: `(name, saved value, value)`, or None."""
-    old = flatten(ml_collections.ConfigDict(saved))
+    old = flatten(ml_collections.ConfigDict(earlier.complete(saved)))
     new = flatten(ml_collections.ConfigDict(to_json(config)))
     for name in sorted(old.keys() | new.keys()):
         a, b = old.get(name, 'nothing'), new.get(name, 'nothing')
         if a != b:
             return name, a, b
     return None
+
+
+def _size(shape):
+    return 'x'.join(map(str, shape))
 
 
 def _in(names, fields):

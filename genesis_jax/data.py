@@ -1,9 +1,10 @@
 """From prepared cubes on disk to host batches, the same whatever the number of processes.
 
-A batch is a dict of arrays: `cube` int16 `[B, X, Y, Z, C]` in the scan's unit, `window` float32
-`[B, 2]` (the values that become 0 and 1), `position` int32 `[B]` (which draws of randomness an
-example gets), in validation `weight` float32 `[B]` (0 for padding), and what is labelled: `label`
-int64 `[B]` or `mask` uint8 `[B, X, Y, Z]`.
+A batch is a dict of arrays: `cube` int16 `[B, X, Y, Z, C]` (2D: `[B, X, Y, C]`) in the scan's unit,
+`window` float32 `[B, 2]` or `[B, C, 2]` (the values that become 0 and 1), `position` int32 `[B]`
+(which draws of randomness an example gets), in validation `weight` float32 `[B]` (0 for padding),
+and what is labelled: `label` int64 `[B]` (of several findings `[B, n]`, 0 or 1) or `mask` uint8
+`[B, X, Y, Z]`.
 """
 
 import importlib
@@ -17,6 +18,13 @@ import numpy as np
 from genesis_jax.errors import UserError
 
 _DEMO = 'ct_chest_demo'  # prepared on first use
+_SOURCES = {  # the preparation of each dataset of the configs
+    'luna16': 'luna16 --source=LUNA16',
+    'luna16_slices': 'slices --source=LUNA16 --name=luna16_slices',
+    'chestxray': 'chestxray --source=CHESTXRAY',
+    'mri': 'scans --name=mri --modality=mri --source=FOLDER_OF_SCANS',
+    'ultrasound': 'images --name=ultrasound --source=FRAMES',
+}
 _BUFFERED = 8  # batches read ahead
 _EPOCHS = 1_000_000  # as good as endless, where Grain's endless datasets overflow when sliced
 
@@ -33,8 +41,8 @@ def open_splits(data):
     """
     if data.name == _DEMO and find_dataset(data.dir, _DEMO) is None:
         _prepare_demo(data.dir)
-    command = 'luna16' if data.name == 'luna16' else f'scans --name={data.name} --modality=ct'
-    builder = open_dataset(data, f'{command} --source=FOLDER_OF_SCANS')
+    of_others = f'scans --name={data.name} --modality=ct --source=FOLDER_OF_SCANS'
+    builder = open_dataset(data, _SOURCES.get(data.name, of_others))
     folder = builder.data_path
     if task := (builder.info.metadata or {}).get('task'):
         raise UserError(

@@ -7,21 +7,25 @@ table, and the metrics of all. Over several processes each one does the whole wo
 import json
 import sys
 import tempfile
-from itertools import islice
 
 import grain
-import jax
-import ml_collections
 import numpy as np
 from tqdm import tqdm
 
-from genesis_jax import labelled, metrics, parallel, results
+from genesis_jax import labelled, metrics, parallel, results, views
 from genesis_jax.arguments import Parser, path
-from genesis_jax.cards import card_hash, check_data, check_unseen, count_seen, load_model
+from genesis_jax.cards import (
+    card_hash,
+    check_data,
+    check_unseen,
+    config_of,
+    count_seen,
+    load_model,
+)
 from genesis_jax.errors import UserError
+from genesis_jax.examples import predict_examples
 from genesis_jax.models import from_card, probabilities
-from genesis_jax.sliding import on_devices, sliding_window
-from genesis_jax.transforms.window import normalise
+from genesis_jax.sliding import on_devices, sliding_window, whole_batch
 from genesis_jax.workdir import RESULTS, write_atomically
 
 _WRITTEN = (RESULTS, 'cases.csv', 'predictions.csv')
@@ -35,20 +39,19 @@ def evaluate(variables, card, dataset, split='test'):
       `(rows, metrics)`: a row (dict) per example (classification) or per case and class, and the
       metrics of all by name.
     """
-    network, config = from_card(card), ml_collections.ConfigDict(card['config'])
-    predict = on_devices(lambda v, x: probabilities(network.predict(v, x)), variables)
-    whole = split == 'test' and dataset.cases is not None
-    source = dataset.cases if whole else getattr(dataset, split)
-    if whole:
-        window, overlap = card['cube_shape'][:-1], config.overlap
-        found = _whole(predict, source, window, overlap, card['window'])
+    network, config = from_card(card), config_of(card)
+    predict = on_devices(lambda v, x: probabilities(network.predict(v, x), card['task']), variables)
+    source = dataset.tested(split)
+    if source is not getattr(dataset, split):
+        found = _whole(predict, source, card, config.overlap)
     else:
-        devices = jax.local_device_count()
-        batch_size = -(-config.batch_size // devices) * devices
-        found = _examples(predict, source, batch_size, card['window'])
+        records = grain.MapDataset.source(source).to_iter_dataset(_AHEAD)
+        found = predict_examples(predict, records, whole_batch(config.batch_size), card['window'])
     shown = tqdm(found, desc=split, total=len(source), unit='case', disable=None)
     if card['task'] == 'segmentation':
         return _segmented(shown, card['classes'])
+    if card['task'] == 'multilabel':
+        return _found(shown, card['classes'])
     return _classified(shown, card['classes'], of_scans=_is_complete(dataset.about, split))
 
 
@@ -58,15 +61,21 @@ def _is_complete(about, split):
     return kept.get(split, 'all') == 'all'
 
 
-def _whole(predict, source, window, overlap, given):
-    """`(record, probabilities [X, Y, Z, n])` of whole scans."""
+def _whole(predict, source, card, overlap):
+    """`(record, probabilities [X, Y, Z, n])` of whole scans, or of cubes slice by slice."""
+    window, view, given = card['cube_shape'][:-1], card.get('view'), card['window']
+    if view is not None:
+        predict, window = views.over_slices(predict, window)
     for record in grain.MapDataset.source(source).to_iter_dataset(_AHEAD):
-        ranges = record['window'] if given is None else [given] * record['cube'].shape[-1]
+        volume = views.channels(record['cube'], view)
+        ranges = [given] * volume.shape[-1]
+        if given is None:
+            ranges = views.ranges(record['window'], view)
         yield (
             record,
             sliding_window(
                 predict,
-                record['cube'],
+                volume,
                 window=window,
                 overlap=overlap,
                 value_range=np.asarray(ranges, np.float32),
@@ -74,41 +83,45 @@ def _whole(predict, source, window, overlap, given):
         )
 
 
-def _examples(predict, source, batch_size, given):
-    """`(record, probabilities)` of examples of the network's own size."""
-    records = iter(grain.MapDataset.source(source).to_iter_dataset(_AHEAD))
-    while chunk := list(islice(records, batch_size)):
-        padded = chunk + chunk[:1] * (batch_size - len(chunk))
-        batch = {name: np.stack([r[name] for r in padded]) for name in ('cube', 'window')}
-        predicted = jax.device_get(predict(np.asarray(normalise(batch, given))))
-        predicted = predicted.reshape(batch_size, *predicted.shape[2:])
-        yield from zip(chunk, predicted, strict=False)  # without the padding
-
-
 def _classified(pairs, classes, of_scans):
     named = list(classes)[1:] if len(classes) == 2 else list(classes)
     rows, labels, scores = [], [], []
     for record, predicted in pairs:
-        who = {'patient': _text(record['patient']), 'scan_id': _text(record['scan_id'])}
         probability = {f'p_{c}': float(p) for c, p in zip(named, predicted, strict=True)}
-        rows.append({**who, 'label': int(record['label']), **probability})
+        rows.append({**_who(record), 'label': int(record['label']), **probability})
         labels.append(rows[-1]['label'])
         scores.append(predicted)
     scans = [row['scan_id'] for row in rows] if of_scans else None
     return rows, metrics.classification_metrics(np.array(labels), np.array(scores), scans)
 
 
+def _found(pairs, findings):
+    """Of several findings at once: for each its label, and its probability."""
+    rows, labels, scores = [], [], []
+    for record, predicted in pairs:
+        label = np.asarray(record['label'])
+        rows.append(
+            _who(record)
+            | {f'label_{name}': int(value) for name, value in zip(findings, label, strict=True)}
+            | {f'p_{name}': float(value) for name, value in zip(findings, predicted, strict=True)}
+        )
+        labels.append(label)
+        scores.append(predicted)
+    return rows, metrics.findings_metrics(np.array(labels), np.array(scores), findings)
+
+
 def _segmented(pairs, classes):
     rows = []
     for record, predicted in pairs:
-        who = {'patient': _text(record['patient']), 'scan_id': _text(record['scan_id'])}
-        measured = metrics.case_metrics(predicted, record['mask'], record['spacing'], classes)
-        rows += [who | row for row in measured]
+        mask = record['mask']
+        measured = metrics.case_metrics(predicted, mask, record['spacing'][: mask.ndim], classes)
+        rows += [_who(record) | row for row in measured]
     return rows, metrics.segmentation_metrics(rows, classes)
 
 
-def _text(value):
-    return value.decode() if isinstance(value, bytes) else str(value)
+def _who(record):
+    texts = ((name, record[name]) for name in ('patient', 'scan_id'))
+    return {n: text.decode() if isinstance(text, bytes) else str(text) for n, text in texts}
 
 
 def main(argv=None):
@@ -151,7 +164,7 @@ def _make_parser():
 
 def _main(args):
     variables, card = load_model(args.model)
-    config = ml_collections.ConfigDict(card['config'])
+    config = config_of(card)
     config.data.dir = args.data_dir or config.data.dir
     config.data.name = args.name or config.data.name
     dataset = labelled.open_labelled(config)

@@ -8,21 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from genesis_jax import data, evaluate, labelled, optim, parallel, pictures, report, results
+from genesis_jax import data, evaluate, labelled, optim, parallel, pictures, report, results, views
 from genesis_jax.checkpoints import Checkpoints, Progress, export
-from genesis_jax.config import check_shape, check_warmup, config_hash, resolve, to_json
+from genesis_jax.config import check_warmup, config_hash, resolve, to_json
 from genesis_jax.logs import Log
 from genesis_jax.loop import Task, train
 from genesis_jax.losses import LOSSES
-from genesis_jax.models import NETWORKS, probabilities
+from genesis_jax.models import NETWORKS, name_of, probabilities
 from genesis_jax.protocols import make_scales
 from genesis_jax.summary import summarise
 from genesis_jax.transfer import merge, open_start, shapes_of
 from genesis_jax.transforms.augment import augment
 from genesis_jax.transforms.window import normalise
 from genesis_jax.workdir import RESULTS, claim, claim_group
-
-_NETWORKS = {'classification': 'classifier3d', 'segmentation': 'unet3d'}
 
 
 def finetune(config, workdir, recipe=''):
@@ -62,7 +60,6 @@ def _member(config, seed, fold):
 def _run(config, group, programs, recipe):
     # --- What is asked for, checked before anything is compiled.
     dataset = labelled.open_labelled(config)
-    check_shape(dataset.shape)
     examples = len(dataset.train)
     steps_per_epoch = config.steps_per_epoch or max(1, examples // config.batch_size)
     check_warmup(config, steps_per_epoch)
@@ -133,7 +130,7 @@ class Steps:
     def init(self, seed, loaded):
         """A train state with the loaded parts (`Start.variables`) and the others at random."""
         key = jax.random.fold_in(jax.random.key(seed), 0)
-        smallest = jnp.zeros((1, *[16] * (len(self._shape) - 1), self._shape[-1]))
+        smallest = jnp.zeros(self._network.smallest_input(self._shape[-1]))
         variables = self._network.init(key, smallest, train=False)
         return self._optimisation.init(merge(variables, loaded), seed)
 
@@ -162,7 +159,8 @@ class Steps:
         logits = self._network.predict(state.variables, cubes)
         terms = self._loss.terms(logits, batch)
         totals = {name: jnp.tensordot(batch['weight'], v, axes=1) for name, v in terms.items()}
-        return jax.lax.psum(totals, parallel.AXIS), (cubes, probabilities(logits))
+        answers = probabilities(logits, self._config.task)
+        return jax.lax.psum(totals, parallel.AXIS), (cubes, answers)
 
     def conclude(self, totals):
         """Loss and metrics of totals over a whole split."""
@@ -172,16 +170,17 @@ class Steps:
 
 def make_network(config, classes):
     """The network that `config` trains to tell `classes` apart."""
-    return NETWORKS[_NETWORKS[config.task]](
-        out_channels=_outputs(classes),
+    return NETWORKS[name_of(config.task, config.dimensions)](
+        out_channels=_outputs(config, classes),
         frozen_encoder=config.freeze == 'encoder',
         axis_name=parallel.AXIS,
         **config.model.to_dict(),
     )
 
 
-def _outputs(classes):
-    return 1 if len(classes) == 2 else len(classes)
+def _outputs(config, classes):
+    """One logit tells two classes apart; findings that do not exclude each other have one each."""
+    return 1 if len(classes) == 2 and config.task != 'multilabel' else len(classes)
 
 
 def _validate(steps, dataset, config, log, progress, state, epoch, step):
@@ -198,7 +197,8 @@ def _validate(steps, dataset, config, log, progress, state, epoch, step):
         batch_totals, outputs = steps.evaluate(state, parallel.shard(batch))
         totals.append(batch_totals)
         if examples is not None:
-            examples.offer(batch, functools.partial(_on_host, outputs))
+            own = views.own_channel(dataset.shape[-1], config.data.view)
+            examples.offer(batch, functools.partial(_on_host, outputs, own))
     summed = jax.tree.map(lambda *parts: sum(np.float64(part) for part in parts), *totals)
     if examples is not None:
         shown = pictures.segmentations(examples.chosen, dataset.about['classes'])
@@ -206,24 +206,27 @@ def _validate(steps, dataset, config, log, progress, state, epoch, step):
     return steps.conclude(jax.tree.map(np.float32, summed))
 
 
-def _on_host(outputs):
-    """What all devices of this process computed, as batches."""
-    return [np.concatenate(part) for part in jax.device_get(outputs)]
+def _on_host(outputs, own_channel):
+    """Cubes, from this channel on, and probabilities of all devices of this process, as batches."""
+    cubes, answers = (np.concatenate(part) for part in jax.device_get(outputs))
+    return cubes[..., own_channel:], answers
 
 
 def _card(config, dataset, progress, start):
     """What an export tells of itself: enough to predict with it."""
     about, classes = dataset.about, list(dataset.about['classes'])
-    network = _NETWORKS[config.task]
+    segments = config.task == 'segmentation'
     return {
-        'network': network,
-        'parts': ['encoder', 'decoder', 'head'] if network == 'unet3d' else _classifier(config),
+        'network': name_of(config.task, config.dimensions),
+        'parts': ['encoder', 'decoder', 'head'] if segments else _classifier(config),
         'task': config.task,
         'classes': classes,
-        'outputs': _outputs(classes),
+        'outputs': _outputs(config, classes),
         'in_channels': dataset.shape[-1],
         'channels': list(about['channels']),
         'cube_shape': list(dataset.shape),
+        'record_shape': list(dataset.record_shape),
+        'view': config.data.view,
         'modality': about['modality'],
         'spacing': about['spacing'],
         'full_range': about['full_range'],

@@ -1,6 +1,6 @@
 """Labelled datasets: which records train, validate and test, chosen by patient.
 
-The records are those of `genesis_jax.data`, with `label` (classification) or `mask`
+The records are those of `genesis_jax.data`, with `label` (classification, multilabel) or `mask`
 (segmentation); see data_prep/labelled.py.
 """
 
@@ -8,7 +8,8 @@ import dataclasses
 import hashlib
 import math
 
-from genesis_jax import data
+from genesis_jax import data, views
+from genesis_jax.config import check_shape
 from genesis_jax.errors import UserError
 
 SPLITS = ('train', 'validation', 'test')
@@ -19,6 +20,8 @@ _SOURCES = {  # the preparation of each target task's data
     'ecc': 'candidates --source=SCANS --csv=CANDIDATES.csv --name=ecc',
     'lcs': 'lits --source=LITS',
     'bms': 'brats --source=BRATS',
+    'dxc': 'chestxray --source=CHESTXRAY',
+    'iuc': 'images --source=FOLDER --csv=LABELS.csv --name=iuc',
 }
 
 
@@ -27,26 +30,36 @@ class Labelled:
     """A labelled dataset, split.
 
     Attributes:
-      train, validation, test: random-access sources of records.
+      train, validation, test: random-access sources of examples: records, seen as `data.view` says.
       cases: whole scans to test on instead of `test`, or None.
-      shape: of a cube, `(X, Y, Z, C)`.
+      shape: of an example, `(X, Y, Z, C)` or `(X, Y, C)`.
+      record_shape: of a record; `shape` but for a view.
       about: what the dataset declares, see `Declaration` in data_prep/labelled.py.
       patients: names, by split.
     """
 
-    train: 'Chosen'
-    validation: 'Chosen'
-    test: 'Chosen'
+    train: 'Chosen | views.Viewed'
+    validation: 'Chosen | views.Viewed'
+    test: 'Chosen | views.Viewed'
     cases: 'Chosen | None'
     shape: tuple[int, ...]
+    record_shape: tuple[int, ...]
     about: dict
     patients: dict[str, list[str]]
 
     @property
     def counts(self):
-        """Examples by split."""
-        test = self.test if self.cases is None else self.cases
-        return dict(zip(SPLITS, map(len, (self.train, self.validation, test)), strict=True))
+        """What trains and validates, and what a test predicts, by split."""
+        sources = (self.train, self.validation, self.tested('test'))
+        return dict(zip(SPLITS, map(len, sources), strict=True))
+
+    def tested(self, split):
+        """What a test of a split predicts: whole scans or cubes instead of slices of them."""
+        if split == 'test' and self.cases is not None:
+            return self.cases
+        source = getattr(self, split)
+        volumes = self.about['task'] == 'segmentation' and isinstance(source, views.Viewed)
+        return source.source if volumes else source
 
 
 class Chosen:
@@ -81,10 +94,12 @@ def open_labelled(config):
     a smaller fraction is part of a larger one, and which patients come first depends on the seed.
 
     Raises:
-      UserError: there is no such dataset, it is not labelled for the task, or a split is empty.
+      UserError: there is no such dataset, it is not labelled for the task, its records do not fit
+        the network, or a split is empty.
     """
     builder = _open(config.data, config.task)
-    about = builder.info.metadata
+    about, stored = builder.info.metadata, builder.info.features['cube'].shape
+    shape = check_shape(config, stored)
     by_patient = _places(about['records'])
     split_of = _split(about['records'], config.data)
     patients = {split: [p for p in by_patient if split_of[p] == split] for split in SPLITS}
@@ -96,13 +111,21 @@ def open_labelled(config):
                 'with more patients or other shares'
             )
     sources = {name: builder.as_data_source(name) for name in about['records']}
+    every = config.task == 'segmentation'
     chosen = {
-        split: Chosen(sources, {p: by_patient[p] for p in patients[split]}) for split in SPLITS
+        split: views.viewed(
+            Chosen(sources, {p: by_patient[p] for p in patients[split]}),
+            config.data.view,
+            stored,
+            every,
+        )
+        for split in SPLITS
     }
     return Labelled(
         **chosen,
         cases=_cases(config.data, set(patients['test'])),
-        shape=builder.info.features['cube'].shape,
+        shape=shape,
+        record_shape=stored,
         about={key: about[key] for key in _ABOUT},
         patients=patients,
     )

@@ -44,6 +44,17 @@ class CrossEntropy:
         return {'accuracy': totals['correct'] / totals['examples']}
 
 
+class BinaryCrossEntropy(CrossEntropy):
+    """Multi-label classification: binary cross-entropy, right answers; means over findings."""
+
+    def terms(self, logits, batch):
+        """What examples add, each `[B]`, of logits `[B, n]` and `batch['label']` `[B, n]`."""
+        labels = batch['label'].astype(jnp.float32)
+        loss = optax.sigmoid_binary_cross_entropy(logits, labels).mean(axis=-1)
+        correct = ((logits > 0) == (labels > 0)).astype(jnp.float32).mean(axis=-1)
+        return {'loss': loss, 'correct': correct, 'examples': jnp.ones_like(loss)}
+
+
 class SoftDice:
     """Segmentation: 1 - soft Dice over all voxels of the batch, mean over foreground classes.
 
@@ -56,7 +67,7 @@ class SoftDice:
         and `batch['mask']` `[B, X, Y, Z]`."""
         classes = max(2, logits.shape[-1])
         truth = jax.nn.one_hot(batch['mask'], classes)[..., 1:]
-        soft = probabilities(logits)[..., -(classes - 1) :]
+        soft = probabilities(logits, 'segmentation')[..., -(classes - 1) :]
         if logits.shape[-1] == 1:
             hard = (soft > 0.5).astype(jnp.float32)
         else:
@@ -86,4 +97,8 @@ class SoftDice:
         return {'dice': ((2 * totals['hard_overlap'] + 1e-9) / (size + 1e-9)).mean()}
 
 
-LOSSES = {'classification': CrossEntropy, 'segmentation': SoftDice}
+LOSSES = {
+    'classification': CrossEntropy,
+    'multilabel': BinaryCrossEntropy,
+    'segmentation': SoftDice,
+}

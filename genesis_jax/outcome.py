@@ -21,6 +21,7 @@ class Outcome:
       scans: predicted.
       skipped: why the others were not, by what a user looks for.
       lines: what else the closing summary says.
+      called: what the scans are called there.
     """
 
     table: Path
@@ -28,6 +29,7 @@ class Outcome:
     scans: int = 0
     skipped: dict[str, str] = dataclasses.field(default_factory=dict)
     lines: list[str] = dataclasses.field(default_factory=list)
+    called: str = 'scans'
     started: float = dataclasses.field(default_factory=time.perf_counter)
 
     def write(self):
@@ -52,7 +54,9 @@ class Outcome:
     def text(self):
         """The closing summary."""
         seconds = time.perf_counter() - self.started
-        counts = f'Scans predicted: {self.scans}, skipped: {len(self.skipped)}, {seconds:.1f} s'
+        called = self.called.capitalize()
+        counts = f'{called} predicted: {self.scans}, skipped: {len(self.skipped)}, {seconds:.1f} s'
         skipped = [f'  {shown} {reason}' for shown, reason in sorted(self.skipped.items())]
-        closing = f'Table: {self.table}' if self.scans else 'No scan is left: nothing was written.'
+        none = f'No {self.called.removesuffix("s")} is left: nothing was written.'
+        closing = f'Table: {self.table}' if self.scans else none
         return '\n'.join([counts, *self.lines, *(['Skipped:'] * bool(skipped)), *skipped, closing])

@@ -15,9 +15,10 @@ def available():
 
 
 def restorations(original, corrupted, restored):
-    """Draws cubes `[N, X, Y, Z, C]` in [0, 1] (first channel), one row each.
+    """Draws cubes `[N, X, Y, Z, C]` or images `[N, X, Y, C]` in [0, 1], one row each.
 
-    A cube shows its middle axial plane and, beside it, the coronal above the sagittal one.
+    A cube shows its middle axial plane and, beside it, the coronal above the sagittal one; of
+    several channels the first is shown.
 
     Returns:
       an RGB image, uint8 `[rows, columns, 3]`.
@@ -53,9 +54,9 @@ class Example:
 
     Attributes:
       patient: the name.
-      mask: class indices `[X, Y, Z]`.
-      cube: `[X, Y, Z, C]` in [0, 1].
-      probabilities: `[X, Y, Z, n]`, where one is that of class 1.
+      mask: class indices `[X, Y, Z]`, or `[X, Y]`.
+      cube: `[X, Y, Z, C]`, or `[X, Y, C]`, in [0, 1].
+      probabilities: `[X, Y, Z, n]`, or `[X, Y, n]`, where one is that of class 1.
     """
 
     patient: str
@@ -65,7 +66,7 @@ class Example:
 
     @property
     def answer(self):
-        """The class indices predicted, `[X, Y, Z]`."""
+        """The class indices predicted, of the mask's shape."""
         if self.probabilities.shape[-1] == 1:
             return (self.probabilities[..., 0] > 0.5).astype(int)
         return self.probabilities.argmax(axis=-1)
@@ -172,6 +173,8 @@ def _colour(index):
 
 def _plane(example):
     """Image, truth and prediction `[X, Y]` in the axial plane to show."""
+    if example.mask.ndim == 2:
+        return example.cube[..., 0], example.mask, example.answer
     covered = (example.mask > 0).sum(axis=(0, 1))
     z = int(covered.argmax()) if covered.any() else example.mask.shape[2] // 2
     return example.cube[:, :, z, 0], example.mask[:, :, z], example.answer[:, :, z]
@@ -192,7 +195,12 @@ def _short(name):
 
 
 def _planes(cube):
-    """The three middle planes of `[X, Y, Z, C]` as one image, as a radiologist looks at them."""
+    """The three middle planes of `[X, Y, Z, C]` as one image, as a radiologist looks at them.
+
+    Of `[X, Y, C]`, that image.
+    """
+    if cube.ndim == 3:
+        return cube[..., 0].T
     x, y, z = (n // 2 for n in cube.shape[:3])
     axial = cube[:, :, z, 0].T
     coronal, sagittal = cube[:, y, ::-1, 0].T, cube[x, :, ::-1, 0].T

@@ -1,8 +1,9 @@
-r"""Predicts on scans with a fine-tuned network.
+r"""Predicts on scans, or on images, with a fine-tuned network.
 
     python -m genesis_jax.predict --model=runs/lcs/seed_0 --input=SCANS --output=DIR
     python -m genesis_jax.predict --model=runs/ncc/seed_0 --input=SCANS --output=DIR \
         --candidates=POINTS.csv
+    python -m genesis_jax.predict --model=runs/dxc/seed_0 --input=IMAGES --output=DIR
 
 A segmentation is written per scan, in its own geometry and format (NIfTI for DICOM), with its
 volumes in summary.csv; of a classification, predictions.csv.
@@ -50,7 +51,8 @@ def _make_parser():
         metavar='PATH',
         help='a scan, a DICOM folder, or a folder of scans at any depth; of several channels, '
         'files named CASE_0000, CASE_0001, ... or one 4D file; label files in a folder '
-        '(segmentation-N, labelsTr/, CASE_seg) are left out',
+        '(segmentation-N, labelsTr/, CASE_seg) are left out; for a network trained on images, an '
+        'image (PNG, JPEG, TIFF, BMP) or a folder of them',
     )
     parser.add_argument(
         '--output', type=path, required=True, metavar='DIR', help='folder for the results'
@@ -59,8 +61,8 @@ def _make_parser():
         '--candidates',
         type=path,
         metavar='FILE',
-        help='classification: CSV of points with the columns scan (path below --input, or its last '
-        "part), x, y, z (world mm, LPS); or LUNA16's own, such as candidates_V2.csv",
+        help='classification in scans: CSV of points with the columns scan (path below --input, or '
+        "its last part), x, y, z (world mm, LPS); or LUNA16's own, such as candidates_V2.csv",
     )
     parser.add_argument(
         '--overlap',
@@ -72,8 +74,8 @@ def _make_parser():
         '--batch_size',
         type=count,
         metavar='N',
-        help='windows or cubes predicted together, over all devices (default: 8 per device, on the '
-        'CPU 1)',
+        help='windows, cubes or images predicted together, over all devices (default: 8 per '
+        'device, on the CPU 1)',
     )
     parser.add_argument(
         '--probabilities',
@@ -85,14 +87,15 @@ def _make_parser():
 
 
 def _predict(args):
-    if importlib.util.find_spec('SimpleITK') is None:
-        raise UserError('reading scans needs SimpleITK; run: pip install "genesis-jax[prep]"')
+    for package, name in (('SimpleITK', 'SimpleITK'), ('PIL', 'Pillow')):
+        if importlib.util.find_spec(package) is None:
+            raise UserError(f'reading scans needs {name}; run: pip install "genesis-jax[prep]"')
     from data_prep.prepare import PrepareError
 
     variables, card = load_model(args.model)
     _check_task(args, card)
     network = from_card(card)
-    predict = on_devices(lambda v, x: probabilities(network.predict(v, x)), variables)
+    predict = on_devices(lambda v, x: probabilities(network.predict(v, x), card['task']), variables)
     with _output_folder(args):
         try:
             return (_segment if card['task'] == 'segmentation' else _classify)(args, card, predict)
@@ -112,8 +115,12 @@ def _segment(args, card, predict):
 
 def _classify(args, card, predict):
     from data_prep.inputs import find_inputs
+    from genesis_jax.predict_images import classify_images
     from genesis_jax.predict_points import classify
 
+    options = {'batch_size': whole_batch(args.batch_size), 'overwrite': args.overwrite}
+    if _is_of_images(card):
+        return classify_images(args.input, predict, card, args.output, **options)
     scans = [case.channels[0] for case in find_inputs(args.input, card['channels'], args.output)]
     return classify(
         scans,
@@ -121,9 +128,13 @@ def _classify(args, card, predict):
         predict,
         card,
         args.output,
-        batch_size=whole_batch(args.batch_size),
-        overwrite=args.overwrite,
+        **options,
     )
+
+
+def _is_of_images(card):
+    """Whether a network was trained on 2D records, instead of on 3D ones that a view reads."""
+    return len(card.get('record_shape', card['cube_shape'])) == 3
 
 
 def _check_task(args, card):
@@ -131,14 +142,18 @@ def _check_task(args, card):
         if args.candidates is not None:
             raise UserError(f'{args.model} segments whole scans; leave out --candidates')
         return
+    if _is_of_images(card):
+        if args.candidates is not None:
+            raise UserError(f'{args.model} classifies whole images; leave out --candidates')
+        return
     if args.candidates is None:
         raise UserError(
             f'{args.model} classifies points; give --candidates=FILE.csv with the columns scan, x, '
             'y, z (world mm, LPS)'
         )
-    if card['in_channels'] > 1:
+    if len(card['channels']) > 1:
         raise UserError(
-            f'{args.model} classifies cubes of {card["in_channels"]} channels; points can be '
+            f'{args.model} classifies cubes of {len(card["channels"])} channels; points can be '
             'classified in scans of one channel only'
         )
 

@@ -1,6 +1,5 @@
 """Classes of candidate points: a cube around each, cut as those that the network was trained on."""
 
-import numpy as np
 from tqdm import tqdm
 
 from data_prep.labelled import Case
@@ -14,10 +13,10 @@ from data_prep.points import (
     with_scans,
 )
 from data_prep.prepare import PrepareError
+from genesis_jax import views
 from genesis_jax.errors import UserError
+from genesis_jax.examples import predict_examples
 from genesis_jax.outcome import Outcome
-from genesis_jax.sliding import one_behind
-from genesis_jax.transforms.window import normalise
 
 _COLUMNS = ('scan', 'x', 'y', 'z')
 _LUNA16 = ('seriesuid', 'coordX', 'coordY', 'coordZ')  # of its own candidates_V2.csv
@@ -48,9 +47,8 @@ def classify(scans, table, predict, card, output, *, batch_size, overwrite=False
         )
     names = [f'p_{name}' for name in card['classes'][-card['outputs'] :]]
     spacing = card['spacing'] and tuple(card['spacing'])
-    rule = PointRule(
-        tuple(card['cube_shape'][:-1]), spacing, card['modality'], False, str(table)
-    )  # fmt: skip
+    size = card.get('record_shape', card['cube_shape'])[:-1]  # of what a view reads in 2D
+    rule = PointRule(tuple(size), spacing, card['modality'], False, str(table))
     rows = list(read_rows(table, _COLUMNS, instead=_LUNA16))
     cases = _cases(scans, table, rows)
     check_points(cases, rule)
@@ -60,8 +58,9 @@ def classify(scans, table, predict, card, output, *, batch_size, overwrite=False
     for case in tqdm(cases, 'scans', unit='scan', disable=None):
         try:
             prepared = cut_points(case, rule)
-            cubes = np.stack([item.cube for item in prepared.items])
-            found = _probabilities(predict, cubes, prepared.window, card['window'], batch_size)
+            examples = _examples(prepared, card.get('view'))
+            pairs = predict_examples(predict, examples, batch_size, card['window'])
+            found = [probabilities for _, probabilities in pairs]
         except PrepareError:  # a row contradicts its scan: the table is wrong
             raise
         except Exception as error:  # whatever one scan does to a library, the others are predicted
@@ -95,18 +94,7 @@ def _cases(scans, table, rows):
     ]
 
 
-def _probabilities(predict, cubes, window, given, batch_size):
-    """Probabilities [N, n] of int16 cubes [N, X, Y, Z, C]."""
-
-    def run(part):
-        padding = [(0, batch_size - len(part)), *[(0, 0)] * (part.ndim - 1)]
-        padded = np.pad(part, padding, mode='edge')
-        windows = np.broadcast_to(window, (batch_size, *window.shape))
-        return predict(np.asarray(normalise({'cube': padded, 'window': windows}, given)))
-
-    parts = [cubes[i : i + batch_size] for i in range(0, len(cubes), batch_size)]
-    found = [
-        np.asarray(result).reshape(batch_size, -1)[: len(part)]
-        for part, result in one_behind(run, parts)
-    ]
-    return np.concatenate(found)
+def _examples(prepared, view):
+    """What the network sees of the cubes of one scan: `cube` int16 and `window` of each."""
+    records = [{'cube': item.cube, 'window': prepared.window} for item in prepared.items]
+    return list(views.viewed(records, view, records[0]['cube'].shape, every=False))

@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep.geometry import output_suffix, read_placed, restore, write_image
+from genesis_jax import views
 from genesis_jax.errors import UserError
 from genesis_jax.outcome import Outcome
 from genesis_jax.sliding import sliding_window
@@ -52,15 +53,19 @@ class Segmenter:
             self.card['spacing'],
             self.card.get('full_range', False),
         )
-        channels = scan.voxels.shape[-1]
-        given = self.card['window']
+        given, view = self.card['window'], self.card.get('view')
+        predict, window = self.predict, self.card['cube_shape'][:-1]
+        if len(window) == 2:
+            predict, window = views.over_slices(predict, window)
+        volume = views.channels(scan.voxels, view)
+        ranges = views.ranges(scan.window, view) if given is None else [given] * volume.shape[-1]
         found = sliding_window(
-            self.predict,
-            scan.voxels,
-            window=self.card['cube_shape'][:-1],
+            predict,
+            volume,
+            window=window,
             overlap=self.overlap,
             batch_size=self.batch_size,
-            value_range=scan.window if given is None else [given] * channels,
+            value_range=ranges,
             progress=progress,
         )
         labels = self._labels(found, scan, label_file)

@@ -6,12 +6,12 @@ from functools import partial
 import jax
 import numpy as np
 
-from genesis_jax import data, optim, parallel, pictures, report
+from genesis_jax import data, optim, parallel, pictures, report, views
 from genesis_jax.checkpoints import Checkpoints, Progress, export
-from genesis_jax.config import check_cubes, config_hash, resolve, to_json
+from genesis_jax.config import check_cubes, check_shape, config_hash, resolve, to_json
 from genesis_jax.logs import Log
 from genesis_jax.loop import Task, train
-from genesis_jax.models import UNet3D
+from genesis_jax.models import NETWORKS, name_of
 from genesis_jax.restoration import Steps
 from genesis_jax.workdir import claim
 
@@ -29,8 +29,12 @@ def pretrain(config, workdir):
     """
     # --- What is asked for, checked before anything is compiled.
     config = resolve(config, jax.device_count())
-    train_source, validation_source, features = data.open_splits(config.data)
-    cube_shape = features['cube'].shape
+    *sources, features = data.open_splits(config.data)
+    stored = features['cube'].shape
+    cube_shape = check_shape(config, stored)
+    train_source, validation_source = (
+        views.viewed(source, config.data.view, stored, every=True) for source in sources
+    )
     check_cubes(config, cube_shape, len(train_source))
     workdir = claim(workdir, config, write=parallel.is_main_process())
     steps_per_epoch = len(train_source) // config.batch_size
@@ -70,10 +74,10 @@ def pretrain(config, workdir):
 
 
 def make_steps(config, cube_shape, steps_per_epoch):
-    """The `restoration.Steps` that `config` describes, for cubes `[X, Y, Z, C]`."""
-    channels = cube_shape[-1]
+    """The `restoration.Steps` that `config` describes, for examples `[X, Y(, Z), C]`."""
+    network = NETWORKS[name_of(config.task, config.dimensions)]
     return Steps(
-        UNet3D(out_channels=channels, axis_name=parallel.AXIS, **config.model.to_dict()),
+        network(out_channels=cube_shape[-1], axis_name=parallel.AXIS, **config.model.to_dict()),
         optim.Optimisation(config, steps_per_epoch),
         config.transforms.to_dict(),
         cube_shape,
@@ -97,18 +101,20 @@ def _evaluate(steps, source, config, log, state, epoch, step):
     wanted = epoch == 1 or epoch % config.picture_epochs == 0 or epoch == config.epochs
     if config.pictures and wanted and parallel.is_main_process() and pictures.available():
         host = [np.concatenate(jax.device_get(i))[: config.pictures] for i in images]
-        log.picture(step, pictures.restorations(*host), 'restoration')
+        own = views.own_channel(host[0].shape[-1], config.data.view)
+        log.picture(step, pictures.restorations(*(i[..., own:] for i in host)), 'restoration')
     return {name: total / examples for name, total in totals.items()}
 
 
 def _card(config, cube_shape, counts, progress, parts):
     """What an export tells of itself."""
     return {
-        'network': 'unet3d',
+        'network': name_of(config.task, config.dimensions),
         'parts': list(parts),
         'in_channels': cube_shape[-1],
         'outputs': cube_shape[-1],
         'cube_shape': list(cube_shape),
+        'view': config.data.view,
         'config': to_json(config),
         'config_hash': config_hash(config),
         'cubes': counts,

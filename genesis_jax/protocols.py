@@ -3,8 +3,6 @@
 import jax
 import jax.numpy as jnp
 
-from genesis_jax.models.network import LEVELS
-
 
 def make_scales(config, params, loaded, steps_per_epoch):
     """Factors of the learning rate for `optim.Optimisation`, or None where all are 1.
@@ -18,8 +16,8 @@ def make_scales(config, params, loaded, steps_per_epoch):
       loaded: names of the parts that came from elsewhere.
     """
     frozen = ('encoder',) if config.freeze == 'encoder' else ()
-    # The head's place, counted from the first level of the encoder.
-    last = 2 * LEVELS - 1 if 'decoder' in params else LEVELS
+    places = _places(params)
+    last = 1 + max(places.values())
     warmup_steps = config.head_warmup_epochs * steps_per_epoch
     if config.layer_decay == 1 and not frozen and not (warmup_steps and loaded):
         return None
@@ -28,17 +26,24 @@ def make_scales(config, params, loaded, steps_per_epoch):
         names = [entry.key for entry in path]
         if names[0] in frozen:
             return jnp.float32(0)
-        constant = jnp.float32(config.layer_decay ** (last - _place(names, last)))
+        constant = jnp.float32(config.layer_decay ** (last - places.get((*names[:2],), last)))
         return constant * (step >= warmup_steps) if names[0] in loaded else constant
 
     return lambda step: jax.tree_util.tree_map_with_path(lambda path, _: scale(path, step), params)
 
 
-def _place(names, last):
-    """Where an array stands, from 0 in the first level of the encoder to the last place."""
-    part, *rest = names
-    if part == 'encoder':
-        return int(rest[0].rpartition('_')[2])
-    if part == 'decoder':  # level_2 or up_2 follows the deepest level of the encoder
-        return 2 * LEVELS - 2 - int(rest[0].rpartition('_')[2])
-    return last
+def _places(params):
+    """The place of every level, counted from the first of the encoder: `{(part, name): place}`.
+
+    Those of the decoder follow the deepest of the encoder, in falling order of their numbers.
+    """
+    places = {('encoder', name): _number(name) for name in params['encoder']}
+    deepest = max(places.values())
+    decoder = params.get('decoder', ())
+    return places | {('decoder', name): 2 * deepest - _number(name) for name in decoder}
+
+
+def _number(name):
+    """2 of `level_2` and `up_2`; 0 of a stem; -1 of a decoder's last level, which follows 0."""
+    number = name.rpartition('_')[2]
+    return {'stem': 0, 'last': -1}[number] if number in ('stem', 'last') else int(number)

@@ -5,6 +5,7 @@ import numpy as np
 
 from genesis_jax import parallel, pictures
 from genesis_jax.config import config_hash, flatten
+from genesis_jax.models import NETWORKS, name_of
 from genesis_jax.workdir import describe, write_atomically
 
 _NO_RECIPE = ('seed', 'runs', 'data.dir', 'data.fold')  # which runs, and where the data lie
@@ -27,10 +28,10 @@ def opening_pretraining(config, workdir, cube_shape, counts, state, resumed):
         config,
         title='pre-training',
         about={
-            'data': f'{config.data.name}: {counts["train"]} cubes of {_size(cube_shape)} for '
-            f'training, {counts["validation"]} for validation',
+            'data': f'{config.data.name}{_seen(config)}: {counts["train"]} {_example(config)}s of '
+            f'{_size(cube_shape)} for training, {counts["validation"]} for validation',
             'corruption': corruption(config.transforms),
-            'network': f'UNet3D, width {config.model.width}, {_parameters(state)} parameters',
+            'network': f'{_network(config)}, {_parameters(state)} parameters',
         },
         steps_per_epoch=counts['train'] // config.batch_size,
         workdir=workdir,
@@ -48,10 +49,10 @@ def opening_finetune(config, workdir, dataset, start, steps_per_epoch, state, re
         title=f'fine-tuning for {config.task}, seed {config.seed}{fold},',
         about={
             **({'recipe': recipe} if recipe else {}),
-            'data': f'{config.data.name}: {_examples(dataset)} '
+            'data': f'{config.data.name}{_seen(config)}: {_examples(dataset)} '
             f'({patients} patients; label fraction {config.label_fraction:g})',
             'classes': ', '.join(dataset.about['classes']),
-            'network': f'width {config.model.width}, {_parameters(state)} parameters{spared}',
+            'network': f'{_network(config)}, {_parameters(state)} parameters{spared}',
             'start': '; '.join(start.lines),
         },
         steps_per_epoch=steps_per_epoch,
@@ -78,8 +79,25 @@ def _opening(config, *, title, about, steps_per_epoch, workdir, resumed):
 
 def _examples(dataset):
     counts, size = dict(dataset.counts), _size(dataset.shape)
-    scans = '' if dataset.cases is None else f', {counts.pop("test")} whole scans to test'
+    scans = ''
+    if dataset.tested('test') is not dataset.test:
+        what = 'whole scans' if dataset.cases is not None else 'whole cubes'
+        scans = f', {counts.pop("test")} {what} to test'
     return ', '.join(f'{count} {split}' for split, count in counts.items()) + f' of {size}{scans}'
+
+
+def _network(config):
+    network = NETWORKS[name_of(config.task, config.dimensions)].__name__
+    return f'{network}, width {config.model.width}'
+
+
+def _seen(config):
+    return f' as {config.data.view}' if config.data.view else ''
+
+
+def _example(config):
+    """What a pre-training calls an example."""
+    return {3: 'cube', 2: 'image'}[config.dimensions]
 
 
 def _size(shape):
@@ -92,32 +110,35 @@ def _parameters(state):
 
 def write(workdir, config, cube_shape, counts, progress):
     """Writes and prints the closing report."""
-    about = describe(config)
+    about, example = describe(config), _example(config)
     last = progress.last
     samples = sorted((workdir / 'samples').glob('step_*.png'))
     rows = {
         'restoration, best': progress.best_loss,
         'restoration, last': last['validation/loss'],
-        'corrupted cube left unchanged': last['validation/unchanged'],
-        'mean of each cube': last['validation/cube_mean'],
+        f'corrupted {example} left unchanged': last['validation/unchanged'],
+        f'mean of each {example}': last['validation/cube_mean'],
     }
     verdict = []
     if progress.best_loss >= last['validation/cube_mean']:
-        verdict = ['The restoration is no better than the mean of each cube: look at samples/.', '']
+        verdict = [
+            f'The restoration is no better than the mean of each {example}: look at samples/.',
+            '',
+        ]
     lines = [
         f'# Pre-training on {config.data.name}',
         '',
-        '| mean squared error on the validation cubes | |',
+        f'| mean squared error on the validation {example}s | |',
         '| --- | --- |',
         *(f'| {name} | {value:.5f} |' for name, value in rows.items()),
         '',
         *verdict,
         f'- corruption: {corruption(config.transforms)}',
         f'- epochs: {last["epoch"]}, best after step {progress.best_step}',
-        f'- {counts["train"]} training and {counts["validation"]} validation cubes of '
+        f'- {counts["train"]} training and {counts["validation"]} validation {example}s of '
         + 'x'.join(map(str, cube_shape)),
         f'- {about["devices"]} x {about["device"]}, batch {config.batch_size}: '
-        f'{progress.speed(config.batch_size):.3g} cubes a second, {progress.seconds:.0f} s of '
+        f'{progress.speed(config.batch_size):.3g} {example}s a second, {progress.seconds:.0f} s of '
         'steps without compilation',
         f'- config {config_hash(config)} (`config.json`), '
         + ', '.join(f'{package} {version}' for package, version in about['versions'].items()),

@@ -37,8 +37,7 @@ class Steps:
 
     def init(self):
         """A new train state."""
-        # The parameters do not depend on the size of the input: the smallest compiles fastest.
-        smallest = jnp.zeros((1, *[16] * (len(self._cube_shape) - 1), self._cube_shape[-1]))
+        smallest = jnp.zeros(self._network.smallest_input(self._cube_shape[-1]))
         key = jax.random.fold_in(jax.random.key(self._seed), 0)
         variables = self._network.init(key, smallest, train=True)
         return self._optimisation.init(variables, self._seed)

@@ -19,12 +19,17 @@ import math
 from genesis_jax.metrics import LUNA16_RATES, froc, segmentation_counts
 from genesis_jax.workdir import RESULTS, write_atomically, write_table
 
-_TABLES = {'classification': 'predictions.csv', 'segmentation': 'cases.csv'}
+_RANKED = ('auc', 'average_precision', 'accuracy', 'luna16_score')
+_TABLES = {
+    'classification': 'predictions.csv',
+    'multilabel': 'predictions.csv',
+    'segmentation': 'cases.csv',
+}
 _MAIN = {  # shown first
-    'classification': ('auc', 'average_precision', 'accuracy', 'luna16_score'),
+    'classification': _RANKED,
+    'multilabel': _RANKED,
     'segmentation': ('dice', 'iou', 'mean_iou_paper', 'hd95', 'surface_dice'),
 }
-_BESIDE = {'classification': '95 % interval', 'segmentation': 'counted'}
 _INTERVAL = ('auc_low', 'auc_high')  # of one test; they have no mean
 
 
@@ -100,7 +105,8 @@ def write_tables(folder, found, rows, split='test'):
 def table(found, split='test'):
     """The metrics of a test in Markdown, with what they rest on."""
     task, metrics = found['task'], found['metrics']
-    lines = [f'| {split} | | {_BESIDE[task]} |', '| --- | --- | --- |']
+    beside = 'counted' if task == 'segmentation' else '95 % interval'
+    lines = [f'| {split} | | {beside} |', '| --- | --- | --- |']
     for name in ordered(metrics, task):
         beside = counted(found.get('counted', {}).get(name))
         if name == 'auc':

@@ -149,7 +149,8 @@ def one_behind(run, batches):
         if running is not None:
             yield running
         running = batch, result
-    yield running
+    if running is not None:
+        yield running
 
 
 def _blend(mean, total, place, weights, probabilities, scratch):

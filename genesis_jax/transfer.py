@@ -58,6 +58,7 @@ def open_start(config, expected):
             f'{folder} holds {", ".join(variables["params"])} and no {missing[0]}; name an export '
             f'with it as config.init, or ask for --config.transfer=encoder'
         )
+    _check_dimensions(variables, expected, folder)
     _check_network(config, card, folder, wanted)
     loaded = {
         name: {part: tree[part] for part in wanted if part in tree}
@@ -96,7 +97,19 @@ def _converted(folder, card):
     digest = card.get('source', {}).get('sha256')
     known = f', sha256 {digest[:12]}' if digest else ''
     lines = [f'converted from {convert.FORMATS[name].words}{known}']
-    return lines + ([said] if (said := foreign.assumed(card)) else [])
+    return lines + [said for said in (foreign.left_out(card), foreign.assumed(card)) if said]
+
+
+def _check_dimensions(variables, expected, folder):
+    """That the weights are of as many dimensions as the network."""
+    there, here = (
+        flatten_dict(tree)[first_kernel.path_in(tree)].ndim - 2 for tree in (variables, expected)
+    )
+    if there != here:
+        raise UserError(
+            f'{folder} holds a {there}D network, and this run has config.dimensions={here}; name '
+            f'weights of a {here}D network as config.init, or choose a --config in {there}D'
+        )
 
 
 def _check_network(config, card, folder, wanted):
@@ -116,11 +129,11 @@ def _check_network(config, card, folder, wanted):
 def _adapt_channels(loaded, expected):
     """Fits the first kernel to another number of input channels, and says so."""
     flat = flatten_dict(loaded)
-    kernel = flat[first_kernel.PATH]
-    old, new = kernel.shape[-2], flatten_dict(expected)[first_kernel.PATH].shape[-2]
+    path = first_kernel.path_in(expected)
+    old, new = flat[path].shape[-2], flatten_dict(expected)[path].shape[-2]
     if old == new:
         return loaded, []
-    flat[first_kernel.PATH] = first_kernel.for_channels(kernel, new)
+    flat[path] = first_kernel.for_channels(flat[path], new)
     return unflatten_dict(flat), [first_kernel.line(old, new)]
 
 
@@ -156,5 +169,5 @@ def _check_fit(loaded, expected, wanted, folder):
 
 def shapes_of(network, channels):
     """The network's variables as shapes, which do not depend on the size of the input."""
-    smallest = jax.ShapeDtypeStruct((1, 16, 16, 16, channels), jnp.float32)
+    smallest = jax.ShapeDtypeStruct(network.smallest_input(channels), jnp.float32)
     return jax.eval_shape(lambda x: network.init(jax.random.key(0), x, train=False), smallest)

@@ -9,7 +9,18 @@ from data_prep.labelled import Case, Declaration, Item, Prepared, prepare_labell
 SIZE = (16, 16, 16)
 
 
-def make(data_dir, name, task, *, classes=2, channels=1, splits=None, per_patient=2, whole=False):
+def make(
+    data_dir,
+    name,
+    task,
+    *,
+    classes=2,
+    channels=1,
+    splits=None,
+    per_patient=2,
+    whole=False,
+    size=SIZE,
+):
     """Writes `data_dir/name`, a patient for every entry of `splits` (a list of split names)."""
     splits = splits or ['train'] * 4 + ['validation'] * 2 + ['test'] * 2
     cases = [
@@ -17,36 +28,47 @@ def make(data_dir, name, task, *, classes=2, channels=1, splits=None, per_patien
         for i, split in enumerate(splits)
     ]
     names = ['background', *(f'ball{i}' for i in range(1, classes))]
+    if task == 'multilabel':
+        names = ['ball', 'fog']
     declaration = Declaration(task, names, ['CT'] * channels, 'ct', None)
     prepare_labelled(
         cases,
-        partial(_read, per_patient=per_patient, whole=whole),
+        partial(_read, per_patient=per_patient, whole=whole, size=size),
         name=name,
         data_dir=data_dir,
         declaration=declaration,
-        cube_size=SIZE,
+        cube_size=size,
         recipe={},
         workers=1,
     )
 
 
-def _read(case, per_patient, whole):
+def _read(case, per_patient, whole, size):
     number, task, classes, channels = case.source
     rng = np.random.default_rng(number)
-    items = [_item(rng, SIZE, task, i % classes, classes, channels) for i in range(per_patient)]
-    scan = _item(rng, (20, 24, 18), task, 1, classes, channels) if whole else None
+    items = [_item(rng, size, task, i, classes, channels) for i in range(per_patient)]
+    larger = tuple(side + grown for side, grown in zip(size, (4, 8, 2), strict=False))
+    scan = _item(rng, larger, task, 1, classes, channels) if whole else None
     window = np.tile(np.float32([-1000, 1000]), (channels, 1))
     return Prepared(items, (1.0, 1.0, 2.0), window, scan if case.split == 'test' else None)
 
 
-def _item(rng, size, task, label, classes, channels):
-    """A ball whose brightness tells its class: none of class 0 in a classification."""
+def _item(rng, size, task, number, classes, channels):
+    """A ball whose brightness tells its class: none of class 0 in a classification.
+
+    Of a multi-label classification there is a ball in every other, fog in every other two.
+    """
+    label = number % classes
     centre = np.array([rng.uniform(5, side - 5) for side in size])
     grid = np.stack(np.meshgrid(*map(np.arange, size), indexing='ij'), axis=-1)
     inside = np.linalg.norm(grid - centre, axis=-1) < rng.uniform(3, 4.5)
-    index = label if task == 'classification' else 1 + label % (classes - 1)
+    index = 1 + label % (classes - 1) if task == 'segmentation' else label
     hu = rng.normal(-500, 60, size) + inside * 900 * index / (classes - 1)
+    fog = number // 2 % 2 if task == 'multilabel' else 0
+    hu += 300 * fog
     cube = np.repeat(hu.astype(np.int16)[..., None], channels, axis=-1)
+    if task == 'multilabel':
+        return Item(cube, (0, 0, 0), label=(label, fog))
     if task == 'classification':
         return Item(cube, (0, 0, 0), label=label)
     return Item(cube, (0, 0, 0), mask=(inside * index).astype(np.uint8))

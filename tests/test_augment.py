@@ -31,6 +31,14 @@ def test_masks_turn_with_their_volumes(labelled):
     assert 12 <= len(seen) <= 16
 
 
+def test_only_some_axes_are_mirrored(labelled):
+    always = STILL | {'flip_probability': 1.0}
+    for axes, expected in (((0,), (0,)), ((0, 2), (0, 2)), (None, (0, 1, 2))):
+        volume, mask = augment(jax.random.key(0), *labelled, **always, flip_axes=axes)
+        np.testing.assert_array_equal(volume, np.flip(labelled[0], expected))
+        np.testing.assert_array_equal(mask, np.flip(labelled[1], expected))
+
+
 def test_only_equal_sides_are_swapped():
     assert pairs((4, 4, 2)) == [(0, 1)] and pairs((4, 2, 3)) == []
     assert pairs((2, 2, 2)) == [(0, 1), (0, 2), (1, 2)] and pairs((5, 5)) == [(0, 1)]

@@ -1,5 +1,6 @@
 """Configs and flags: every mistake is one sentence, before anything is compiled."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -8,9 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from configs import demo, ecc, genesis_ct, ncc
+from configs import demo, ecc, genesis_ct, ncc, ncs
 from genesis_jax import optim
-from genesis_jax.config import check_cubes, config_hash, difference, resolve, to_json
+from genesis_jax.config import (
+    check_cubes,
+    check_shape,
+    config_hash,
+    difference,
+    resolve,
+    to_json,
+)
 from genesis_jax.errors import UserError
 from genesis_jax.workdir import claim, claim_group
 
@@ -83,9 +91,7 @@ def test_a_missing_dataset_names_the_command_that_prepares_it(tmp_path):
     arguments = [f'--workdir={tmp_path / "run"}', f'--config.data.dir={tmp_path}']
     done = run_main('--config=configs/genesis_ct.py', *arguments)
     assert done.returncode == 1
-    assert (
-        f'python -m data_prep.luna16 --source=FOLDER_OF_SCANS --data_dir={tmp_path}' in done.stderr
-    )
+    assert f'python -m data_prep.luna16 --source=LUNA16 --data_dir={tmp_path}' in done.stderr
     assert 'Traceback' not in done.stderr
     own = run_main('--config=configs/genesis_ct.py', '--config.data.name=mine', *arguments)
     assert 'python -m data_prep.scans --name=mine --modality=ct' in own.stderr
@@ -158,16 +164,79 @@ def test_the_global_batch_is_six_on_each_device_unless_given():
 def test_cubes_must_fit_network_and_batch():
     config = resolve(genesis_ct.get_config(), devices=1)
     check_cubes(config, (64, 64, 32, 1), 6)
+    assert check_shape(config, (64, 64, 32, 1)) == (64, 64, 32, 1)
     with pytest.raises(UserError, match='divide by 8.*--cube_size'):
-        check_cubes(config, (60, 64, 32, 1), 100)
+        check_shape(config, (60, 64, 32, 1))
     with pytest.raises(UserError, match='1000000000 windows; expected 1 to 100 times 131072'):
         check_cubes(resolve(changed(transforms__shuffle_windows=10**9), 1), (64, 64, 32, 1), 100)
     with pytest.raises(UserError, match='warmup_steps=500: expected fewer than the 16 of the run'):
         check_cubes(resolve(changed(schedule__warmup_steps=500, epochs=1), 1), (64, 64, 32, 1), 100)
     with pytest.raises(UserError, match='5 cubes, less than one batch'):
         check_cubes(config, (64, 64, 32, 1), 5)
-    with pytest.raises(UserError, match='flip_axes=.*axes among'):
-        check_cubes(config, (64, 64, 1), 100)
+
+
+@pytest.mark.parametrize('file', sorted((ROOT / 'configs').glob('*.py')), ids=lambda f: f.stem)
+def test_every_config_can_run(file):
+    if file.stem != 'target':
+        config = importlib.import_module(f'configs.{file.stem}').get_config()
+        resolved = resolve(config, devices=1)
+        width = {2: 64, 3: 4 if 'demo' in file.stem else 32}
+        assert resolved.model.width == width[resolved.dimensions]
+
+
+@pytest.mark.parametrize('module', [ncc, ecc, ncs])
+def test_target_tasks_are_read_in_2d(module):
+    views = {'2d': 'slices', '2.5d': 'adjacent', 'orthogonal': 'orthogonal'}
+    if module is ncs:
+        del views['orthogonal']
+        with pytest.raises(ValueError, match="variant 'orthogonal'; expected 3d, 2d, 2.5d"):
+            module.get_config('orthogonal')
+    in_3d = resolve(module.get_config(), devices=1)
+    for reading, view in views.items():
+        config = resolve(module.get_config(reading), devices=1)
+        assert config.dimensions == 2 and config.data.view == view
+        assert config.data.name == in_3d.data.name and config.patience == in_3d.patience
+    with pytest.raises(ValueError, match="no variant '4d'"):
+        module.get_config('4d')
+
+
+@pytest.mark.parametrize(
+    ('fields', 'shape', 'sentence'),
+    [
+        ({'dimensions': 3}, (64, 64, 1), r'=3 and the dataset .luna16. has 2D records \(64x64x1'),
+        ({'dimensions': 2}, (64, 64, 32, 1), 'dimensions=2 .* 3D .*--config.data.view=slices'),
+        ({'dimensions': 2}, (40, 64, 1), 'divide by 32.*--size'),
+        ({'dimensions': 2, 'data.view': 'slices'}, (40, 64, 8, 1), 'divide by 32.*--cube_size'),
+        ({'dimensions': 2, 'data.view': 'slices'}, (64, 64, 1), 'slices is of 3D records and .*2D'),
+    ],
+)
+def test_records_must_have_the_dimensions_of_the_network(fields, shape, sentence):
+    with pytest.raises(UserError, match=sentence):
+        check_shape(resolve(changed(transforms__flip_axes=(0, 1), **fields), devices=1), shape)
+
+
+@pytest.mark.parametrize(
+    ('fields', 'sentence'),
+    [
+        ({'data.view': 'slices'}, 'none in 3D'),
+        ({'dimensions': 2, 'data.view': 'sagittal'}, "'slices' or 'adjacent' or 'orthogonal'"),
+        ({'dimensions': 2, 'data.view': 'orthogonal'}, "'slices' or 'adjacent' in restoration"),
+        ({'dimensions': 4}, '2 or 3'),
+        ({'dimensions': 2}, r'flip_axes=\(0, 1, 2\): expected axes among \(0, 1\)'),
+    ],
+)
+def test_what_dimensions_cannot_have_is_refused(fields, sentence):
+    with pytest.raises(UserError, match=sentence):
+        resolve(changed(**fields), devices=1)
+
+
+def test_runs_of_earlier_versions_resume():
+    config = resolve(genesis_ct.get_config(), devices=1)
+    saved = to_json(config)
+    del saved['dimensions'], saved['data']['view']
+    assert difference(saved, config) is None
+    in_2d = resolve(changed(dimensions=2, transforms__flip_axes=(0, 1)), devices=1)
+    assert difference(saved, in_2d) == ('dimensions', 3, 2)
 
 
 def test_a_workdir_belongs_to_one_config(tmp_path):

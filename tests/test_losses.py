@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genesis_jax.losses import CrossEntropy, SoftDice
+from genesis_jax.losses import BinaryCrossEntropy, CrossEntropy, SoftDice
 
 
 def total(terms):
@@ -43,6 +43,15 @@ def test_cross_entropy_of_several_classes_by_hand():
     totals = total(loss.terms(np.log(p), {'label': np.int32([0, 1])}))
     np.testing.assert_allclose(loss.loss(totals), -np.mean(np.log([0.7, 0.3])), rtol=1e-5)
     np.testing.assert_allclose(loss.metrics(totals)['accuracy'], 0.5, rtol=1e-6)
+
+
+def test_findings_are_answered_one_by_one():
+    loss = BinaryCrossEntropy()
+    p = np.float32([[0.9, 0.8], [0.3, 0.6]])  # of one image, both findings are likely
+    totals = total(loss.terms(logit(p), {'label': np.int32([[1, 1], [0, 0]])}))
+    expected = -np.mean(np.log([0.9, 0.8, 0.7, 0.4]))
+    np.testing.assert_allclose(loss.loss(totals), expected, rtol=1e-5)
+    np.testing.assert_allclose(loss.metrics(totals)['accuracy'], 3 / 4, rtol=1e-6)
 
 
 @pytest.mark.parametrize('outputs', [1, 3])

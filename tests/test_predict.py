@@ -495,7 +495,7 @@ def test_bad_arguments_are_one_sentence(tmp_path, segmenter_run, classifier_run,
     assert 'cannot be made' in sentence(capsys, segmenter_run, scan, scan)
     assert 'overlap' in sentence(capsys, segmenter_run, scan, out, '--overlap=1', status=2)
     two = exported(network='classifier3d', task='classification', in_channels=2,
-                   config={'model': {'width': 2, 'hidden': 0}})  # fmt: skip
+                   channels=['T1', 'T2'], config={'model': {'width': 2, 'hidden': 0}})  # fmt: skip
     assert '2 channels' in sentence(capsys, two, scan, out, '--candidates=x.csv')
 
 

@@ -230,7 +230,7 @@ def test_scans_with_few_cubes_are_listed(tmp_path):
         (['--spacing=1,1,nan'], "--spacing: expected a number from 0.001, found 'nan'"),
         (['--workers=0'], "--workers: expected a whole number from 1, found '0'"),
         (['--min_tissue=0.5', '--max_tissue=0.2'], '--min_tissue is 0.5 and --max_tissue 0.2'),
-        (['--validation_share=1'], '--validation_share is 1; choose a share between 0 and 1'),
+        (['--validation_share=1'], "expected a number from 0.01 to 0.99, found '1'"),
         (['--source=/nowhere'], 'the folder /nowhere does not exist'),
         (['--modality=pet'], "invalid choice: 'pet'"),
     ],

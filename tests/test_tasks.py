@@ -4,14 +4,10 @@ One command prepares, one fine-tunes and tests, as a user types them, on miniatu
 """
 
 import csv
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from commands import python
 
-ROOT = Path(__file__).parent.parent
 SMALL = [
     *('--config.model.width=2', '--config.epochs=2', '--config.batch_size=8'),
     *('--config.steps_per_epoch=2', '--config.pictures=1'),
@@ -24,17 +20,6 @@ TASKS = {  # config: layout of the phantom, what prepares it, metric
     'bms': ('brats2018', 'brats --cube_size=32,32,16', 'mean_iou_paper'),
 }
 PATIENTS = {'luna16_candidates': 10, 'lits': 4, 'brats2018': 6, 'lidc': 6, 'candidates': 6}
-
-
-def python(*arguments):
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env=os.environ | {'JAX_NUM_CPU_DEVICES': '1'},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
 
 
 @pytest.mark.slow

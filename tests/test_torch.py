@@ -15,7 +15,6 @@ torch = pytest.importorskip('torch', reason='the PyTorch networks need PyTorch')
 
 from genesis_jax import convert, models, transfer  # noqa: E402
 from genesis_jax import torch as ours  # noqa: E402
-from genesis_jax.convert import names  # noqa: E402
 from genesis_jax.errors import UserError  # noqa: E402
 from genesis_jax.torch import nnunet  # noqa: E402
 from genesis_jax.torch.pretrained import from_variables  # noqa: E402
@@ -81,33 +80,6 @@ def test_the_classifier_computes_what_ours_computes(rng, hidden):
     network = from_variables(variables, card)
     assert isinstance(network, ours.Classifier3D)
     compare(flax, variables, network, rng.uniform(size=(2, 8, 16, 8, 1)).astype(np.float32))
-
-
-def test_two_dimensions(rng, published):
-    flax = models.UNet3D(width=2)  # of any rank
-    x = rng.uniform(size=(2, 16, 24, 1)).astype(np.float32)
-    shapes = jax.eval_shape(lambda: flax.init(jax.random.key(0), x, train=False))
-    variables = drawn(shapes)
-    arrays = names.to_torch(variables, [_flat(row) for row in names.Architecture(width=2).rows()])
-    network = ours.UNet2D(width=2).eval()
-    state = {name: torch.tensor(array) for name, array in arrays.items()}
-    assert network.load_state_dict(state, strict=False).unexpected_keys == []
-    compare(flax, variables, network, x)
-    assert ours.Classifier2D(width=2, hidden=3)(torch.zeros(2, 1, 8, 16)).shape == (2, 1)
-    with pytest.raises(UserError, match='no weights of a unet2d; expected unet3d'):
-        ours.UNet2D.from_pretrained(published)
-
-
-def _flat(row):
-    """A row of the 2D network."""
-    axes = {'conv': (3, 2, 0, 1), 'head': (3, 2, 0, 1), 'up': (2, 3, 0, 1)}
-
-    class Flat(names.Row):
-        def to_torch(self, array):
-            return array.transpose(axes[self.kind]) if self.kind in axes else array
-
-    shape = row.shape[1:] if row.kind in axes else row.shape
-    return Flat(row.name, row.path, shape, row.kind)
 
 
 @pytest.mark.parametrize('statistics, option', [('batch', 'official'), ('running', 'synchronised')])
@@ -237,8 +209,6 @@ def test_a_head_of_ones_own_is_saved(published, tmp_path):
     network.out_tr.final_conv = torch.nn.Conv3d(8, 5, 1)
     network.save(tmp_path / 'new' / 'own.pt')
     assert ours.from_pretrained(tmp_path / 'new' / 'own.pt').out_channels == 5
-    with pytest.raises(UserError, match='cannot hold a unet2d'):
-        ours.UNet2D(width=2).save(tmp_path / 'flat.pt')
 
 
 def test_a_file_without_card_is_told_its_conventions(tmp_path, capsys):

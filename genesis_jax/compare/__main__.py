@@ -7,16 +7,19 @@ from pathlib import Path
 
 from genesis_jax import pictures
 from genesis_jax.arguments import Parser, count, path
-from genesis_jax.compare import analysis, tables
+from genesis_jax.compare import analysis, dimensions, tables
 from genesis_jax.compare.runs import read_workdir
 from genesis_jax.errors import UserError
 
 _WRITTEN = ('comparison.md', 'comparison.tex', 'comparison.csv', 'bars.png', 'curves.png')
+_OF_DIMENSIONS = ('dimensions.md', 'dimensions.tex', 'dimensions.csv')
 _EPILOG = """\
 examples:
   python -m genesis_jax.compare runs/ncc_scratch runs/ncc_genesis --out=comparison
   python -m genesis_jax.compare runs/s10 runs/s100 runs/g10 runs/g100 \\
       --names=scratch,scratch,Genesis,Genesis      (curves over 10 % and 100 % of the labels)
+  python -m genesis_jax.compare --dimensions runs/ncc_2d_scratch runs/ncc_2d_imagenet \
+      runs/ncc_2d_genesis runs/ncc_scratch runs/ncc_genesis      (and those of other tasks)
 
 A run is one seed; where the task has folds, the mean over its folds. The paired test averages a
 patient's Dice (segmentation) or Brier score (classification) over runs; its interval is that of
@@ -30,27 +33,40 @@ def main(arguments=None):
     parser = _make_parser()
     args = parser.parse_args(arguments)
     try:
-        _check_out(args.out, args.overwrite)
+        expected = _OF_DIMENSIONS if args.dimensions else _WRITTEN
+        _check_out(args.out, expected, args.overwrite)
         workdirs = [read_workdir(folder) for folder in args.workdirs]
-        entries = analysis.name_workdirs(workdirs, args.names)
-        comparison = analysis.analyse(
-            entries, args.baseline, welch=args.welch, draws=args.draws, seed=args.seed
-        )
-        written = _write(comparison, args.out)
+        shown, files = (_lay_out if args.dimensions else _compare)(workdirs, args)
+        _write(args.out, files, expected)
     except UserError as error:
         parser.fail(error)
     except OSError as error:
         parser.fail(f'cannot go on ({error}); check disk and permissions')
-    print(tables.markdown(comparison))
-    print(f'written to {args.out}: {", ".join(written)}')
-    if not pictures.available():
+    print(shown)
+    print(f'written to {args.out}: {", ".join(files)}')
+    if not pictures.available() and not args.dimensions:
         print("no plots: matplotlib is missing (pip install 'genesis-jax[plot]')")
     return 0
 
 
-def _write(comparison, folder):
-    """Writes tables and plots; returns the names of the files."""
-    folder.mkdir(parents=True, exist_ok=True)
+def _lay_out(workdirs, args):
+    """2D against 3D: `(text to show, contents of files by name)`."""
+    if args.baseline:
+        raise UserError('--baseline is not of --dimensions, which compares the best; leave it out')
+    table = dimensions.lay_out(workdirs, args.names, welch=args.welch)
+    writers = (dimensions.markdown, dimensions.latex, dimensions.csv_text)
+    files = {
+        name: write(table).encode() for name, write in zip(_OF_DIMENSIONS, writers, strict=True)
+    }
+    return dimensions.markdown(table), files
+
+
+def _compare(workdirs, args):
+    """Methods on one task: `(text to show, contents of files by name)`."""
+    entries = analysis.name_workdirs(workdirs, args.names)
+    comparison = analysis.analyse(
+        entries, args.baseline, welch=args.welch, draws=args.draws, seed=args.seed
+    )
     plots = {}
     if pictures.available():
         from genesis_jax.compare import charts
@@ -64,16 +80,20 @@ def _write(comparison, folder):
         'comparison.csv': tables.csv_text(comparison),
     }
     files = {name: text.encode() for name, text in texts.items()} | plots
+    return tables.markdown(comparison), files
+
+
+def _write(folder, files, expected):
+    folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         _replace(folder / name, content)
-    for name in set(_WRITTEN) - set(files):  # of an earlier comparison: no part of this one
+    for name in set(expected) - set(files):  # of an earlier comparison: no part of this one
         (folder / name).unlink(missing_ok=True)
-    return list(files)
 
 
-def _check_out(folder, overwrite):
+def _check_out(folder, expected, overwrite):
     """Raises UserError where an earlier comparison would be lost, before anything is computed."""
-    there = [name for name in _WRITTEN if (folder / name).exists()]
+    there = [name for name in expected if (folder / name).exists()]
     if there and not overwrite:
         raise UserError(
             f'{folder / there[0]} exists already; choose another --out or give --overwrite'
@@ -112,10 +132,17 @@ def _make_parser():
         '--overwrite', action='store_true', help='replace an earlier comparison in DIR'
     )
     parser.add_argument(
+        '--dimensions',
+        action='store_true',
+        help="lay out the papers' table of 2D against 3D, of one or several tasks: the best of "
+        'each are tested (files: dimensions.md, .tex, .csv)',
+    )
+    parser.add_argument(
         '--names',
         type=lambda text: [name.strip() for name in text.split(',')],
         metavar='A,B,...',
-        help='a method name for each WORKDIR (default: config.init of each)',
+        help='a method name for each WORKDIR (default: config.init of each; with --dimensions '
+        'scratch, ImageNet or Genesis)',
     )
     parser.add_argument(
         '--baseline', metavar='NAME', help="compare with this method (default: the first WORKDIR's)"

@@ -92,7 +92,7 @@ def name_workdirs(workdirs, names=None):
             f'--names has {len(names)} names for {len(workdirs)} workdirs; give one for each, '
             'the same for those of one method at several label fractions'
         )
-    names = names or [short_name(workdir.init) for workdir in workdirs]
+    names = names or _names(workdirs)
     entries = [Entry(*pair) for pair in zip(names, workdirs, strict=True)]
     places = {}
     for entry in entries:
@@ -123,7 +123,7 @@ def analyse(entries, baseline=None, *, welch=False, draws=2000, seed=0):
     hidden = _INTERVALS + ((f'dice_{first.classes[1]}',) if len(first.classes) == 2 else ())
     names = [name for name in first.parts[0].metrics if name not in hidden]
     rows = [
-        _row(name, entry, bases.get(entry.workdir.label_fraction), baseline, welch)
+        row_of(name, entry, bases.get(entry.workdir.label_fraction), baseline, welch)
         for name in names
         for entry in entries
     ]
@@ -150,6 +150,15 @@ def analyse(entries, baseline=None, *, welch=False, draws=2000, seed=0):
     )
 
 
+def _names(workdirs):
+    """The starts; with the dimensions of the networks, where these differ."""
+    starts = [short_name(workdir.init) for workdir in workdirs]
+    dimensions = [workdir.config['dimensions'] for workdir in workdirs]
+    if len(set(dimensions)) == 1:
+        return starts
+    return [f'{count}D {start}' for count, start in zip(dimensions, starts, strict=True)]
+
+
 def _check_alike(workdirs):
     first = workdirs[0]
     for other in workdirs[1:]:
@@ -162,7 +171,8 @@ def _check_alike(workdirs):
                 )
 
 
-def _row(name, entry, base, baseline, welch):
+def row_of(name, entry, base=None, baseline='', welch=False):
+    """A metric of an entry, held against the workdir `base` of the method `baseline`."""
     values = entry.workdir.values(name)
     mean, sd = statistics.spread(values)
     difference, p, note = float('nan'), float('nan'), ''

@@ -29,6 +29,15 @@ class Task:
     numbers: dict[str, tuple[Published, ...]]
     p: float | None = None
     note: str = ''  # on what is not alike
+    p_of_dimensions: str = ''  # of the best in 3D against the best in 2D
+
+    def of(self, metric, method):
+        """The number of a method such as `2D ImageNet` or `3D Genesis`, or None."""
+        plain = method.removeprefix('2D ').removeprefix('3D ')
+        by_name = {number.method: number for number in self.numbers.get(metric, ())}
+        if method == '2D Genesis':  # without 2D, it is that of 3D
+            return by_name.get(method)
+        return by_name.get(method) or by_name.get(plain)
 
 
 _ON_PATCHES = (
@@ -60,6 +69,7 @@ TASKS = {
             ),
         },
         p=0.0180,
+        p_of_dimensions='0.0213',
     ),
     'ncs': Task(
         {
@@ -71,6 +81,7 @@ TASKS = {
             'dice': (Published('Genesis', 75.86, 0.90, _MEDIA),),
         },
         p=1.04e-4,
+        p_of_dimensions='< 1e-8',
     ),
     'ecc': Task(
         {
@@ -79,6 +90,7 @@ TASKS = {
             + _list(_2D, ((71.27, 4.64), (78.61, 3.73), (78.58, 3.67))),
         },
         p=0.0058,
+        p_of_dimensions='5.5e-4',
     ),
     'lcs': Task(
         {

@@ -7,14 +7,16 @@ _NO_RECIPE = {'seed', 'runs', 'data.dir', 'data.fold'}  # other luck or place, t
 _ABSENT = 'absent'
 
 
-def differences(entries):
+def differences(entries, expected=()):
     """A line for each config field that differs: its values, and which methods have them.
+
+    Fields that are `expected` to differ are left out.
 
     Such a difference may explain what is found, as well as what the methods are named for.
     """
     fields = set().union(*(entry.workdir.config for entry in entries))
     lines = []
-    for field in sorted(fields - _COMPARED - _NO_RECIPE):
+    for field in sorted(fields - _COMPARED - _NO_RECIPE - set(expected)):
         owners = defaultdict(list)
         for entry in entries:
             value = entry.workdir.config.get(field, _ABSENT)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from genesis_jax import earlier
 from genesis_jax.errors import UserError
 
 _RUN = re.compile(r'seed_(\d+)(?:_fold_(\d+))?')
@@ -37,6 +38,7 @@ class Workdir:
     dataset: str
     classes: tuple[str, ...]
     init: str
+    start: tuple[str, ...]  # what was loaded, in words
     label_fraction: float
     config: dict[str, object]  # by dotted names
     parts: tuple[Part, ...]  # of complete runs
@@ -71,7 +73,7 @@ class Tested:
     owners: np.ndarray  # `[N]`, an index among the patients
     values: np.ndarray  # `[N]`, what is compared by patient: Dice, or the Brier score; NaN: none
     distances: np.ndarray | None = None  # `[N]`, HD95
-    labels: np.ndarray | None = None  # `[N]`
+    labels: np.ndarray | None = None  # `[N]`, of several findings `[N, n]`
     probabilities: np.ndarray | None = None  # `[N]` of class 1 of two, or `[N, classes]`
 
 
@@ -85,7 +87,8 @@ def read_workdir(path):
     if not path.is_dir():
         raise UserError(f'there is no folder {path}; expected the --workdir of a fine-tuning')
     file = path / 'config.json'
-    config = _flatten(_json(file).get('config') or {}) if file.is_file() else {}
+    config = _json(file).get('config') or {} if file.is_file() else {}
+    config = _flatten(earlier.complete(config))
     if not folders and config.get('task') == 'restoration':
         raise UserError(
             f'{path} is the workdir of a pre-training, which has no test to compare; expected '
@@ -122,6 +125,7 @@ def read_workdir(path):
         dataset=first['dataset'],
         classes=tuple(first['classes']),
         init=str(first['init']),
+        start=tuple(first.get('start', ())),
         label_fraction=float(first['label_fraction']),
         config=config,
         parts=parts,
@@ -196,13 +200,11 @@ def short_name(init):
 
 def read_tests(workdir):
     """What each part of a workdir was tested on, and how it did."""
-    segmented = workdir.task == 'segmentation'
-    return [
-        _cases(part) if segmented else _predictions(part, workdir.classes) for part in workdir.parts
-    ]
+    read = {'segmentation': _cases, 'multilabel': _findings}.get(workdir.task, _predictions)
+    return [read(part, workdir.classes) for part in workdir.parts]
 
 
-def _cases(part):
+def _cases(part, _):
     file = part.folder / 'cases.csv'
     rows = _rows(file, ('patient', 'dice', 'hd95'))
     dice, distances = (_column(file, rows, name) for name in ('dice', 'hd95'))
@@ -221,6 +223,16 @@ def _predictions(part, classes):
     else:
         wanted = np.arange(len(classes)) == labels[:, None]
         errors = np.sum((probabilities - wanted) ** 2, axis=1)
+    return Tested(*_owners(rows), values=errors, labels=labels, probabilities=probabilities)
+
+
+def _findings(part, findings):
+    file = part.folder / 'predictions.csv'
+    names = [f'{kind}_{name}' for kind in ('label', 'p') for name in findings]
+    rows = _rows(file, ('patient', *names))
+    columns = np.stack([_column(file, rows, name) for name in names], axis=1)
+    labels, probabilities = np.split(columns, 2, axis=1)
+    errors = np.mean((probabilities - labels) ** 2, axis=1)
     return Tested(*_owners(rows), values=errors, labels=labels, probabilities=probabilities)
 
 

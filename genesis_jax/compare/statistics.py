@@ -69,15 +69,17 @@ def auc_of_draws(labels, scores, patients, weights):
     number of patients squared, however many candidates they have.
 
     Args:
-      labels: `[N]` of 0 and 1, or class indices if scores are `[N, n]`: mean of one against rest.
+      labels: `[N]` of 0 and 1, or class indices if scores are `[N, n]`: mean of one against rest;
+        of several findings `[N, n]` of 0 and 1: their mean.
       scores: `[N]` or `[N, n]`.
       patients: `[N]` indices below P.
       weights: `[draws, P]`.
     """
     if scores.ndim == 2:
+        wanted = labels.T if labels.ndim == 2 else [labels == i for i in range(scores.shape[1])]
         parts = [
-            auc_of_draws(labels == index, column, patients, weights)
-            for index, column in enumerate(scores.T)
+            auc_of_draws(*columns, patients, weights)
+            for columns in zip(wanted, scores.T, strict=True)
         ]
         return mean_of(parts)
     labels = np.asarray(labels, bool)

@@ -89,18 +89,18 @@ def latex(comparison):
         r'% \usepackage{booktabs}',
         r'\begin{table}',
         r'\centering',
-        rf'\caption{{{_tex(comparison.dataset)}: mean $\pm$ sd over runs; p of the '
-        rf'{_tex(comparison.test)} against {_tex(comparison.baseline)}. {_A_RUN}}}',
+        rf'\caption{{{tex(comparison.dataset)}: mean $\pm$ sd over runs; p of the '
+        rf'{tex(comparison.test)} against {tex(comparison.baseline)}. {_A_RUN}}}',
         r'\begin{tabular}{llrrrr}',
         r'\toprule',
         r'method & labels & runs & mean $\pm$ sd & difference & p \\',
     ]
     for metric in comparison.metrics:
-        lines += [r'\midrule', rf'\multicolumn{{6}}{{l}}{{\emph{{{_tex(title(metric))}}}}} \\']
+        lines += [r'\midrule', rf'\multicolumn{{6}}{{l}}{{\emph{{{tex(title(metric))}}}}} \\']
         cells = [*_cells(comparison, metric), *_published_cells(comparison, metric)]
-        lines += [rf'{" & ".join(map(_tex, row))} \\' for row in cells]
+        lines += [rf'{" & ".join(map(tex, row))} \\' for row in cells]
         note = _published_note(comparison, metric)
-        lines += [rf'\multicolumn{{6}}{{p{{\linewidth}}}}{{{_tex(note)}}} \\'] if note else []
+        lines += [rf'\multicolumn{{6}}{{p{{\linewidth}}}}{{{tex(note)}}} \\'] if note else []
     lines += [rf'% configs differ: {line}' for line in comparison.recipes]
     lines += [r'\bottomrule', r'\end{tabular}', r'\end{table}']
     if comparison.patients:
@@ -109,14 +109,14 @@ def latex(comparison):
             '',
             r'\begin{table}',
             r'\centering',
-            rf'\caption{{{_tex(comparison.dataset)}, by patient: difference of {what} from '
-            rf'{_tex(comparison.baseline)} with its bootstrap interval; p of the signed-rank test '
+            rf'\caption{{{tex(comparison.dataset)}, by patient: difference of {what} from '
+            rf'{tex(comparison.baseline)} with its bootstrap interval; p of the signed-rank test '
             rf'of {tested}.}}',
             r'\begin{tabular}{llrrrr}',
             r'\toprule',
             r'method & labels & patients & difference & 95\,\% interval & p \\',
             r'\midrule',
-            *(rf'{" & ".join(map(_tex, row))} \\' for row in _patient_cells(comparison)),
+            *(rf'{" & ".join(map(tex, row))} \\' for row in _patient_cells(comparison)),
             r'\bottomrule',
             r'\end{tabular}',
             r'\end{table}',
@@ -163,7 +163,7 @@ def _cells(comparison, metric):
                 row.method,
                 _percent(row.label_fraction),
                 runs(row),
-                _spread(row.mean * scale, row.sd * scale),
+                spread_text(row.mean * scale, row.sd * scale),
                 _signed(row.difference * scale),
                 row.p_note or p_value(row.p),
             )
@@ -175,7 +175,7 @@ def _published_cells(comparison, metric):
             f'published: {number.method}, {number.source}',
             '100 %',
             '',
-            _spread(number.mean, math.nan if number.sd is None else number.sd),
+            spread_text(number.mean, number.sd),
             '',
             '',
         )
@@ -184,7 +184,7 @@ def _published_cells(comparison, metric):
 def _patient_cells(comparison):
     for row in comparison.patients:
         paired, tested = row.paired, ''
-        if comparison.task == 'classification':  # p is of another measure than the interval
+        if comparison.task != 'segmentation':  # p is of another measure than the interval
             tested = f' (Brier score {paired.tested:+.3f})'.replace('-', '−')
         yield (
             row.method,
@@ -230,10 +230,11 @@ def _percent(fraction):
     return f'{100 * fraction:g} %'
 
 
-def _spread(mean, sd):
+def spread_text(mean, sd):
+    """`12.34 ± 0.56`; without sd (None or NaN) the mean alone, without mean a dash."""
     if math.isnan(mean):
         return '–'
-    return f'{mean:.2f}' if math.isnan(sd) else f'{mean:.2f} ± {sd:.2f}'
+    return f'{mean:.2f}' if sd is None or math.isnan(sd) else f'{mean:.2f} ± {sd:.2f}'
 
 
 def _signed(value):
@@ -247,5 +248,6 @@ def p_value(p):
     return f'{p:.1e}' if p < 1e-3 else f'{p:.3f}'
 
 
-def _tex(text):
+def tex(text):
+    """Text as LaTeX shows it."""
     return text.translate(_TEX)

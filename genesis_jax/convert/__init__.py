@@ -47,6 +47,7 @@ FORMATS = {
     'pytorch': Format('a PyTorch file', ('.pt', '.pth', '.pth.tar'), 'torch', narrow=True),
     'keras': Format('a Keras file', ('.h5', '.hdf5'), 'keras', writes=False),
     'hub': Format('a folder of config.json and model.safetensors', (), 'hub', narrow=True),
+    'safetensors': Format('a ResNet-18 in safetensors', ('.safetensors',), 'hub', writes=False),
     'onnx': Format('an ONNX file', ('.onnx',), 'onnx', reads=False, narrow=True),
     'nnunet': Format('weights for nnU-Net', (), 'torch', reads=False),
 }
@@ -140,8 +141,10 @@ def locate(path, exports=EXPORTS):
     path = Path(path).expanduser()
     if not path.exists():
         raise UserError(f'there is no such file or folder as {path}; expected {_words("reads")}')
-    if path.name == _ARRAYS and path.is_file():
-        return path.parent
+    if path.name == _ARRAYS and path.is_file() and (path.parent / 'config.json').exists():
+        path = path.parent
+    if isinstance(_hub_config(path).get('architecture'), str) and (path / _ARRAYS).is_file():
+        return path / _ARRAYS  # in a folder of timm's, whose config.json is none of ours
     found = [path / 'export' / name for name in exports if (path / 'export' / name).is_dir()]
     if not found and (path / 'checkpoints').is_dir():
         raise UserError(
@@ -167,13 +170,16 @@ def recognise(path):
 
 def _is_hub(folder):
     """Whether either of its two files is there; a run has a config.json too, but of other keys."""
-    if (folder / _ARRAYS).is_file():
-        return True
+    return (folder / _ARRAYS).is_file() or 'architecture' in _hub_config(folder)
+
+
+def _hub_config(folder):
+    """What the config.json of a folder holds; {} if there is none that can be read."""
     try:
         config = json.loads((folder / 'config.json').read_text('utf-8'))
     except (OSError, ValueError):
-        return False
-    return isinstance(config, dict) and 'architecture' in config
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
 def check_target(path, name, dtype, data_parallel=False):
@@ -237,15 +243,14 @@ def _of_target(path):
 
 
 def _by_suffix(path, able):
+    if path.suffix.lower() == '.safetensors' and able == 'writes':
+        raise UserError(
+            f'{path} alone describes no network; expected a folder, which has {_ARRAYS} and '
+            'config.json: name the folder and add --to=hub'
+        )
     for name, format in FORMATS.items():
         if path.name.lower().endswith(format.suffixes):
             return name
-    if path.suffix.lower() == '.safetensors':
-        remedy = 'name the folder' + (' and add --to=hub' if able == 'writes' else '')
-        raise UserError(
-            f'{path} alone describes no network; expected a folder, which has {_ARRAYS} and '
-            f'config.json: {remedy}'
-        )
     raise UserError(f'the format of {path} is unknown; expected {_words(able)}')
 
 

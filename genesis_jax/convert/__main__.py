@@ -11,8 +11,10 @@ import sys
 
 from genesis_jax import convert
 from genesis_jax.arguments import Parser, path, share
-from genesis_jax.convert import foreign
+from genesis_jax.convert import foreign, names
 from genesis_jax.errors import UserError
+
+_KINDS = {'unet': 'U-Net', 'classifier': 'classifier'}
 
 
 def main(argv=None):
@@ -34,8 +36,8 @@ def main(argv=None):
     except KeyboardInterrupt:
         parser.fail('interrupted; nothing was written', 130)
     print(f'read {source} ({reading}): {describe(variables, card)}')
-    if assumed := foreign.assumed(card):
-        print(assumed)
+    for said in filter(None, (foreign.left_out(card), foreign.assumed(card))):
+        print(said)
     print(f'wrote {args.target} ({writing}, {args.dtype})')
     print(f'next: {_next(args.target, writing, card)}')
     return 0
@@ -44,7 +46,8 @@ def main(argv=None):
 def describe(variables, card):
     """A network in words: what it is, its parts, width, channels and parameters."""
     sizes = [leaf.size for leaf in _leaves(variables['params'])]
-    what = {'unet3d': '3D U-Net', 'classifier3d': '3D classifier'}[card['network']]
+    kind, dimensions = names.split(card['network'])
+    what = f'{dimensions}D {_KINDS[kind]}'
     parts, last = card['parts'][:-1], card['parts'][-1]
     parts = f'{", ".join(parts)} and {last}' if parts else last
     task = f' for {card["task"]} of {", ".join(card["classes"])}' if 'task' in card else ''
@@ -111,13 +114,15 @@ def _next(target, format, card):
         if 'head' in card['parts']:
             return f'genesis_jax.torch.from_pretrained({str(target)!r})'
         new = f'{str(target)!r}, out_channels=N, hidden=N'
-        return f'genesis_jax.torch.Classifier3D.from_pretrained({new})'
+        _, dimensions = names.split(card['network'])
+        return f'genesis_jax.torch.Classifier{dimensions}D.from_pretrained({new})'
     if 'task' in card:
         return f'python -m genesis_jax.predict --model={quoted} --input=SCANS --output=predicted'
     config = 'segment' if 'decoder' in card['parts'] else 'classify'
     model, usual = card['config']['model'], {'width': 32, 'upsample': 'transpose', 'epsilon': 1e-5}
     flags = [f'--config.model.{n}={model[n]}' for n, v in usual.items() if model.get(n, v) != v]
     start = [f'--config=configs/{config}.py', '--workdir=WORKDIR', '--config.data.name=DATASET']
+    start += ['--config.dimensions=2'] if names.split(card['network'])[1] == 2 else []
     return f'python main.py {" ".join([*start, f"--config.init={quoted}", *flags])}'
 
 

@@ -8,15 +8,22 @@ import math
 from genesis_jax.errors import UserError
 
 _PARTS = ('encoder', 'decoder', 'hidden', 'head')
-_WHOLE = {'unet3d': ('encoder', 'decoder', 'head'), 'classifier3d': ('encoder', 'head')}
+_UNET, _CLASSIFIER = ('encoder', 'decoder', 'head'), ('encoder', 'head')
+_WHOLE = {
+    'unet3d': _UNET,
+    'classifier3d': _CLASSIFIER,
+    'unet2d': _UNET,
+    'classifier2d': _CLASSIFIER,
+}
 
 
 def check_values(card):
     """Raises one UserError with every entry that no card of a network has."""
     model = card['config']['model']
+    dimensions = 2 if str(card.get('network')).endswith('2d') else 3
     wrong = [
         f'{name} is {entries[name]!r}, expected {expected}'
-        for entries, rules in ((card, _OF_CARD), (model, _OF_MODEL))
+        for entries, rules in ((card, _OF_CARD | _of_arrays(dimensions)), (model, _OF_MODEL))
         for name, (fits, expected) in rules.items()
         if name in entries and not fits(entries[name])
     ]
@@ -58,6 +65,25 @@ def _one_of(*values):
     return lambda value: value in values, f'one of {", ".join(values)}'
 
 
+def _of_arrays(dimensions):
+    """Of the entries that tell of arrays with so many axes."""
+    # (slices of scans keep the spacing of the scans)
+    numbers, ranks = ('three', (3,)) if dimensions == 3 else ('two or three', (2, 3))
+    axes = 'X, Y, Z' if dimensions == 3 else 'X, Y'
+    return {
+        'cube_shape': (
+            lambda v: _is_list(v, _is_count) and len(v) == dimensions + 1,
+            f'{"four" if dimensions == 3 else "three"} whole numbers: {axes} and channels',
+        ),
+        'spacing': (
+            lambda v: (
+                v is None or (_is_list(v, lambda n: _is_number(n) and n > 0) and len(v) in ranks)
+            ),
+            f'{numbers} positive numbers, or null',
+        ),
+    }
+
+
 _COUNT = (_is_count, 'a whole number from 1')
 _TEXTS = (lambda v: v is None or _is_list(v, lambda n: isinstance(n, str)), 'a list of names')
 # What an entry must be if it is there, and how that is called.
@@ -69,14 +95,6 @@ _OF_CARD = {
     ),
     'in_channels': _COUNT,
     'outputs': _COUNT,
-    'cube_shape': (
-        lambda v: _is_list(v, _is_count) and len(v) == 4,
-        'four whole numbers: X, Y, Z and channels',
-    ),
-    'spacing': (
-        lambda v: v is None or (_is_list(v, lambda n: _is_number(n) and n > 0) and len(v) == 3),
-        'three positive numbers, or null',
-    ),
     'window': (
         lambda v: v is None or (_is_list(v, _is_number) and len(v) == 2 and v[0] < v[1]),
         'two rising numbers, or null',

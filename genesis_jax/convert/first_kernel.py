@@ -2,7 +2,11 @@
 
 import numpy as np
 
-PATH = ('params', 'encoder', 'level_0', 'block_0', 'conv', 'kernel')
+
+def path_in(variables):
+    """Where it is in these variables, which have an encoder."""
+    first = ('stem',) if 'stem' in variables['params']['encoder'] else ('level_0', 'block_0')
+    return ('params', 'encoder', *first, 'conv', 'kernel')
 
 
 def for_channels(kernel, channels):
@@ -17,4 +21,5 @@ def for_channels(kernel, channels):
 
 def line(old, new):
     """What was done, in words."""
-    return f'first kernel: {old} input channels there, {new} here: repeated and rescaled'
+    how = 'summed' if new == 1 else 'repeated and rescaled'
+    return f'first kernel: {old} input channels there, {new} here: {how}'

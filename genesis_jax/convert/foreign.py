@@ -4,7 +4,10 @@ import hashlib
 import shlex
 from pathlib import Path
 
+from genesis_jax.convert import names, resnet
 from genesis_jax.errors import UserError
+
+_OF_KIND = {'unet': 'upsample', 'classifier': 'hidden'}  # what else describes a network
 
 
 def card_of(architecture, path, format, conventions):
@@ -16,7 +19,7 @@ def card_of(architecture, path, format, conventions):
       format: one of `convert.FORMATS`.
       conventions: of its framework: epsilon, statistics_momentum, batch_statistics.
     """
-    of_network = {'unet3d': 'upsample', 'classifier3d': 'hidden'}[architecture.network]
+    of_network = _OF_KIND[architecture.kind]
     model = {'width': architecture.width, of_network: getattr(architecture, of_network)}
     with Path(path).open('rb') as file:
         digest = hashlib.file_digest(file, 'sha256').hexdigest()
@@ -28,6 +31,32 @@ def card_of(architecture, path, format, conventions):
         'config': {'model': model | conventions},
         'source': {'file': Path(path).name, 'sha256': digest, 'format': format},
     }
+
+
+def of_pytorch(state, path, format):
+    """`(state dict, card)` of names and shapes alone, without the classifier of an ImageNet file.
+
+    Epsilon and batch statistics decide outputs and are a guess, which the card tells as `assumed`.
+
+    Raises:
+      UserError: they are of no network here.
+    """
+    state, left_out = resnet.without_classifier(state)
+    architecture = names.Architecture.of_state(state, path)
+    conventions = {
+        'epsilon': 1e-5,
+        'statistics_momentum': 0.9,
+        # (as the published network, and as any ResNet)
+        'batch_statistics': 'official' if architecture.dimensions == 3 else 'synchronised',
+    }
+    # No published PyTorch network in 3D: rather from Keras.
+    if architecture.upsample == 'nearest' and architecture.dimensions == 3:
+        del conventions['epsilon']
+    card = card_of(architecture, path, format, conventions)
+    card['assumed'] = [n for n in ('epsilon', 'batch_statistics') if n in conventions]
+    if left_out:
+        card['source']['left_out'] = left_out
+    return state, card
 
 
 def settle(card, path, epsilon=None):
@@ -55,3 +84,9 @@ def assumed(card, known=()):
     guessed = [name for name in card.get('assumed') or () if name in model and name not in known]
     said = ', '.join(f'{name}={model[name]}' for name in guessed)
     return f'assumed, as {source.get("file", "the file")} has no card: {said}' if said else ''
+
+
+def left_out(card):
+    """What a file has and no network here, in words; or ''."""
+    found = (card.get('source') or {}).get('left_out')
+    return f'left out: {", ".join(found)}' if found else ''

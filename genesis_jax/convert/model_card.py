@@ -1,17 +1,23 @@
 """The model card (`README.md`) of a network, from its card: what the card lacks is left out."""
 
 import json
-import shlex
+
+from genesis_jax.convert import loading, names
 
 _TASKS = {  # what the hub calls them, and their losses
     'restoration': ('image-feature-extraction', 'mean squared error'),
     'classification': ('image-classification', 'cross-entropy'),
+    'multilabel': ('image-classification', 'binary cross-entropy'),
     'segmentation': ('image-segmentation', '1 − soft Dice'),
 }
-_TAGS = ('medical-imaging', '3d', 'models-genesis', 'self-supervised-learning', 'jax', 'pytorch')
-_NETWORKS = {'unet3d': '3D U-Net', 'classifier3d': '3D encoder with a classification head'}
+_TAGS = ('medical-imaging', 'models-genesis', 'self-supervised-learning', 'jax', 'pytorch')
+_NETWORKS = {
+    'unet3d': '3D U-Net',
+    'classifier3d': '3D encoder with a classification head',
+    'unet2d': '2D U-Net on a ResNet-18',
+    'classifier2d': 'ResNet-18 with a classification head',
+}
 _STATISTICS = {'synchronised': 'running averages', 'official': 'those of the batch'}
-_ASKED = ('width', 'upsample', 'epsilon')  # of a fine-tuning's config, which must agree
 
 
 def render(name, card, parameters, dtype):
@@ -34,11 +40,11 @@ def render(name, card, parameters, dtype):
         _table('Losses', _losses(card, task)),
         _table('Where the weights come from', _source(card)),
         '## Intended use',
-        _use(task),
+        _use(card, task),
         '## Limits',
         '\n'.join(f'- {line}' for line in _limits(card, dtype)),
         '## How to load it',
-        _loading(name, card),
+        loading.render(name, card),
         '## Licence',
         'Not chosen yet: whoever publishes these weights names a licence here and in `license` '
         'above, one that the terms of the data allow. The method is the subject of US patent '
@@ -51,7 +57,7 @@ def render(name, card, parameters, dtype):
 
 def _front_matter(card, task):
     """YAML for the hub; JSON's strings and lists are YAML's, whatever they hold."""
-    tags = [*_TAGS, *([card['modality']] if card.get('modality') else [])]
+    tags = [*_TAGS, f'{_dimensions(card)}d', *([card['modality']] if card.get('modality') else [])]
     fields = {
         'library_name': 'genesis_jax',
         'license': 'other',
@@ -139,18 +145,20 @@ def _source(card):
     yield 'file', source.get('file')
     yield 'SHA-256', source.get('sha256')
     yield 'format', source.get('format')
+    yield 'left out', _join(source.get('left_out'))
     yield 'epoch it tells', _at(card, 'pytorch', 'epoch')
 
 
-def _use(task):
-    if task in ('classification', 'segmentation'):
+def _use(card, task):
+    if task and task != 'restoration':
         return (
             f'Research on {task} of scans like those above, prepared in the same way: as it is, or '
             'as the start of another task.'
         )
     return (
-        'The start of target tasks in 3D medical imaging: classification takes the encoder, '
-        'segmentation the encoder and the decoder; both learn further on labelled scans.'
+        f'The start of target tasks in {_dimensions(card)}D medical imaging: classification takes '
+        'the encoder, segmentation the encoder and the decoder; both learn further on labelled '
+        'scans.'
     )
 
 
@@ -163,27 +171,12 @@ def _limits(card, dtype):
         )
     else:
         yield 'Which scans it has seen is not recorded here: ask where the weights come from.'
-    yield f'It takes {card["in_channels"]} channel(s), and sides that divide by 8.'
+    divisor = {3: 8, 2: 32}[_dimensions(card)]
+    yield f'It takes {card["in_channels"]} channel(s), and sides that divide by {divisor}.'
     if _at(card, 'config', 'model', 'batch_statistics') == 'official':
         yield 'It normalises with the batch at hand: a prediction depends on its neighbours.'
     if dtype != 'float32':
         yield f'The arrays are rounded to {dtype}.'
-
-
-def _loading(name, card):
-    shape = card.get('cube_shape') or [64, 64, 32, card['in_channels']]
-    ours, theirs = (1, *shape), (1, shape[-1], *shape[:-1])
-    if 'head' in card['parts']:
-        return _LOADING.format(name=name, ours=ours, theirs=theirs) + _start(name, card)
-    return _LOADING_ENCODER.format(name=name) + _start(name, card)
-
-
-def _start(name, card):
-    """The command that fine-tunes the network here."""
-    config = 'segment' if 'decoder' in card['parts'] else 'classify'
-    model = card['config']['model']
-    flags = [f'--config.model.{field}={model[field]}' for field in _ASKED if field in model]
-    return _START.format(name=shlex.quote(name), config=config, flags=' '.join(flags))
 
 
 def _intensities(card):
@@ -209,6 +202,10 @@ def _table(title, rows):
 
 def _cell(value):
     return ' '.join(str(value).split()).replace('|', '\\|')
+
+
+def _dimensions(card):
+    return names.split(card['network'])[1]
 
 
 def _at(tree, *keys):
@@ -246,53 +243,6 @@ def _number(value, digits=5):
     return None if value is None else f'{value:.{digits}g}'
 
 
-_LOADING = """\
-PyTorch (in a checkout of genesis-jax: `pip install -e '.[torch,hub]'`):
-
-```python
-import torch
-from genesis_jax.torch import from_pretrained
-
-network = from_pretrained({name!r})
-logits = network(torch.zeros{theirs})  # [B, C, X, Y, Z] in [0, 1]
-```
-
-JAX (there: `pip install -e '.[hub]'`):
-
-```python
-import jax
-import jax.numpy as jnp
-from genesis_jax import convert, models
-
-variables, card = convert.read({name!r})
-network = models.from_card(card)
-logits = jax.jit(network.predict)(variables, jnp.zeros({ours}))  # [B, X, Y, Z, C] in [0, 1]
-```
-"""
-_LOADING_ENCODER = """\
-PyTorch (in a checkout of genesis-jax: `pip install -e '.[torch,hub]'`), new layers for two classes:
-
-```python
-from genesis_jax.torch import from_pretrained
-
-network = from_pretrained({name!r}, network='classifier3d', hidden=1024, out_channels=2)
-```
-
-JAX (there: `pip install -e '.[hub]'`):
-
-```python
-from genesis_jax import convert
-
-variables, card = convert.read({name!r})
-```
-"""
-_START = """
-Fine-tuning with genesis-jax:
-
-```sh
-python main.py --config=configs/{config}.py --workdir=WORKDIR \\
-    --config.data.name=DATASET --config.init={name} {flags}
-```"""
 _CITATION = """\
 - Z. Zhou, V. Sodha, M. M. Rahman Siddiquee, R. Feng, N. Tajbakhsh, M. B. Gotway, J. Liang. *Models
   Genesis: Generic Autodidactic Models for 3D Medical Image Analysis.* MICCAI 2019.

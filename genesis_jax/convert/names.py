@@ -1,22 +1,23 @@
-"""What each array of our networks is called in the published PyTorch network.
+"""What each array of our networks is called in PyTorch: in 3D as in the published network.
 
 One row per array, in the order of PyTorch's state dict: its name, its place in our variables, its
 shape and its order of axes. Both directions read the same rows, check every shape, and never fill
-a gap. NumPy only, so that a PyTorch user needs no JAX.
+a gap. NumPy only, so that a PyTorch user needs no JAX. The names in 2D are in `resnet`.
 """
 
 import dataclasses
 
 import numpy as np
 
-from genesis_jax.convert import card_checks
+from genesis_jax.convert import card_checks, resnet, table
 from genesis_jax.errors import UserError
 
 COUNTER = 'num_batches_tracked'  # PyTorch's; our networks have no use for it
 PREFIX = 'module.'  # of networks trained with nn.DataParallel, as the published ones were
 LEVELS = 4
 _FIRST = 'down_tr64.ops.0.conv1.weight'
-_HEADS = {'unet3d': 'out_tr.final_conv', 'classifier3d': 'dense_2'}
+_HEADS = {'unet': 'out_tr.final_conv', 'classifier': 'dense_2'}
+NETWORKS = ('unet3d', 'classifier3d', 'unet2d', 'classifier2d')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Architecture:
     """What decides the names and shapes of a network's arrays.
 
     Attributes:
-      network: 'unet3d' or 'classifier3d'.
+      network: one of NETWORKS.
       parts: those at hand, of `encoder`, `decoder`, `hidden` and `head`.
       width: channels of the first convolution.
       in_channels: channels of the input.
@@ -40,6 +41,16 @@ class Architecture:
     outputs: int = 1
     upsample: str = 'transpose'
     hidden: int = 0
+
+    @property
+    def kind(self):
+        """'unet' or 'classifier'."""
+        return split(self.network)[0]
+
+    @property
+    def dimensions(self):
+        """Spatial axes: 2 or 3."""
+        return split(self.network)[1]
 
     @classmethod
     def of_card(cls, card):
@@ -71,98 +82,82 @@ class Architecture:
         """That of a state dict in the published names, from the names that it has.
 
         Raises:
-          UserError: it has no first convolution of that name.
+          UserError: it has no first convolution of that name, or is another ResNet.
         """
-        if _FIRST not in state or len(state[_FIRST].shape) != 5:
+        flat = resnet.is_one(state)
+        if flat:
+            resnet.check(state, source)
+        elif _FIRST not in state or len(state[_FIRST].shape) != 5:
             raise UserError(
-                f'{source} is no 3D U-Net of Models Genesis: expected a 5-dimensional {_FIRST} '
-                f'among its names, found {shown(state) or "none"}'
+                f'{source} is no network of Models Genesis: expected a 5-dimensional {_FIRST} '
+                f'among its names, or in 2D those of a ResNet-18 ({resnet.FIRST}, '
+                f'layer1.0.conv1.weight, …), found {shown(state) or "none"}'
             )
-        width, in_channels, *_ = state[_FIRST].shape
-        network = 'classifier3d' if any(n.startswith('dense_') for n in state) else 'unet3d'
-        parts = {'encoder': 'down_tr', 'decoder': 'up_tr', 'hidden': 'dense_1.'}
-        parts['head'] = _HEADS[network]
+        width, in_channels, *_ = state[resnet.FIRST if flat else _FIRST].shape
+        kind = 'classifier' if any(n.startswith('dense_') for n in state) else 'unet'
+        parts = {'encoder': 'conv1.' if flat else 'down_tr', 'decoder': 'up_'}
+        parts |= {'hidden': 'dense_1.', 'head': _HEADS[kind]}
         found = tuple(p for p, start in parts.items() if any(n.startswith(start) for n in state))
-        weights = {name: state.get(f'{name}.weight') for name in (_HEADS[network], 'dense_1')}
+        weights = {name: state.get(f'{name}.weight') for name in (_HEADS[kind], 'dense_1')}
         sizes = {n: w.shape[0] for n, w in weights.items() if w is not None and len(w.shape)}
         has_up = any('.up_conv.' in name for name in state) or 'decoder' not in found
         return cls(
-            network=network,
+            network=f'{kind}{2 if flat else 3}d',
             parts=found,
             width=int(width),
             in_channels=int(in_channels),
-            outputs=int(sizes.get(_HEADS[network], 1)),
+            outputs=int(sizes.get(_HEADS[kind], 1)),
             upsample='transpose' if has_up else 'nearest',
             hidden=int(sizes.get('dense_1', 0)),
         )
 
     def rows(self):
         """The arrays, in PyTorch's order."""
+        found, channels = self._rows_2d() if self.dimensions == 2 else self._rows_3d()
+        if 'hidden' in self.parts:
+            found += table.layer('dense_1', ('hidden',), 'dense', (channels, self.hidden))
+            channels = self.hidden
+        if 'head' in self.parts:
+            kind, sizes = ('head' if self.kind == 'unet' else 'dense'), (channels, self.outputs)
+            found += table.layer(_HEADS[self.kind], ('head',), kind, sizes, self.dimensions)
+        return found
+
+    def _rows_3d(self):
+        """`(the arrays of encoder and decoder, channels of what leaves them)`."""
         found, channels = [], self.in_channels
         for level in range(LEVELS):
             out = self._features(level)
             if 'encoder' in self.parts:
                 name = f'down_tr{64 * 2**level}'
-                found += _level('encoder', level, name, (channels, out // 2, out))
+                found += table.level('encoder', level, name, (channels, out // 2, out))
             channels = out
         if 'decoder' in self.parts:
             for level in reversed(range(LEVELS - 1)):
                 name, out = f'up_tr{64 * 2**level}', self._features(level)
                 if self.upsample == 'transpose':
                     path = ('decoder', f'up_{level}')
-                    found += _layer(f'{name}.up_conv', path, 'up', (channels, channels))
-                found += _level('decoder', level, name, (channels + out, out, out))
+                    found += table.layer(f'{name}.up_conv', path, 'up', (channels, channels))
+                found += table.level('decoder', level, name, (channels + out, out, out))
                 channels = out
-        if 'hidden' in self.parts:
-            found += _layer('dense_1', ('hidden',), 'dense', (channels, self.hidden))
-            channels = self.hidden
-        if 'head' in self.parts:
-            kind = 'head' if self.network == 'unet3d' else 'dense'
-            found += _layer(_HEADS[self.network], ('head',), kind, (channels, self.outputs))
-        return found
+        return found, channels
+
+    def _rows_2d(self):
+        """As `_rows_3d`."""
+        found, channels = [], resnet.scales(self.width)[-1]
+        if 'encoder' in self.parts:
+            found += resnet.encoder_rows(self.width, self.in_channels)
+        if 'decoder' in self.parts:
+            found += resnet.decoder_rows(self.width, self.upsample)
+            channels = resnet.last_features(self.width)
+        return found, channels
 
     def _features(self, level):
         return 2 * self.width * 2**level
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One array.
-
-    Attributes:
-      name: in PyTorch's state dict.
-      path: in our variables, such as `('params', 'head', 'kernel')`.
-      shape: in our order of axes.
-      kind: 'conv', 'head' (a convolution of side 1), 'up' (transposed convolution), 'dense' or
-        'vector'.
-    """
-
-    name: str
-    path: tuple[str, ...]
-    shape: tuple[int, ...]
-    kind: str = 'vector'
-
-    @property
-    def torch_shape(self):
-        """The shape in PyTorch's order of axes."""
-        return self.to_torch(np.broadcast_to(np.float32(0), self.shape)).shape
-
-    def to_torch(self, array):
-        """Our array in PyTorch's order of axes."""
-        return array.transpose(_AXES[self.kind]) if self.kind in _AXES else array
-
-    def to_flax(self, array):
-        """PyTorch's array in our order of axes."""
-        return array.transpose(np.argsort(_AXES[self.kind])) if self.kind in _AXES else array
-
-
-_AXES = {  # which of our axes is each of PyTorch's
-    'conv': (4, 3, 0, 1, 2),  # [X, Y, Z, in, out] to [out, in, X, Y, Z]
-    'head': (4, 3, 0, 1, 2),
-    'up': (3, 4, 0, 1, 2),  # [X, Y, Z, in, out] to [in, out, X, Y, Z]
-    'dense': (1, 0),
-}
-_SIDES = {'conv': (3, 3, 3), 'head': (1, 1, 1), 'up': (2, 2, 2), 'dense': ()}
+def split(network):
+    """The kind and the dimensions in a network's name: `('unet', 3)`."""
+    return network[:-2], int(network[-2])
 
 
 def to_torch(variables, rows):
@@ -236,31 +231,6 @@ def _check_finite(arrays, source):
             f'{source} has nan or infinite numbers in {len(bad)} arrays ({shown(bad)}); expected '
             'finite ones: choose weights from before the training diverged'
         )
-
-
-def _level(part, level, name, channels):
-    """Two blocks of convolution and batch normalisation; `channels` before, between and after."""
-    found = []
-    for i in range(2):
-        path, features = (part, f'level_{level}', f'block_{i}'), (channels[i + 1],)
-        found += _layer(f'{name}.ops.{i}.conv1', (*path, 'conv'), 'conv', channels[i : i + 2])
-        found += [
-            Row(f'{name}.ops.{i}.bn1.{theirs}', (collection, *path, 'bn', ours), features)
-            for collection, ours, theirs in (
-                ('params', 'scale', 'weight'),
-                ('params', 'bias', 'bias'),
-                ('batch_stats', 'mean', 'running_mean'),
-                ('batch_stats', 'var', 'running_var'),
-            )
-        ]
-    return found
-
-
-def _layer(name, path, kind, channels):
-    return [
-        Row(f'{name}.weight', ('params', *path, 'kernel'), (*_SIDES[kind], *channels), kind),
-        Row(f'{name}.bias', ('params', *path, 'bias'), (channels[1],)),
-    ]
 
 
 def _flatten(tree, path=()):

@@ -24,7 +24,10 @@ def write(path, variables, card, dtype='float32'):
     """
     assert dtype == 'float32', dtype
     if card['network'] != UNet3D.name:
-        raise UserError(f'nnU-Net segments, and this is a {card["network"]}; expected a U-Net')
+        raise UserError(
+            f'nnU-Net segments here in 3D, and this is a {card["network"]}; expected a U-Net '
+            f'({UNet3D.name})'
+        )
     check_whole(card, 'nnU-Net')
     network = from_variables(variables, card)
     state = {nnunet.renamed(name): _turned(array) for name, array in network.state_dict().items()}

@@ -1,9 +1,9 @@
-"""ONNX files: `cubes` `[batch, C, X, Y, Z]` in, `logits` out, for any batch and sides.
+"""ONNX files: `cubes` `[batch, C, X, Y(, Z)]` in, `logits` out, for any batch and sides.
 
-Every side divides by 8. Both kinds of batch statistics are written: 'synchronised' as the running
-averages, 'official' as the mean and variance of the batch at hand. With float16 the convolutions
-are narrow; batch normalisation, input and output are float32. The file holds the card, as JSON, in
-its metadata under `genesis_jax`.
+Every side divides by 8, in 2D by 32. Both kinds of batch statistics are written: 'synchronised' as
+the running averages, 'official' as the mean and variance of the batch at hand. With float16 the
+convolutions are narrow; batch normalisation, input and output are float32. The file holds the card,
+as JSON, in its metadata under `genesis_jax`.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from torch.export import Dim
 
 from genesis_jax.convert.card_checks import check_whole
 from genesis_jax.errors import UserError
-from genesis_jax.torch.networks import DIVISOR, BatchNorm
+from genesis_jax.torch.networks import BatchNorm
 from genesis_jax.torch.pretrained import from_variables
 
 _TOLERANCE = 0.05  # of narrow logits, as a share of the largest; rounding makes less than 0.01
@@ -35,10 +35,12 @@ def write(path, variables, card, dtype='float32'):
         )
     check_whole(card, 'an ONNX file')
     network = from_variables(variables, card)
-    example = torch.zeros(2, card['in_channels'], *(DIVISOR * n for n in (2, 3, 4)))
+    divisor, names = network.divisor, 'xyz'[: network.rank]
+    smallest = [divisor * n for n, _ in enumerate(names, 2)]
+    example = torch.zeros(2, card['in_channels'], *smallest)
     if dtype != 'float32':
         network = _narrowed(network, getattr(torch, dtype), example.shape)
-    sides = {2 + axis: DIVISOR * Dim(name, min=1) for axis, name in enumerate('xyz')}
+    sides = {2 + axis: divisor * Dim(name, min=1) for axis, name in enumerate(names)}
     with _quiet():
         program = torch.onnx.export(
             network,

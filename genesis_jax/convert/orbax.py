@@ -6,6 +6,7 @@ from pathlib import Path
 from genesis_jax.checkpoints import export, load_export, load_variables
 from genesis_jax.convert import first_kernel, names
 from genesis_jax.errors import UserError
+from genesis_jax.models import name_of
 
 _PARTS = ('encoder', 'decoder', 'hidden', 'head')
 
@@ -27,7 +28,7 @@ def _read_checkpoint(path):
     file = path.parent.parent / 'config.json'
     try:
         config = json.loads(file.read_text('utf-8'))['config']
-        network = 'classifier3d' if config['task'] == 'classification' else 'unet3d'
+        network = name_of(config['task'], config.get('dimensions', 3))
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(
             f'{path} is the checkpoint of a training, but {file} does not tell its network '
@@ -37,7 +38,7 @@ def _read_checkpoint(path):
     try:
         params = variables['params']
         first, head = variables, params['head']['kernel']
-        for key in first_kernel.PATH:
+        for key in first_kernel.path_in(variables):
             first = first[key]
     except (LookupError, TypeError) as error:
         raise UserError(

@@ -16,11 +16,6 @@ from genesis_jax.convert import foreign, names
 from genesis_jax.errors import UserError
 
 _CARD = 'genesis_jax'  # our key in the file
-_CONVENTIONS = {  # of the published network: its names and shapes do not tell
-    'epsilon': 1e-5,
-    'statistics_momentum': 0.9,
-    'batch_statistics': 'official',
-}
 _EXPECTED = (
     "what torch.save makes of a network's state_dict(): save that alone, or copy the file again"
 )
@@ -38,8 +33,7 @@ def read(path):
     if _CARD in file:
         card = _own_card(file[_CARD], path)
     else:
-        architecture = names.Architecture.of_state(state, path)
-        card = _foreign_card(architecture, path)
+        state, card = foreign.of_pytorch(state, path, 'pytorch')
         epoch = file.get('epoch') if isinstance(file.get('epoch'), int) else 0
         card['pytorch'] = {'epoch': epoch, names.COUNTER: counters}
     rows = names.Architecture.of_card(card).rows()
@@ -147,16 +141,6 @@ def _split(state, path):
             f'({names.shown(rounded)}); save network.float().state_dict() to round them'
         )
     return arrays, counters
-
-
-def _foreign_card(architecture, path):
-    """The card of a file without one, and as `assumed` what decides outputs and is a guess."""
-    conventions = dict(_CONVENTIONS)
-    if architecture.upsample == 'nearest':  # no published PyTorch network: rather from Keras
-        del conventions['epsilon']
-    card = foreign.card_of(architecture, path, 'pytorch', conventions)
-    card['assumed'] = [n for n in ('epsilon', 'batch_statistics') if n in conventions]
-    return card
 
 
 def _own_card(text, path):

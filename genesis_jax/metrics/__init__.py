@@ -20,6 +20,7 @@ from genesis_jax.metrics.ranking import (
     auc_interval,
     average_precision,
     classification_metrics,
+    findings_metrics,
     froc,
     luna16_score,
 )
@@ -36,6 +37,7 @@ __all__ = [
     'case_metrics',
     'classification_metrics',
     'dice',
+    'findings_metrics',
     'froc',
     'hd95',
     'iou',

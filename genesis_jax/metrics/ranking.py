@@ -37,6 +37,19 @@ def classification_metrics(labels, probabilities, scan_ids=None):
     return metrics
 
 
+def findings_metrics(labels, probabilities, findings):
+    """All metrics of several findings at once by name: their means, and `auc_<finding>` of each.
+
+    Args:
+      labels, probabilities: `[N, n]`.
+      findings: n names.
+    """
+    columns = zip(findings, np.transpose(labels), np.transpose(probabilities), strict=True)
+    return classification_metrics(labels, probabilities) | {
+        f'auc_{name}': auc(label, scores) for name, label, scores in columns
+    }
+
+
 def auc(labels, scores):
     """Area under the ROC curve."""
     return _mean([roc_auc_score(*column) for column in _columns(labels, scores)])

@@ -11,23 +11,28 @@ from genesis_jax.models.planes import convolve_planes
 
 
 class Conv(nn.Module):
-    """Convolution with 'same' padding and stride 1; parameters as in `nn.Conv`."""
+    """Convolution of odd sides, padded by half of each on both ends; parameters as in `nn.Conv`."""
 
     features: int
     kernel_size: Sequence[int]
     dtype: jnp.dtype = jnp.float32
+    stride: int = 1
+    use_bias: bool = True
 
     @nn.compact
     def __call__(self, x):
         shape = (*self.kernel_size, x.shape[-1], self.features)
         kernel = self.param('kernel', _uniform(6 / math.prod(shape[:-1])), shape)
-        bias = self.param('bias', nn.initializers.zeros, (self.features,))
-        x, kernel, bias = (jnp.asarray(a, self.dtype) for a in (x, kernel, bias))
-        if x.ndim < 5 or kernel.shape[0] == 1:
-            x = _convolve(x, kernel)
+        x, kernel = jnp.asarray(x, self.dtype), jnp.asarray(kernel, self.dtype)
+        if x.ndim < 5 or kernel.shape[0] == 1 or self.stride > 1:
+            x = _convolve(x, kernel, self.stride)
         else:
+            # XLA's CPU backend has no fast 3D convolution.
             x = jax.lax.platform_dependent(x, kernel, cpu=convolve_planes, default=_convolve)
-        return x + bias.reshape((1,) * (x.ndim - 1) + (-1,))
+        if not self.use_bias:
+            return x
+        bias = self.param('bias', nn.initializers.zeros, (self.features,))
+        return x + jnp.asarray(bias, self.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
 
 
 class ConvBlock(nn.Module):
@@ -78,6 +83,20 @@ def max_pool(x):
     return x.max(axis=tuple(range(2, x.ndim - 1, 2)))
 
 
+def max_pool_overlapping(x):
+    """Maximum over windows of side 3 and stride 2, centred on every other element, per axis.
+
+    By shifting, not by a window reduction: its gradient needs no scatter.
+    """
+    for axis in range(1, x.ndim - 1):
+        side = x.shape[axis]
+        padding = [(1, 1) if a == axis else (0, 0) for a in range(x.ndim)]
+        padded = jnp.pad(x, padding, constant_values=-jnp.inf)
+        taps = [jax.lax.slice_in_dim(padded, t, t + side, 2, axis) for t in range(3)]
+        x = jnp.maximum(jnp.maximum(*taps[:2]), taps[2])
+    return x
+
+
 def _uniform(square):
     """Initialiser: uniform with limits ± sqrt(square); 6 / fan-in is He's, 3 / fan-in LeCun's."""
 
@@ -91,12 +110,12 @@ def _uniform(square):
     return init
 
 
-def _convolve(x, kernel):
+def _convolve(x, kernel, stride=1):
     spatial = 'XYZ'[: x.ndim - 2]
     return jax.lax.conv_general_dilated(
         x,
         kernel,
-        window_strides=(1,) * len(spatial),
-        padding='SAME',
+        window_strides=(stride,) * len(spatial),
+        padding=[(side // 2, side // 2) for side in kernel.shape[:-2]],
         dimension_numbers=(f'N{spatial}C', f'{spatial}IO', f'N{spatial}C'),
     )

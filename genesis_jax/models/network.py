@@ -1,25 +1,21 @@
-"""What all networks share: the attributes, the batch normalisation, the encoder."""
+"""What all networks share: the attributes, the batch normalisation, how the encoder is called."""
 
 from collections.abc import Callable
 from functools import partial
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
 
-from genesis_jax.models.layers import ConvBlock, max_pool
-
-LEVELS = 4
-DIVISOR = 2 ** (LEVELS - 1)  # every side of the input must divide by it: three max-pools
-
 
 class Network(nn.Module):
-    """A network that starts with the encoder of Models Genesis.
+    """A network that starts with an encoder.
 
     Variables are `params` and `batch_stats`, with a part of each name that the network's own
-    docstring gives; the `encoder` is the same in all.
+    docstring gives; the `encoder` is the same in all networks of as many dimensions.
 
     Attributes:
-      width: channels of the first convolution; level l ends with `2 * width * 2**l` channels.
+      width: channels of the first convolution.
       out_channels: number of logits.
       batch_statistics: 'synchronised': batch statistics (over all devices) in training, running
         averages in evaluation; 'official': batch statistics always, as the published network is
@@ -32,6 +28,9 @@ class Network(nn.Module):
       frozen_encoder: the encoder neither learns nor changes its running averages, which it uses in
         training as in evaluation.
       axis_name: the mapped axis over which batch statistics are synchronised, if any.
+      dimensions: spatial axes of the input.
+      divisor: every side of the input must divide by it.
+      make_encoder: the module of the part `encoder`, from (width, norm, dtype, remat).
     """
 
     width: int = 32
@@ -43,6 +42,10 @@ class Network(nn.Module):
     remat: bool = False
     frozen_encoder: bool = False
     axis_name: str | None = None
+
+    dimensions: ClassVar[int]
+    divisor: ClassVar[int]
+    make_encoder: ClassVar[Callable[..., nn.Module]]
 
     def predict(self, variables, x):
         """Logits in evaluation, with the statistics that `batch_statistics` says."""
@@ -63,56 +66,23 @@ class Network(nn.Module):
 
     def encode(self, x, train):
         """Features of every level, finest first; to be called in a compact method."""
-        check_sides(x.shape[1:-1])
+        check_sides(x.shape[1:-1], self.divisor)
         norm = self.norm(train and not self.frozen_encoder)
-        levels = Encoder(self.width, norm, self.dtype, self.remat, name='encoder')(x)
+        levels = self.make_encoder(self.width, norm, self.dtype, self.remat, name='encoder')(x)
         return jax.lax.stop_gradient(levels) if self.frozen_encoder else levels
 
-
-class Encoder(nn.Module):
-    """The contracting path: features of every level, finest first; the last is the bottleneck."""
-
-    width: int
-    norm: Callable[..., nn.Module]
-    dtype: str = 'float32'
-    remat: bool = False
-
-    @nn.compact
-    def __call__(self, x):
-        levels = []
-        for level in range(LEVELS):
-            x = max_pool(x) if level else x
-            features = (self.width * 2**level, 2 * self.width * 2**level)
-            x = level_of(self, features, f'level_{level}')(x)
-            levels.append(x)
-        return levels
+    @classmethod
+    def smallest_input(cls, channels):
+        """The shape of the smallest batch: it compiles fastest, and the parameters are the same."""
+        return (1, *(cls.divisor,) * cls.dimensions, channels)
 
 
-class _Level(nn.Module):
-    """Two convolution blocks."""
-
-    features: tuple[int, int]
-    norm: Callable[..., nn.Module]
-    dtype: str
-
-    @nn.compact
-    def __call__(self, x):
-        for i, features in enumerate(self.features):
-            x = ConvBlock(features, self.norm, self.dtype, name=f'block_{i}')(x)
-        return x
-
-
-def level_of(part, features, name):
-    """A level of an encoder or decoder, `part`."""
-    level = nn.remat(_Level) if part.remat else _Level
-    return level(features, part.norm, part.dtype, name=name)
-
-
-def check_sides(sides):
-    """Raises ValueError unless every side divides by 8."""
-    if any(side % DIVISOR for side in sides):
-        nearest = tuple(max(DIVISOR, round(side / DIVISOR) * DIVISOR) for side in sides)
+def check_sides(sides, divisor):
+    """Raises ValueError unless every side divides by `divisor`, a power of 2."""
+    if any(side % divisor for side in sides):
+        nearest = tuple(max(divisor, round(side / divisor) * divisor) for side in sides)
+        times = {8: 'three', 32: 'five'}[divisor]
         raise ValueError(
-            f'the U-Net halves its input three times, so every side must divide by {DIVISOR}, '
+            f'the U-Net halves its input {times} times, so every side must divide by {divisor}, '
             f'but the sides are {tuple(sides)}; use for example {nearest}'
         )

@@ -1,4 +1,4 @@
-"""The U-Net of Models Genesis and its classifier as PyTorch modules.
+"""The 3D U-Net of Models Genesis and its classifier as PyTorch modules; see `resnet` for 2D.
 
 Arrays are `[B, C, X, Y(, Z)]`. The state dicts have the names of the published network
 (`down_tr64.ops.0.conv1.weight`, ...), the attributes those of our Flax networks. Where PyTorch
@@ -19,7 +19,7 @@ _MAX_POOL = {2: functional.max_pool2d, 3: functional.max_pool3d}
 
 
 class Network(nn.Module):
-    """A network that starts with the encoder of Models Genesis.
+    """A network that starts with an encoder, here that of Models Genesis in 3D.
 
     Attributes:
       width: channels of the first convolution; level l ends with `2 * width * 2**l` channels.
@@ -34,6 +34,7 @@ class Network(nn.Module):
 
     name = None  # as in cards
     rank = 3  # spatial axes
+    divisor = DIVISOR  # every side of the input must divide by it
     lines = ()  # on the weights it started from; see `from_pretrained`
 
     def __init__(
@@ -57,9 +58,13 @@ class Network(nn.Module):
         self.batch_statistics = batch_statistics
         self.epsilon = epsilon
         self.statistics_momentum = statistics_momentum
-        channels = in_channels
+        self.add_encoder()
+
+    def add_encoder(self):
+        """Adds the layers that `levels` calls."""
+        channels = self.in_channels
         for level, name in enumerate(_names('down')):
-            features = self.features(level)
+            features = self.channels()[level]
             self.add_module(name, Level(self, (channels, features // 2, features)))
             channels = features
 
@@ -76,17 +81,21 @@ class Network(nn.Module):
 
         pretrained.save(self, path)
 
-    def features(self, level):
-        """Channels of the encoder's features of a level."""
-        return 2 * self.width * 2**level
+    def channels(self):
+        """Of the features that `encode` gives."""
+        return [2 * self.width * 2**level for level in range(LEVELS)]
 
     def encode(self, x):
         """Features of every level, finest first; the last is the bottleneck.
 
         Raises:
-          ValueError: a side does not divide by 8.
+          ValueError: a side does not divide by `divisor`.
         """
-        check_sides(x.shape[2:])
+        check_sides(x.shape[2:], self.divisor)
+        return self.levels(x)
+
+    def levels(self, x):
+        """`encode`, of sides that were checked."""
         levels = []
         for level, name in enumerate(_names('down')):
             x = _MAX_POOL[self.rank](x, 2) if level else x
@@ -95,56 +104,60 @@ class Network(nn.Module):
         return levels
 
 
-class UNet3D(Network):
-    """U-Net of four levels; the default has 19,073,665 parameters.
+class UNet(Network):
+    """Encoder, decoder, one logit per output and element of the input.
 
     Attributes:
       upsample: 'transpose' (published PyTorch network) or 'nearest' (published Keras network).
     """
-
-    name = 'unet3d'
 
     def __init__(self, *, upsample='transpose', **common):
         super().__init__(**common)
         if upsample not in ('transpose', 'nearest'):
             raise ValueError(f'upsample={upsample!r}: expected transpose or nearest')
         self.upsample = upsample
-        for level in reversed(range(LEVELS - 1)):
-            self.add_module(_names('up')[level], UpLevel(self, level))
-        self.out_tr = Head(self)
+        for name, *channels in self.up_levels():
+            self.add_module(name, UpLevel(self, *channels))
+        self.out_tr = Head(self, channels[-1])
         self.apply(initialise)
 
+    def up_levels(self):
+        """Of the decoder's levels, deepest first: name; channels from below, of the skip, out."""
+        features = self.channels()
+        return [
+            (_names('up')[level], features[level + 1], features[level], features[level])
+            for level in reversed(range(LEVELS - 1))
+        ]
+
     def forward(self, x):
-        """Logits `[B, out_channels, X, Y, Z]` of `[B, in_channels, X, Y, Z]`.
+        """Logits `[B, out_channels, X, Y(, Z)]` of `[B, in_channels, X, Y(, Z)]`.
 
         Restored cubes, and the probability of a single class, are their sigmoid.
         """
         *skips, x = self.encode(x)
-        for level, skip in reversed(list(enumerate(skips))):
-            x = self.get_submodule(_names('up')[level])(x, skip)
+        for name, *_ in self.up_levels():
+            x = self.get_submodule(name)(x, skips.pop() if skips else None)
         return self.out_tr(x)
 
 
-class Classifier3D(Network):
+class Classifier(Network):
     """Encoder, global average pool, a hidden layer with ReLU, one logit per output.
 
     Attributes:
       hidden: units of the hidden layer; 0: none.
     """
 
-    name = 'classifier3d'
-
     def __init__(self, *, hidden=1024, **common):
         super().__init__(**common)
         self.hidden = hidden
-        channels = self.features(LEVELS - 1)
+        channels = self.channels()[-1]
         if hidden:
             self.dense_1 = nn.Linear(channels, hidden)
         self.dense_2 = nn.Linear(hidden or channels, self.out_channels)
         self.apply(initialise)
 
     def forward(self, x):
-        """Logits `[B, out_channels]` of `[B, in_channels, X, Y, Z]`."""
+        """Logits `[B, out_channels]` of `[B, in_channels, X, Y(, Z)]`."""
         *_, deepest = self.encode(x)
         x = deepest.mean(tuple(range(2, deepest.ndim)))
         if self.hidden:
@@ -152,18 +165,16 @@ class Classifier3D(Network):
         return self.dense_2(x)
 
 
-class UNet2D(UNet3D):
-    """The U-Net of images `[B, C, X, Y]`."""
+class UNet3D(UNet):
+    """The U-Net of volumes `[B, C, X, Y, Z]`; the default has 19,073,665 parameters."""
 
-    name = 'unet2d'
-    rank = 2
+    name = 'unet3d'
 
 
-class Classifier2D(Classifier3D):
-    """The classifier of images `[B, C, X, Y]`."""
+class Classifier3D(Classifier):
+    """The classifier of volumes `[B, C, X, Y, Z]`."""
 
-    name = 'classifier2d'
-    rank = 2
+    name = 'classifier3d'
 
 
 class Level(nn.Module):
@@ -178,19 +189,19 @@ class Level(nn.Module):
 
 
 class UpLevel(nn.Module):
-    """A level of the decoder: doubles the sides, takes in the encoder's features."""
+    """A level of the decoder: doubles the sides, takes in the encoder's features, if any."""
 
-    def __init__(self, network, level):
+    def __init__(self, network, below, skip, features):
         super().__init__()
-        below, features = network.features(level + 1), network.features(level)
         if network.upsample == 'transpose':
             self.up_conv = _UP_CONV[network.rank](below, below, 2, stride=2)
         else:
             self.up_conv = nn.Upsample(scale_factor=2)  # nearest
-        self.ops = _blocks(network, (below + features, features, features))
+        self.ops = _blocks(network, (below + skip, features, features))
 
     def forward(self, x, skip):
-        return self.ops(torch.cat((self.up_conv(x), skip), dim=1))
+        x = self.up_conv(x)
+        return self.ops(x if skip is None else torch.cat((x, skip), dim=1))
 
 
 class Block(nn.Module):
@@ -199,10 +210,7 @@ class Block(nn.Module):
     def __init__(self, network, channels, features):
         super().__init__()
         self.conv1 = _CONV[network.rank](channels, features, 3, padding=1)
-        self.bn1 = BatchNorm(
-            features, eps=network.epsilon, momentum=1 - network.statistics_momentum
-        )
-        self.bn1.of_batch = network.batch_statistics == 'official'
+        self.bn1 = BatchNorm(network, features)
 
     def forward(self, x):
         return functional.relu(self.bn1(self.conv1(x)))
@@ -214,7 +222,9 @@ class BatchNorm(nn.BatchNorm3d):
     The running averages change in training only, and stay in the state dict in any case.
     """
 
-    of_batch = False
+    def __init__(self, network, features):
+        super().__init__(features, eps=network.epsilon, momentum=1 - network.statistics_momentum)
+        self.of_batch = network.batch_statistics == 'official'
 
     def forward(self, x):
         if self.training or not self.of_batch:
@@ -230,10 +240,9 @@ class BatchNorm(nn.BatchNorm3d):
 class Head(nn.Module):
     """Convolution of side 1."""
 
-    def __init__(self, network):
+    def __init__(self, network, channels):
         super().__init__()
-        conv = _CONV[network.rank]
-        self.final_conv = conv(network.features(0), network.out_channels, 1)
+        self.final_conv = _CONV[network.rank](channels, network.out_channels, 1)
 
     def forward(self, x):
         return self.final_conv(x)
@@ -251,18 +260,20 @@ def initialise(module):
         nn.init.kaiming_normal_(module.weight, nonlinearity='linear')
     else:
         return
-    nn.init.zeros_(module.bias)
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
 
 
 def _blocks(network, channels):
     return nn.Sequential(*(Block(network, *channels[i : i + 2]) for i in range(2)))
 
 
-def check_sides(sides):
-    """Raises ValueError unless every side divides by 8."""
-    if any(side % DIVISOR for side in sides):
+def check_sides(sides, divisor=DIVISOR):
+    """Raises ValueError unless every side divides by `divisor`."""
+    if any(side % divisor for side in sides):
+        times = {8: 'three', 32: 'five'}[divisor]
         raise ValueError(
-            f'the U-Net halves its input three times, so every side must divide by {DIVISOR}, '
+            f'the U-Net halves its input {times} times, so every side must divide by {divisor}, '
             f'but the sides are {tuple(sides)}'
         )
 

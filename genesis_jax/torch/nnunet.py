@@ -94,7 +94,7 @@ class _Decoder(nn.Module):
         self.stages = nn.ModuleList((network.up_tr256, network.up_tr128, network.up_tr64))
         # nnU-Net fills no name with .seg_layers. in it from a file: these start at random.
         coarse = [
-            nn.Conv3d(network.features(level), network.out_channels, 1)
+            nn.Conv3d(network.channels()[level], network.out_channels, 1)
             for level in reversed(range(1, LEVELS - 1))
         ]
         self.seg_layers = nn.ModuleList((*coarse, network.out_tr.final_conv)).apply(initialise)

@@ -16,16 +16,16 @@ import torch
 from genesis_jax import convert
 from genesis_jax.convert import first_kernel, foreign, names, pytorch
 from genesis_jax.errors import UserError
-from genesis_jax.torch import networks
-from genesis_jax.torch.networks import STATISTICS
+from genesis_jax.torch.networks import STATISTICS, Classifier3D, UNet3D
+from genesis_jax.torch.resnet import Classifier2D, UNet2D
 
-_NETWORKS = {'unet3d': networks.UNet3D, 'classifier3d': networks.Classifier3D}
-_PARTS = {'unet3d': ('encoder', 'decoder', 'head'), 'classifier3d': ('encoder', 'hidden', 'head')}
+_NETWORKS = {made.name: made for made in (UNet3D, Classifier3D, UNet2D, Classifier2D)}
+_PARTS = {'unet': ('encoder', 'decoder', 'head'), 'classifier': ('encoder', 'hidden', 'head')}
 # What an argument changes without touching the weights.
 _FREE = ('batch_statistics', 'epsilon', 'statistics_momentum')
 _OPTIONS = {  # of a card's `config.model`; the rest concerns training in JAX
-    'unet3d': (*_FREE, 'width', 'upsample'),
-    'classifier3d': (*_FREE, 'width', 'hidden'),
+    'unet': (*_FREE, 'width', 'upsample'),
+    'classifier': (*_FREE, 'width', 'hidden'),
 }
 _ASKED = {'decoder': 'new_decoder=True', 'hidden': 'hidden=N (0: none)', 'head': 'out_channels=N'}
 
@@ -41,7 +41,7 @@ def from_pretrained(path, format=None, network=None, **changes):
     Args:
       path: a `.pt`, a Keras `.h5`, a hub folder (these need no JAX), an export, a run's workdir.
       format: one of `convert.FORMATS`; None: by what the file holds.
-      network: 'unet3d' or 'classifier3d'; None: as it is there.
+      network: one of `names.NETWORKS`; None: as it is there.
       changes: `out_channels=N` draws a new head of N logits, `hidden=N` a new hidden layer,
         `new_decoder=True` a new decoder, all at random; `in_channels=N` repeats and rescales the
         first kernel; `batch_statistics`, `epsilon` and `statistics_momentum` replace what is there,
@@ -69,6 +69,11 @@ def from_variables(variables, card, network=None, source='the card', **changes):
     network = network or card['network']
     if network not in _NETWORKS:
         raise UserError(f'there are no weights of a {network}; expected {", ".join(_NETWORKS)}')
+    if names.split(network)[1] != names.split(card['network'])[1]:
+        raise UserError(
+            f'{source} holds a {card["network"]}, whose encoder fits no {network}; name weights of '
+            f'a {names.split(network)[1]}D network'
+        )
     _check_values(changes)
     new = _new_parts(network, changes, source)
     options = {**_options(card, network), **changes}
@@ -86,8 +91,7 @@ def from_variables(variables, card, network=None, source='the card', **changes):
     if new:
         lines = [f'from {source}: {" and ".join(wanted)}', *lines]
         lines.append(f'drawn at random: {", ".join(new)}')
-    if assumed := foreign.assumed(card, changes):
-        lines.append(assumed)
+    lines += [said for said in (foreign.left_out(card), foreign.assumed(card, changes)) if said]
     made.card, made.lines = card, tuple(lines)
     return made
 
@@ -99,13 +103,8 @@ def save(network, path):
     a head can be of any classes.
 
     Raises:
-      UserError: it is no 3D network, or nothing can be written there.
+      UserError: nothing can be written there.
     """
-    if network.name not in _NETWORKS:
-        raise UserError(
-            f'{path} cannot hold a {network.name}; expected {", ".join(_NETWORKS)}: save its '
-            'state_dict() with torch.save'
-        )
     path = Path(path).expanduser()
     state = {name: t.detach().cpu().float().numpy() for name, t in network.state_dict().items()}
     counters = {name: state.pop(name) for name in [*state] if name.endswith(names.COUNTER)}
@@ -128,7 +127,9 @@ def _present_card(network, architecture):
     """The card of a network as it is: its sizes are those of its arrays, of heads exchanged too."""
     model = {name: getattr(network, name) for name in _FREE}
     model = {n: value if isinstance(value, str) else float(value) for n, value in model.items()}
-    model |= {name: getattr(architecture, name) for name in _OPTIONS[network.name][len(_FREE) :]}
+    model |= {
+        name: getattr(architecture, name) for name in _OPTIONS[architecture.kind][len(_FREE) :]
+    }
     return {
         'network': network.name,
         'parts': list(architecture.parts),
@@ -143,7 +144,13 @@ def _options(card, network):
     """Arguments of the network that a card describes, or of another with the same encoder."""
     model = card['config']['model']
     sizes = {'in_channels': card['in_channels'], 'out_channels': card['outputs']}
-    return sizes | {name: model[name] for name in _OPTIONS[network] if name in model}
+    return sizes | {
+        name: model[name] for name in _OPTIONS[names.split(network)[0]] if name in model
+    }
+
+
+def _parts(network):
+    return _PARTS[names.split(network)[0]]
 
 
 def _make(network, options):
@@ -153,7 +160,7 @@ def _make(network, options):
 def _new_parts(network, changes, source):
     """The parts that `changes` ask to draw; UserError if they ask for what cannot be changed."""
     asked = {'decoder': 'new_decoder', 'hidden': 'hidden', 'head': 'out_channels'}
-    asked = {part: name for part, name in asked.items() if part in _PARTS[network]}
+    asked = {part: name for part, name in asked.items() if part in _parts(network)}
     possible = (*asked.values(), 'in_channels', *_FREE)
     if wrong := [name for name in changes if name not in possible]:
         raise UserError(
@@ -194,7 +201,7 @@ _EXPECTED = {  # of an argument: whether a value fits, and what does
 
 def _wanted(card, network, options, new, changes, source):
     """The parts to take from the source; UserError if one is not there."""
-    needed = [part for part in _PARTS[network] if part != 'hidden' or options.get('hidden') != 0]
+    needed = [part for part in _parts(network) if part != 'hidden' or options.get('hidden') != 0]
     # A head belongs to the network, hidden layer and decoder that it was trained with.
     replaced = changes.get('new_decoder') or 'hidden' in changes
     kept = network == card['network'] and not replaced
@@ -213,7 +220,7 @@ def _wanted(card, network, options, new, changes, source):
 
 def _repeat_channels(variables, count):
     """Fits the first kernel to so many input channels, in place."""
-    *path, last = first_kernel.PATH
+    *path, last = first_kernel.path_in(variables)
     tree = variables
     for key in path:
         tree[key] = dict(tree[key])  # not that of the caller

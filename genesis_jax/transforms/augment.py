@@ -31,6 +31,7 @@ def augment(
     mask=None,
     *,
     flip_probability=0.5,
+    flip_axes=None,
     transpose_probability=0.5,
     noise_probability=0.5,
     noise_sd=0.1,
@@ -41,6 +42,7 @@ def augment(
       volume: `[X, Y, Z, C]`, or `[X, Y, C]`.
       mask: `[X, Y, Z]` integers, turned like the volume; or None.
       flip_probability: probability of a mirror image along each axis.
+      flip_axes: the axes that may be mirrored; all spatial ones by default.
       transpose_probability: probability of a swap of each pair of equally long axes.
       noise_probability: probability of Gaussian noise.
       noise_sd: the highest standard deviation of the noise, which is drawn uniformly from 0.
@@ -49,7 +51,9 @@ def augment(
       `(volume, mask)`.
     """
     key_flip, key_swap, key_noise = jax.random.split(key, 3)
-    flips = jax.random.bernoulli(key_flip, flip_probability, (volume.ndim - 1,))
+    axes = range(volume.ndim - 1)
+    flips = jax.random.bernoulli(key_flip, flip_probability, (len(axes),))
+    flips &= jnp.array([flip_axes is None or axis in flip_axes for axis in axes])
     swaps = jax.random.bernoulli(key_swap, transpose_probability, (len(pairs(volume.shape[:-1])),))
     volume = _noise(key_noise, _turn(volume, flips, swaps), noise_probability, noise_sd)
     return volume, None if mask is None else _turn(mask[..., None], flips, swaps)[..., 0]

@@ -1,12 +1,13 @@
-"""The encoder with a classification head (protocol of Models Genesis' target tasks)."""
+"""An encoder with a classification head (protocol of Models Genesis' target tasks)."""
 
 import flax.linen as nn
 import jax.numpy as jnp
 
+from genesis_jax.models import plain, resnet
 from genesis_jax.models.network import Network
 
 
-class Classifier3D(Network):
+class Classifier(Network):
     """Encoder, global average pool, a hidden layer with ReLU, one logit per output.
 
     Its parts are `encoder`, `hidden` and `head` (the last two have no statistics).
@@ -20,10 +21,28 @@ class Classifier3D(Network):
 
     @nn.compact
     def __call__(self, x, *, train):
-        """Logits `[B, out_channels]` of `[B, X, Y, Z, C]`; ValueError on bad sides."""
+        """Logits `[B, out_channels]` of `[B, X, Y(, Z), C]`; ValueError on bad sides."""
         *_, deepest = self.encode(x, train)
         features = jnp.mean(deepest, axis=tuple(range(1, x.ndim - 1)))
         if self.hidden:
             features = nn.relu(nn.Dense(self.hidden, dtype=self.dtype, name='hidden')(features))
         head = nn.Dense(self.out_channels, dtype=self.dtype, name='head')
         return head(features).astype(jnp.float32)
+
+
+class Classifier3D(Classifier):
+    """The classifier of volumes `[B, X, Y, Z, C]`, with the encoder of `UNet3D`."""
+
+    dimensions = 3
+    divisor = plain.DIVISOR
+    make_encoder = plain.Encoder
+
+
+class Classifier2D(Classifier):
+    """The classifier of images `[B, X, Y, C]`, with the encoder of `UNet2D`: a ResNet-18."""
+
+    width: int = 64
+
+    dimensions = 2
+    divisor = resnet.DIVISOR
+    make_encoder = resnet.ResNet18

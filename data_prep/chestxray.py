@@ -1,0 +1,280 @@
+"""ChestX-ray8/14 to the datasets `chestxray` and `dxc`: python -m data_prep.chestxray --source=DIR
+
+The source is the release of the NIH: Data_Entry_2017.csv, images_001 ... images_012 with their
+PNGs (any part of them), train_val_list.txt and test_list.txt. `chestxray`, for pre-training, holds
+the images of the first list; `dxc`, for the paper's DXC, those and the test images with their
+findings. The same patients validate in both, and no test image is pre-trained on.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+from data_prep.image_files import find_images
+from data_prep.image_records import ImageRecipe, read_case
+from data_prep.image_table import findings
+from data_prep.labelled import FIXED_SPLITS, Case, prepare_labelled
+from data_prep.options import (
+    Parser,
+    add_image_size,
+    common_parser,
+    existing_folder,
+    folder,
+    report,
+)
+from data_prep.points import read_rows
+from data_prep.prepare import Entry, PrepareError, check_absent, prepare, validating
+from data_prep.records import dataset_folder
+from data_prep.split_options import add_validation_share
+from data_prep.summary import LabelledSummary, Summary, listed
+from data_prep.volumes import Scan
+
+FINDINGS = (
+    'Atelectasis', 'Cardiomegaly', 'Effusion', 'Infiltration', 'Mass', 'Nodule', 'Pneumonia',
+    'Pneumothorax', 'Consolidation', 'Edema', 'Emphysema', 'Fibrosis', 'Pleural_Thickening',
+    'Hernia',
+)  # fmt: skip
+_TABLES = ('Data_Entry_2017.csv', 'Data_Entry_2017_v2020.csv')
+_COLUMNS = ('Image Index', 'Finding Labels', 'Patient ID')
+_LISTS = {'train_val_list.txt': 'train', 'test_list.txt': 'test'}
+_SHARE = 0.11  # leaves about the 77,074 images that the paper pre-trained on, of 86,524
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """One listed image.
+
+    Attributes:
+      image: whose id is the file's name without its suffix.
+      labels: 0 or 1 for each of the findings asked for.
+      split: train, validation or test.
+    """
+
+    image: Scan
+    patient: str
+    labels: tuple[int, ...]
+    split: str
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prepares ChestX-ray and returns the exit status."""
+    parser = _make_parser()
+    args = parser.parse_args(argv)
+    names = [args.only] if args.only else list(_DATASETS)
+
+    @cache
+    def listing() -> tuple[list[Radiograph], list[str]]:
+        for name in names:
+            check_absent(args.data_dir, name)
+        wanted = FINDINGS[: args.findings]
+        return list_radiographs(args.source, args.csv, wanted, args.validation_share, args.seed)
+
+    return max(
+        report(
+            parser,
+            lambda name=name: _DATASETS[name](args, *listing()),
+            dataset_folder(args.data_dir, name),
+        )
+        for name in names
+    )
+
+
+def list_radiographs(
+    source: Path,
+    table: Path | None,
+    wanted: Sequence[str],
+    validation_share: float,
+    seed: int,
+) -> tuple[list[Radiograph], list[str]]:
+    """Every image that is listed, described and there, and notes on the others.
+
+    Raises:
+      PrepareError: a table or list is missing, or contradicts itself or the other.
+    """
+    table = table or _find_table(source)
+    described = _read_table(table, wanted)
+    parts = _read_lists(source)
+    images = _by_name(find_images(source))
+    usable = [name for name in parts if name in described and name in images]
+    if not usable:
+        raise PrepareError(
+            f'{source} holds none of the {len(parts)} listed images, such as {next(iter(parts))}; '
+            'unpack images_001.tar.gz and so on there'
+        )
+    patients = {name: described[name][0] for name in usable}
+    _check_patients(patients, parts)
+    trained = [patients[name] for name in usable if parts[name] == 'train']
+    held_out = validating(trained, validation_share, seed)
+    radiographs = []
+    for name in usable:
+        patient, labels = described[name]
+        validates = parts[name] == 'train' and patient in held_out
+        split = 'validation' if validates else parts[name]
+        radiographs.append(Radiograph(images[name], patient, labels, split))
+    notes = {
+        'Listed, but not there': [name for name in parts if name not in images],
+        'There, but in neither list': [name for name in images if name not in parts],
+        f'Listed, but not in {table.name}': [name for name in parts if name not in described],
+    }
+    return radiographs, [f'{what}: {listed(names)}' for what, names in notes.items() if names]
+
+
+def _prepare_unlabelled(
+    args: argparse.Namespace, radiographs: Sequence[Radiograph], notes: Sequence[str]
+) -> Summary:
+    entries = [
+        Entry(shot.image, shot.split, FIXED_SPLITS.index(shot.split))
+        for shot in radiographs
+        if shot.split != 'test'
+    ]
+    return prepare(
+        entries,
+        name='chestxray',
+        data_dir=args.data_dir,
+        recipe=_recipe(args),
+        notes=notes,
+        workers=args.workers,
+    )
+
+
+def _prepare_dxc(
+    args: argparse.Namespace, radiographs: Sequence[Radiograph], notes: Sequence[str]
+) -> LabelledSummary:
+    cases = [
+        Case(
+            shot.image.scan_id,
+            shot.patient,
+            shot.split,
+            FIXED_SPLITS.index(shot.split),
+            shot.image.shown,
+            (shot.image, shot.labels),
+        )
+        for shot in radiographs
+    ]
+    recipe = _recipe(args)
+    return prepare_labelled(
+        cases,
+        partial(read_case, recipe=recipe),
+        name='dxc',
+        data_dir=args.data_dir,
+        declaration=recipe.declare(FINDINGS[: args.findings], multilabel=True),
+        cube_size=args.size,
+        recipe={
+            'source': 'ChestX-ray',
+            'size': args.size,
+            'validation_share': args.validation_share,
+            'seed': args.seed,
+        },
+        notes=notes,
+        skip_duplicates=True,
+        workers=args.workers,
+    )
+
+
+_DATASETS = {'chestxray': _prepare_unlabelled, 'dxc': _prepare_dxc}
+
+
+def _recipe(args: argparse.Namespace) -> ImageRecipe:
+    return ImageRecipe(args.size, seed=args.seed, config='genesis_xray')
+
+
+def _make_parser() -> Parser:
+    parser = common_parser(
+        'data_prep.chestxray',
+        'ChestX-ray8/14: radiographs for pre-training (chestxray) and with their findings (dxc).',
+    )
+    parser.add_argument(
+        '--source',
+        type=existing_folder,
+        required=True,
+        metavar='DIR',
+        help='folder that holds Data_Entry_2017.csv, images_*/, train_val_list.txt, test_list.txt',
+    )
+    parser.add_argument(
+        '--csv', type=folder, metavar='FILE', help='the findings (default: in the source)'
+    )
+    parser.add_argument(
+        '--findings',
+        type=int,
+        choices=(8, 14),
+        default=8,
+        help='of ChestX-ray8, as in the paper, or all of ChestX-ray14 (default: 8)',
+    )
+    add_image_size(parser)
+    add_validation_share(parser, 'patients of train_val_list.txt', _SHARE)
+    parser.add_argument(
+        '--only', choices=tuple(_DATASETS), help='one of the two datasets (default: both)'
+    )
+    return parser
+
+
+def _find_table(source: Path) -> Path:
+    for name in _TABLES:
+        if (source / name).is_file():
+            return source / name
+    raise PrepareError(f'{source} holds no {_TABLES[0]}; put it there, or give --csv')
+
+
+def _read_table(table: Path, wanted: Sequence[str]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """The patient and the labels of every image."""
+    described = {}
+    for line, row in read_rows(table, _COLUMNS):
+        name, labels, patient = (row[column] for column in _COLUMNS)
+        found = findings(labels)
+        if stray := [finding for finding in found if finding not in FINDINGS]:
+            raise PrepareError(
+                f'{table}, row {line}: the finding is {stray[0]!r}, expected one of '
+                f'{", ".join(FINDINGS)} or No Finding; correct it'
+            )
+        if name in described:
+            raise PrepareError(
+                f'{table}, row {line}: the image {name} is listed twice; remove one of the rows'
+            )
+        described[name] = (patient, tuple(int(finding in found) for finding in wanted))
+    return described
+
+
+def _read_lists(source: Path) -> dict[str, str]:
+    """Train or test, by the image's name."""
+    parts: dict[str, str] = {}
+    for file, split in _LISTS.items():
+        path = source / file
+        try:
+            names = path.read_text('utf-8-sig').split()
+        except FileNotFoundError:
+            raise PrepareError(
+                f'{source} holds no {file}; download it from the NIH, beside the images'
+            ) from None
+        except UnicodeDecodeError:
+            raise PrepareError(f'{path} is no text file; download it again') from None
+        for name in names:
+            if parts.setdefault(name, split) != split:
+                raise PrepareError(f'{name} is in both lists; download them again')
+    return parts
+
+
+def _by_name(images: Sequence[Scan]) -> dict[str, Scan]:
+    named: dict[str, Scan] = {}
+    for image in images:
+        name = image.files[0].name
+        if name in named:
+            raise PrepareError(f'{named[name].shown} and {image.shown} are one image; keep one')
+        named[name] = Scan(Path(name).stem, image.shown, image.files)
+    return named
+
+
+def _check_patients(patients: Mapping[str, str], parts: Mapping[str, str]) -> None:
+    first: dict[str, str] = {}
+    for name, patient in patients.items():
+        other = first.setdefault(patient, name)
+        if parts[other] != parts[name]:
+            raise PrepareError(
+                f'patient {patient} is in both lists: {other} and {name}; download them again'
+            )
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,158 @@
+r"""A folder of 2D images to a dataset, with or without labels: python -m data_prep.images
+
+    python -m data_prep.images --source=DIR --name=frames --data_dir=data
+    python -m data_prep.images --source=DIR --csv=FILE --name=iuc --data_dir=data
+
+PNG, JPEG, TIFF and BMP files at any depth: ultrasound frames, radiographs, slices. Without a CSV
+file the images are for pre-training. Its columns are image (a path below the source, with or
+without the suffix), patient (default: every image is one) and one of
+
+- label: the class of an image;
+- labels: its findings, separated by |, or nothing if there is none.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from data_prep.image_files import SUFFIXES, find_images
+from data_prep.image_records import ImageRecipe, read_case
+from data_prep.image_table import OWN_PATIENTS, list_cases, read_image_table
+from data_prep.labelled import prepare_labelled
+from data_prep.options import (
+    Parser,
+    add_image_size,
+    common_parser,
+    existing_folder,
+    folder,
+    report,
+)
+from data_prep.prepare import Entry, PrepareError, prepare, validating
+from data_prep.records import dataset_folder
+from data_prep.split_options import (
+    add_patient_pattern,
+    add_table_options,
+    add_validation_share,
+    patient_of,
+)
+from data_prep.summary import LabelledSummary, Summary
+from data_prep.volumes import Scan
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prepares a folder of images and returns the exit status."""
+    parser = _make_parser()
+    args = parser.parse_args(argv)
+    if args.csv is None and (args.classes or args.split_column):
+        option = '--classes' if args.classes else '--split_column'
+        parser.error(f'{option} is of a CSV file; give --csv, too')
+    work = partial(_prepare if args.csv is None else _prepare_labelled, args)
+    return report(parser, work, dataset_folder(args.data_dir, args.name))
+
+
+def list_entries(
+    images: Sequence[Scan], validation_share: float, pattern: re.Pattern | None, seed: int
+) -> list[Entry]:
+    """Every image, split by patient: fold 0 trains, fold 1 validates.
+
+    Raises:
+      PrepareError: they are of one patient only.
+    """
+    patients = {image.scan_id: patient_of(image.scan_id, pattern, 'image') for image in images}
+    if len(set(patients.values())) < 2:
+        raise PrepareError(
+            f'the images are of one patient only ({next(iter(patients.values()))}), at least two '
+            'needed to split by patient'
+        )
+    held_out = validating(patients.values(), validation_share, seed)
+    return [
+        Entry(image, 'validation', 1)
+        if patients[image.scan_id] in held_out
+        else Entry(image, 'train', 0)
+        for image in images
+    ]
+
+
+def _prepare(args: argparse.Namespace) -> Summary:
+    entries = list_entries(
+        _images(args.source), args.validation_share, args.patient_pattern, args.seed
+    )
+    return prepare(
+        entries,
+        name=args.name,
+        data_dir=args.data_dir,
+        recipe=ImageRecipe(args.size, args.window, args.seed),
+        notes=() if args.patient_pattern else [OWN_PATIENTS],
+        workers=args.workers,
+    )
+
+
+def _prepare_labelled(args: argparse.Namespace) -> LabelledSummary:
+    table = read_image_table(args.csv, args.split_column, args.classes)
+    cases, notes = list_cases(
+        table, _images(args.source), args.split_column, args.folds, args.seed, args.patient_pattern
+    )
+    recipe = ImageRecipe(args.size, args.window)
+    return prepare_labelled(
+        cases,
+        partial(read_case, recipe=recipe),
+        name=args.name,
+        data_dir=args.data_dir,
+        declaration=recipe.declare(table.classes, table.multilabel),
+        cube_size=args.size,
+        recipe={
+            'source': 'images',
+            'table': args.csv.name,
+            'size': args.size,
+            'window': args.window,
+            'split_column': args.split_column,
+            'folds': None if args.split_column else args.folds,
+            'seed': args.seed,
+        },
+        config='dxc' if table.multilabel else 'iuc',
+        skip_duplicates=True,
+        notes=notes,
+        workers=args.workers,
+    )
+
+
+def _images(source: Path) -> list[Scan]:
+    images = find_images(source)
+    if not images:
+        raise PrepareError(f'{source} holds no image ({", ".join(SUFFIXES)}); check --source')
+    return images
+
+
+def _make_parser() -> Parser:
+    parser = common_parser('data_prep.images', __doc__.partition('\n\n')[2].partition('\n\n')[2])
+    parser.add_argument(
+        '--source',
+        type=existing_folder,
+        required=True,
+        metavar='DIR',
+        help='folder that holds the images, at any depth',
+    )
+    parser.add_argument(
+        '--csv', type=folder, metavar='FILE', help='the labels (default: none, for pre-training)'
+    )
+    parser.add_argument('--name', required=True, help='of the dataset: letters, digits and _')
+    add_image_size(parser)
+    parser.add_argument(
+        '--window',
+        choices=('depth', 'robust'),
+        default='depth',
+        help='what becomes 0 to 1; depth: what the bits of a file can hold (0 to 255, 0 to 65535); '
+        "robust: each image's own range, from its 0.5th to its 99.5th percentile, as for 12-bit "
+        'values in 16-bit files (default: depth; 32-bit files: robust)',
+    )
+    add_validation_share(parser, 'patients, for pre-training')
+    add_patient_pattern(parser, 'image', '(.*)/')
+    add_table_options(parser)
+    return parser
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,217 @@
+"""The papers' table of 2D against 3D: a row for each task, a column for each method."""
+
+import csv
+import io
+from dataclasses import dataclass
+
+from genesis_jax.compare import published, recipes, statistics
+from genesis_jax.compare.analysis import Entry, Row, row_of
+from genesis_jax.compare.tables import factor, p_value, runs, spread_text, tex, title
+from genesis_jax.errors import UserError
+
+_OF_DIMENSIONS = {'dimensions', 'data.view', 'model.width'}  # differ as a matter of course
+_FILES = ('.pt', '.pth', '.safetensors')
+
+
+@dataclass(frozen=True)
+class Task:
+    """A row: of each method the mean over runs, and the published one.
+
+    Attributes:
+      name: of the task.
+      metric: the one that was published.
+      measured: by column.
+      best: the column of the best method in 2D and in 3D, where there is one.
+      p: of the t-test between these.
+      published: by column.
+      published_p: in words.
+    """
+
+    name: str
+    metric: str
+    measured: dict[str, Row]
+    best: dict[int, str]
+    p: float
+    published: dict[str, published.Published]
+    published_p: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """All tasks; `columns` are methods, those in 2D first."""
+
+    columns: list[str]
+    tasks: list[Task]
+    test: str
+    recipes: list[str]  # in what else the configs of a task differ
+
+
+def lay_out(workdirs, names=None, *, welch=False):
+    """The table of workdirs of one or several tasks, named as given or by their starts.
+
+    Raises:
+      UserError: another number of names than workdirs, or workdirs that do not belong in one table.
+    """
+    if names is not None and len(names) != len(workdirs):
+        raise UserError(
+            f'--names has {len(names)} names for {len(workdirs)} workdirs; give one for each, '
+            'such as scratch, ImageNet, Genesis'
+        )
+    names = names or [_start(workdir) for workdir in workdirs]
+    entries = [Entry(_column(*pair), pair[1]) for pair in zip(names, workdirs, strict=True)]
+    fractions = {workdir.label_fraction for workdir in workdirs}
+    if len(fractions) > 1:
+        shown = ', '.join(f'{100 * fraction:g} %' for fraction in sorted(fractions))
+        raise UserError(f'the workdirs have {shown} of the labels; give those of one share')
+    by_task = {}
+    for entry in entries:
+        by_task.setdefault((entry.workdir.task_name, entry.workdir.dataset), []).append(entry)
+    columns = dict.fromkeys(entry.method for entry in entries)
+    return Table(
+        columns=sorted(columns, key=lambda name: not name.startswith('2D')),
+        tasks=[_task(name, found, welch) for (name, _), found in by_task.items()],
+        test="Welch's t-test" if welch else 'independent two-sample t-test',
+        recipes=[
+            f'{name}: {line}'
+            for (name, _), found in by_task.items()
+            for line in recipes.differences(found, _OF_DIMENSIONS)
+        ],
+    )
+
+
+def _start(workdir):
+    """What a method is called in the papers, by what it started from."""
+    if workdir.init == 'scratch':
+        return 'scratch'
+    loaded = ' '.join(workdir.start).lower()
+    ours = workdir.init.lower()
+    is_imagenet = ours.endswith(_FILES) and ('resnet' in ours or 'left out: fc.' in loaded)
+    return 'ImageNet' if is_imagenet else 'Genesis'
+
+
+def _column(name, workdir):
+    dimensions = f'{workdir.config["dimensions"]}D'
+    return name if name.startswith(dimensions) else f'{dimensions} {name}'
+
+
+def _task(name, entries, welch):
+    measured = {}
+    known = published.TASKS.get(name.lower(), published.Task({}))
+    metric = _metric(known, entries[0].workdir)
+    for entry in entries:
+        if entry.method in measured:
+            raise UserError(
+                f'{entry.workdir.path} and another workdir of {name} are both {entry.method!r}; '
+                'tell them apart with --names=A,B,…'
+            )
+        if entry.workdir.classes != entries[0].workdir.classes:
+            raise UserError(
+                f'{entry.workdir.path} has other classes than {entries[0].workdir.path}; only '
+                'runs on the same data can be compared'
+            )
+        measured[entry.method] = row_of(metric, entry)
+    best = {}
+    for column, row in measured.items():
+        rank, kind = row.mean, int(column[0])
+        if rank == rank and (kind not in best or rank > measured[best[kind]].mean):
+            best[kind] = column
+    p = float('nan')
+    if len(best) == 2:
+        p = statistics.t_test(measured[best[3]].values, measured[best[2]].values, welch)
+    return Task(
+        name=name,
+        metric=metric,
+        measured=measured,
+        best=best,
+        p=p,
+        published={column: number for column in measured if (number := known.of(metric, column))},
+        published_p=known.p_of_dimensions if len(best) == 2 else '',
+    )
+
+
+def _metric(known, workdir):
+    for metric, numbers in known.numbers.items():
+        if any(number.method in ('2D scratch', 'scratch') for number in numbers):
+            return metric
+    return 'mean_iou_paper' if workdir.task == 'segmentation' else 'auc'
+
+
+def markdown(table):
+    """The report."""
+    lines = [
+        '# 2D against 3D',
+        '',
+        'Mean ± sd (runs) in per cent. A run is one seed; where the task has folds, the mean over '
+        f'its folds. p of the {table.test} between the best method in 2D and the best in 3D.',
+        '',
+        f'| {" | ".join(_head(table))} |',
+        f'|{" --- |" * len(_head(table))}',
+        *(f'| {" | ".join(cells)} |' for cells in _cells(table)),
+        '',
+    ]
+    if table.recipes:
+        lines += ['The configs differ in more than start and dimensions:', '']
+        lines += [f'- {line}' for line in table.recipes] + ['']
+    return '\n'.join(lines)
+
+
+def latex(table):
+    """The table for a paper (booktabs)."""
+    lines = [
+        r'% \usepackage{booktabs}',
+        r'\begin{table}',
+        r'\centering',
+        r'\caption{2D against 3D: mean $\pm$ sd (runs); p of the '
+        rf'{tex(table.test)} between the best method in 2D and the best in 3D.}}',
+        rf'\begin{{tabular}}{{l{"r" * (len(table.columns) + 1)}}}',
+        r'\toprule',
+        rf'{" & ".join(map(tex, _head(table)))} \\',
+        r'\midrule',
+        *(rf'{" & ".join(map(tex, cells))} \\' for cells in _cells(table)),
+        *(f'% configs differ: {line}' for line in table.recipes),
+        r'\bottomrule',
+        r'\end{tabular}',
+        r'\end{table}',
+    ]
+    return '\n'.join(lines) + '\n'
+
+
+def csv_text(table):
+    """One row for a method of a task, measured or published."""
+    text = io.StringIO()
+    columns = ('task', 'metric', 'method', 'source', 'runs', 'mean', 'sd', 'p_of_dimensions')
+    writer = csv.DictWriter(text, columns, restval='', lineterminator='\n')
+    writer.writeheader()
+    for task in table.tasks:
+        about = {'task': task.name, 'metric': task.metric}
+        for column, row in task.measured.items():
+            p = task.p if column in task.best.values() else float('nan')
+            values = {'mean': row.mean, 'sd': row.sd, 'p_of_dimensions': p}
+            writer.writerow(
+                {**about, 'method': column, 'source': 'measured', 'runs': row.runs}
+                | {name: '' if value != value else value for name, value in values.items()}
+            )
+        for column, number in task.published.items():
+            sd = '' if number.sd is None else round(number.sd / 100, 6)
+            values = {'mean': round(number.mean / 100, 6), 'sd': sd}
+            writer.writerow({**about, 'method': column, 'source': number.source} | values)
+    return text.getvalue()
+
+
+def _head(table):
+    return ('task', *table.columns, 'p')
+
+
+def _cells(table):
+    for task in table.tasks:
+        scale = factor(task.metric)
+        shown = [task.measured.get(column) for column in table.columns]
+        cells = [
+            f'{spread_text(row.mean * scale, row.sd * scale)} ({runs(row)})' if row else ''
+            for row in shown
+        ]
+        yield (f'{task.name}, {title(task.metric)}', *cells, p_value(task.p))
+        if task.published:
+            numbers = [task.published.get(column) for column in table.columns]
+            cells = [spread_text(n.mean, n.sd) if n else '' for n in numbers]
+            yield ('published', *cells, task.published_p)

@@ -1,0 +1,61 @@
+"""What the U-Nets share: a decoder on the features of an encoder."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from genesis_jax.models.layers import Conv, UpConv, upsample_nearest
+from genesis_jax.models.network import Network
+from genesis_jax.models.plain import level_of
+
+
+class UNet(Network):
+    """Encoder, decoder, one logit per output and element of the input.
+
+    Its parts are `encoder`, `decoder` and `head` (the head has no statistics).
+
+    Attributes:
+      upsample: 'transpose' (published PyTorch network) or 'nearest' (published Keras network).
+    """
+
+    upsample: str = 'transpose'
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        """Logits `[B, X, Y(, Z), out_channels]` of `[B, X, Y(, Z), C]`; ValueError on bad sides."""
+        levels = self.encode(x, train)
+        last = max(1, self.width // 2) if levels[0].shape[1] < x.shape[1] else 0
+        norm = self.norm(train)
+        decoder = Decoder(norm, self.upsample, last, self.dtype, self.remat, name='decoder')
+        head = Conv(self.out_channels, (1,) * (x.ndim - 2), self.dtype, name='head')
+        return head(decoder(levels)).astype(jnp.float32)
+
+
+class Decoder(nn.Module):
+    """The expanding path: from the bottleneck to full resolution, taking in the skips.
+
+    Attributes:
+      last: channels of a last level, without skip, that doubles the sides once more; 0: none.
+    """
+
+    norm: Callable[..., nn.Module]
+    upsample: str = 'transpose'
+    last: int = 0
+    dtype: str = 'float32'
+    remat: bool = False
+
+    @nn.compact
+    def __call__(self, levels):
+        *skips, x = levels
+        for level, skip in reversed(list(enumerate(skips))):
+            x = jnp.concatenate([self._double(x, f'up_{level}'), skip], axis=-1)
+            x = level_of(self, (skip.shape[-1],) * 2, f'level_{level}')(x)
+        if self.last:
+            x = level_of(self, (self.last,) * 2, 'level_last')(self._double(x, 'up_last'))
+        return x
+
+    def _double(self, x, name):
+        if self.upsample == 'nearest':
+            return upsample_nearest(x)
+        return UpConv(x.shape[-1], self.dtype, name=name)(x)

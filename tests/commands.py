@@ -1,0 +1,20 @@
+"""Commands as a user types them, in processes of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def python(*arguments):
+    """What `python ARGUMENTS` says; an error if it fails."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=os.environ | {'JAX_NUM_CPU_DEVICES': '1'},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout

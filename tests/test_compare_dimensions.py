@@ -1,0 +1,165 @@
+"""2D against 3D, and several findings at once: comparisons of made-up runs."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from genesis_jax import metrics
+from genesis_jax.compare.__main__ import main
+from genesis_jax.compare.runs import read_tests, read_workdir
+from genesis_jax.compare.statistics import auc_of_draws
+from tests.compared import PATIENTS, make_classifier, make_workdir, write_config, write_csv
+
+
+def make_in(folder, dimensions, name, maker, **about):
+    """A workdir of a network of so many dimensions."""
+    path = maker(folder / f'{maker.__name__}_{dimensions}d_{name}', **about)
+    write_config(path, dimensions=dimensions, data={'view': None if dimensions == 3 else 'slices'})
+    return path
+
+
+@pytest.fixture
+def five(tmp_path):
+    """NCC: scratch, ImageNet and Genesis in 2D, scratch and Genesis in 3D (an earlier version)."""
+    starts = [('scratch', 0.5), ('weights/resnet18.pth', 0.8), ('runs/genesis_ct_2d', 0.9)]
+    paths = [
+        make_in(tmp_path, 2, i, make_classifier, init=init, gain=gain)
+        for i, (init, gain) in enumerate(starts)
+    ]
+    paths.append(make_in(tmp_path, 3, 'scratch', make_classifier, gain=0.7))
+    paths.append(make_classifier(tmp_path / 'earlier', init='runs/genesis_ct', gain=1.4))
+    return paths
+
+
+def values_of(path, metric):
+    return [json.loads(f.read_text())['metrics'][metric] for f in path.glob('*/results.json')]
+
+
+def lay_out(tmp_path, paths, *options):
+    assert main([*map(str, paths), '--dimensions', f'--out={tmp_path / "out"}', *options]) == 0
+    with (tmp_path / 'out/dimensions.csv').open() as stream:
+        rows = list(csv.DictReader(stream))
+    return rows, (tmp_path / 'out/dimensions.md').read_text()
+
+
+def test_the_papers_table_of_2d_against_3d(tmp_path, five, capsys):
+    rows, text = lay_out(tmp_path, five)
+    columns = '| task | 2D scratch | 2D ImageNet | 2D Genesis | 3D scratch | 3D Genesis | p |'
+    assert columns in text and columns in capsys.readouterr().out
+    measured = {row['method']: row for row in rows if row['source'] == 'measured'}
+    for path, method in zip(five, columns.split(' | ')[1:-1], strict=True):
+        values = values_of(path, 'auc')
+        assert float(measured[method]['mean']) == pytest.approx(np.mean(values))
+        assert f'{100 * np.mean(values):.2f} ± {100 * np.std(values, ddof=1):.2f} (3)' in text
+    means = {method: float(row['mean']) for method, row in measured.items()}
+    best = max((m for m in means if m[0] == '2'), key=means.get)
+    p = stats.ttest_ind(values_of(five[4], 'auc'), values_of(five[int(best == '2D Genesis') + 1],
+                                                             'auc')).pvalue  # fmt: skip
+    tested = {m for m, row in measured.items() if row['p_of_dimensions']}
+    assert tested == {best, '3D Genesis'}
+    assert float(measured[best]['p_of_dimensions']) == pytest.approx(p)
+    published = (
+        '| published | 96.03 ± 0.86 | 97.79 ± 0.71 | 97.45 ± 0.61 | 94.25 ± 5.07 | 98.34 ± 0.44 '
+        '| 0.0213 |'
+    )
+    assert published in text
+    latex = (tmp_path / 'out/dimensions.tex').read_text()
+    assert r'97.79 $\pm$ 0.71' in latex and latex.count(r'\\') == 3
+
+
+def test_a_row_for_each_task(tmp_path, five):
+    segmented = {'dataset': 'ncs', 'init': 'scratch'}
+    more = [
+        make_in(tmp_path, 2, 'scratch', make_workdir, skill=0.6, **segmented),
+        make_in(tmp_path, 3, 'scratch', make_workdir, **segmented),
+    ]
+    rows, text = lay_out(tmp_path, [*five, *more])
+    lines = [line for line in text.splitlines() if line.startswith('| ncs')]
+    assert len(lines) == 1 and 'mean_iou_paper' in lines[0] and lines[0].count('|  |') == 2
+    assert '| published | 70.48 ± 1.07 |  |  | 74.05 ± 1.97 |  | < 1e-8 |' in text
+    assert {row['task'] for row in rows} == {'ncc', 'ncs'}
+
+
+def test_tasks_of_2d_alone_have_no_p(tmp_path):
+    names = ('scratch', 'ImageNet', 'Genesis X-ray')
+    paths = [make_in(tmp_path, 2, n, make_findings, gain=g) for g, n in enumerate(names, start=1)]
+    rows, text = lay_out(tmp_path, paths, f'--names={",".join(names)}')
+    assert '| task | 2D scratch | 2D ImageNet | 2D Genesis X-ray | p |' in text
+    assert '| published | 69.15 ± 0.77 | 75.55 ± 0.48 | 75.48 ± 0.13 |  |' in text
+    assert not any(row['p_of_dimensions'] for row in rows)
+
+
+def test_what_is_no_table_is_refused(tmp_path, five, capsys):
+    def refusal(*arguments):
+        with pytest.raises(SystemExit):
+            main([*map(str, arguments), '--dimensions', f'--out={tmp_path / "out"}'])
+        return capsys.readouterr().err
+
+    again = make_in(tmp_path, 2, 'again', make_classifier)
+    assert "are both '2D scratch'; tell them apart with --names" in refusal(*five, again)
+    assert '--names has 1 names for 5 workdirs' in refusal(*five, '--names=a')
+    tenth = make_in(tmp_path, 3, 'tenth', make_workdir, fraction=0.1)
+    assert 'have 10 %, 100 % of the labels' in refusal(*five, tenth)
+    other = make_in(tmp_path, 3, 'classes', make_classifier, init='x', classes=('a', 'b'))
+    assert 'has other classes than' in refusal(five[0], other)
+    assert 'leave it out' in refusal(*five, '--baseline=scratch')
+
+
+def test_methods_of_both_dimensions_are_named_by_them(tmp_path, five):
+    out = tmp_path / 'one'
+    assert main([str(five[0]), str(five[3]), str(five[4]), f'--out={out}', '--draws=10']) == 0
+    text = (out / 'comparison.md').read_text()
+    assert '| 2D scratch | 100 % | 3 |' in text and '| 3D scratch |' in text
+    assert '| 3D genesis_ct |' in text and 'compared with 2D scratch' in text
+    assert '`dimensions`: 2 (2D scratch); 3 (3D scratch, 3D genesis_ct)' in text
+
+
+# --- several findings at once ------------------------------------------------------------------
+
+FINDINGS = ['Mass', 'Hernia']
+
+
+def make_findings(path, *, gain=1.0, init='scratch'):
+    """A fine-tuned multi-label classification: two images a patient. Returns its path."""
+    truth = np.random.default_rng(3)
+    labels = truth.integers(0, 2, (2 * len(PATIENTS), 2))
+    noise = truth.normal(size=labels.shape)
+    for seed in range(3):
+        logits = noise + 0.3 * np.random.default_rng([seed, 5]).normal(size=noise.shape)
+        chances = 1 / (1 + np.exp(-logits - gain * (labels - 0.5)))
+        rows = [
+            {'patient': PATIENTS[n // 2], 'scan_id': f's{n}'}
+            | {f'label_{name}': labels[n, i] for i, name in enumerate(FINDINGS)}
+            | {f'p_{name}': chances[n, i] for i, name in enumerate(FINDINGS)}
+            for n in range(len(labels))
+        ]
+        run = path / f'seed_{seed}'
+        run.mkdir(parents=True)
+        write_csv(run / 'predictions.csv', rows)
+        results = {'task': 'multilabel', 'dataset': 'dxc', 'classes': FINDINGS, 'seed': seed}
+        results |= {'fold': None, 'init': init, 'label_fraction': 1.0, 'examples': len(labels)}
+        results['metrics'] = metrics.findings_metrics(labels, chances, FINDINGS)
+        (run / 'results.json').write_text(json.dumps(results))
+    write_config(path)
+    return path
+
+
+def test_findings_are_compared_each_and_on_average(tmp_path):
+    paths = [make_findings(tmp_path / name, gain=gain) for name, gain in (('a', 1.0), ('b', 2.0))]
+    out = tmp_path / 'out'
+    assert main([*map(str, paths), '--names=a,b', f'--out={out}', '--draws=20']) == 0
+    text = (out / 'comparison.md').read_text()
+    for section in ('## AUC (%)', '## AUC, Mass (%)', '## AUC, Hernia (%)', '## By patient'):
+        assert section in text
+    assert "patients' Brier scores" in text and 'published: ImageNet, MICCAI 2019' in text
+    (tested, *_) = read_tests(read_workdir(paths[0]))
+    weights = np.ones((1, len(PATIENTS)))
+    columns = (tested.labels, tested.probabilities, tested.owners)
+    expected = roc_auc_score(tested.labels, tested.probabilities)  # mean over findings
+    np.testing.assert_allclose(auc_of_draws(*columns, weights), expected)
+    errors = np.mean((tested.probabilities - tested.labels) ** 2, axis=1)
+    np.testing.assert_allclose(tested.values, errors)

@@ -1,0 +1,438 @@
+"""2D image files of every kind become grey records; a CSV of labels is taken at its word."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from data_prep import images
+from data_prep.image_files import find_images, read_grey
+from data_prep.integrity import ScanError
+from data_prep.phantom import main as phantom
+
+SIZE = (50, 40)  # x, y of the images as stored
+FIXED = ('--size=32,32', '--workers=1')
+
+
+def pixels_of(seed, high=256, dtype=np.uint8):
+    return np.random.default_rng(seed).integers(0, high, SIZE[::-1]).astype(dtype)
+
+
+def write_table(path, columns, rows):
+    with path.open('w', newline='') as file:
+        csv.writer(file).writerows([columns, *rows])
+    return path
+
+
+@pytest.fixture
+def frames(tmp_path):
+    """Twelve images, two for each of six patients, in four formats; and their classes."""
+    source = tmp_path / 'frames'
+    rows = []
+    for index in range(12):
+        name = f'p{index // 2}/f{index}.{("png", "jpg", "tif", "BMP")[index % 4]}'
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels_of(index)).save(source / name)
+        rows.append([name, 'abc'[index % 3], f'patient{index // 2}'])
+    return source, rows
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+    """Runs the command on a source; what it prints. A refusal leaves nothing behind."""
+    data_dir = tmp_path / 'data'
+
+    def call(source, *flags, status=0, name='made'):
+        flags = [f'--source={source}', f'--data_dir={data_dir}', f'--name={name}', *FIXED, *flags]
+        if not status:
+            assert images.main(flags) == 0
+            return capsys.readouterr().out
+        with pytest.raises(SystemExit) as stop:
+            images.main(flags)
+        said = capsys.readouterr().err
+        assert stop.value.code == status and said.count('\n') == 1
+        assert not data_dir.exists() or not list(data_dir.iterdir())
+        return said
+
+    return call
+
+
+def read(tmp_path, name='made'):
+    builder = tfds.builder_from_directory(tmp_path / 'data' / name / '1.0.0')
+    records = {split: list(builder.as_data_source(split)) for split in builder.info.splits}
+    return records, builder.info.metadata
+
+
+# Reading a file
+
+
+def save(kind, path):
+    """Writes an image of known grey values, which are returned as [X, Y]."""
+    grey = pixels_of(0)
+    image = Image.fromarray(grey)
+    if kind == 'palette':
+        image = image.convert('RGB').convert('P', palette=Image.Palette.ADAPTIVE)
+    elif kind == 'transparent':
+        image = image.convert('RGBA')
+        alpha = np.where(np.arange(SIZE[0]) < 20, 0, 255) * np.ones(SIZE[::-1])
+        image.putalpha(Image.fromarray(alpha.astype(np.uint8)))
+        grey = np.where(alpha == 0, 0, grey)
+    elif kind == 'colour':
+        colours = np.stack([grey, pixels_of(1), pixels_of(2)], axis=-1)
+        image = Image.fromarray(colours)
+        grey = colours @ (0.299, 0.587, 0.114)
+    elif kind == 'bilevel':
+        image = image.convert('1')
+        grey = 255 * np.asarray(image)
+    elif kind != 'grey':
+        image = image.convert(kind)
+    image.save(path)
+    return grey.T
+
+
+@pytest.mark.parametrize(
+    'kind', ['grey', 'RGB', 'RGBA', 'LA', 'palette', 'transparent', 'colour', 'bilevel']
+)
+def test_every_kind_of_png_becomes_the_same_grey(kind, tmp_path):
+    expected = save(kind, tmp_path / 'a.png')
+    image = read_grey(tmp_path / 'a.png', SIZE)
+    assert image.pixels.dtype == np.int16 and image.pixels.shape == SIZE
+    assert image.window == (0, 255) and not image.remark
+    np.testing.assert_allclose(image.pixels, expected, atol=1 if kind == 'colour' else 0)
+
+
+@pytest.mark.parametrize('suffix', ['png', 'tif'])
+def test_16_bits_are_kept_exactly(suffix, tmp_path):
+    values = pixels_of(0, 65536, np.uint16)
+    Image.fromarray(values).save(tmp_path / f'a.{suffix}')
+    image = read_grey(tmp_path / f'a.{suffix}', SIZE)
+    assert image.window == (-32768, 32767)
+    np.testing.assert_array_equal(image.pixels.astype(int) + 32768, values.T)
+
+
+def test_12_bits_of_16_are_pointed_out_and_spread_if_asked_for(frames, run, tmp_path):
+    values = pixels_of(0, 4096, np.uint16)
+    Image.fromarray(values).save(frames[0] / 'deep.png')
+    said = run(frames[0], name='dark')
+    assert '1 files use less than an eighth of their bit depth, so they are nearly black' in said
+    assert 'nearly black' not in run(frames[0], '--window=robust')
+    image = read_grey(frames[0] / 'deep.png', SIZE, 'robust')
+    low, high = np.percentile(values[::4, ::4], (0.5, 99.5))
+    assert image.window == pytest.approx((low, high))
+    np.testing.assert_array_equal(image.pixels, values.T)
+
+
+@pytest.mark.parametrize('dtype', [np.int32, np.float32])
+def test_32_bit_files_get_their_own_range(dtype, tmp_path):
+    values = (pixels_of(0, 1000, np.int32) * 1000 - 300_000).astype(dtype)
+    Image.fromarray(values).save(tmp_path / 'a.tif')
+    image = read_grey(tmp_path / 'a.tif', SIZE)
+    low, high = np.percentile(values[::4, ::4], (0.5, 99.5))
+    expected = (np.clip(values.T, low, high) - low) / (high - low)
+    assert image.window == (0, 32767)
+    np.testing.assert_allclose(image.pixels / 32767, expected, atol=1e-4)
+
+
+def test_resizing_averages_and_keeps_orientation(tmp_path):
+    values = np.zeros((64, 128), np.uint8)
+    values[:32, :32] = 200  # upper left
+    values[::2, 64:] = 100  # fine lines, which become their mean
+    Image.fromarray(values).save(tmp_path / 'a.png')
+    pixels = read_grey(tmp_path / 'a.png', (32, 32)).pixels
+    assert (pixels[1:7, 1:14] == 200).all() and (pixels[1:7, 18:] == 0).all()
+    np.testing.assert_allclose(pixels[18:, 2:-2], 50, atol=7)
+
+
+def test_a_photograph_is_turned_upright(tmp_path):
+    values = pixels_of(0)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    Image.fromarray(values).save(tmp_path / 'a.png', exif=exif)
+    image = read_grey(tmp_path / 'a.png', SIZE[::-1])
+    np.testing.assert_array_equal(image.pixels, np.rot90(values, -1).T)
+
+
+def damage(kind, path):
+    """Writes a file that is damaged in this way."""
+    values = pixels_of(0)
+    save_as = {'cut.jpg': 'JPEG', 'cut.tif': 'TIFF', 'cut.bmp': 'BMP'}.get(path.name, 'PNG')
+    if kind == 'frames':
+        more = [Image.fromarray(values)]
+        Image.fromarray(values).save(path, 'TIFF', save_all=True, append_images=more)
+    elif kind == 'nan':
+        Image.fromarray(np.where(values > 250, np.nan, values).astype(np.float32)).save(path)
+    else:
+        Image.fromarray(values if kind != 'constant' else values * 0).save(path, save_as)
+    whole = path.read_bytes()
+    if kind == 'flipped':
+        changed = bytearray(whole)
+        changed[len(whole) // 2] ^= 1
+        path.write_bytes(changed)
+    elif kind == 'cut':
+        path.write_bytes(whole[: len(whole) // 2])
+    elif kind == 'text':
+        path.write_bytes(b'<html>not found</html>')
+    elif kind == 'empty':
+        path.write_bytes(b'')
+
+
+@pytest.mark.parametrize(
+    'kind, name, reason',
+    [
+        ('flipped', 'a.png', 'is damaged (broken PNG file'),
+        ('cut', 'cut.png', 'is damaged (Truncated File Read); copy or download it again'),
+        ('cut', 'cut.jpg', 'is damaged (image file is truncated'),
+        ('cut', 'cut.tif', 'is damaged (image file is truncated'),
+        ('cut', 'cut.bmp', 'is damaged (image file is truncated'),
+        ('text', 'a.png', 'is no PNG, JPEG, TIFF or BMP file, whatever its name says'),
+        ('empty', 'a.png', 'is no PNG, JPEG, TIFF or BMP file'),
+        ('frames', 'a.tif', 'holds 2 images where one is expected; split it'),
+        ('nan', 'a.tif', 'holds NaN or infinite'),
+        ('constant', 'a.png', 'is constant (every pixel is 0); remove it'),
+        ('absent', 'a.png', 'cannot be read (No such file or directory)'),
+    ],
+)
+def test_a_bad_file_says_why(kind, name, reason, tmp_path):
+    if kind != 'absent':
+        damage(kind, tmp_path / name)
+    with pytest.raises(ScanError) as error:
+        read_grey(tmp_path / name, (32, 32))
+    assert str(error.value).startswith(reason)
+
+
+def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
+    Image.fromarray(pixels_of(0)).save(tmp_path / 'a.png')
+    for limit in (1500, 900):  # Pillow warns, then refuses at twice the limit
+        monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', limit)
+        with pytest.raises(ScanError, match=f'has more than {limit} pixels'):
+            read_grey(tmp_path / 'a.png', (32, 32))
+
+
+def test_images_are_found_at_any_depth_under_unique_names(frames):
+    source, rows = frames
+    (source / '.hidden.png').write_bytes(b'')
+    (source / 'notes.txt').write_text('no image')
+    Image.fromarray(pixels_of(20)).save(source / 'p0' / 'f0.bmp')
+    names = {image.scan_id: image.shown for image in find_images(source)}
+    assert len(names) == len(rows) + 1
+    assert names['p0/f1'] == 'p0/f1.jpg'
+    assert names['p0/f0.png'] == 'p0/f0.png' and names['p0/f0.bmp'] == 'p0/f0.bmp'
+
+
+# Without labels
+
+
+def test_a_folder_without_labels_is_split_by_patient(frames, run, tmp_path):
+    source, _ = frames
+    damage('flipped', source / 'p0' / 'bad.png')
+    said = run(source, '--patient_pattern=(.*)/')
+    assert 'Files read: 12, skipped: 1\nImages: train 10, validation 2\n' in said
+    assert '  p0/bad.png is damaged (broken PNG file' in said
+    assert '--config=configs/genesis_ultrasound.py' in said
+    records, metadata = read(tmp_path)
+    patients = {
+        split: {record['scan_id'].decode().partition('/')[0] for record in found}
+        for split, found in records.items()
+    }
+    assert not patients['train'] & patients['validation']
+    for record in records['train'] + records['validation']:
+        assert record['cube'].shape == (32, 32, 1) and record['cube'].dtype == np.int16
+        assert record['window'].tolist() == [0, 255] and record['spacing'].tolist() == [1, 1, 1]
+        shown = next(source.glob(f'{record["scan_id"].decode()}.*'))
+        np.testing.assert_array_equal(record['cube'][..., 0], read_grey(shown, (32, 32)).pixels)
+    assert str(source) not in json.dumps(metadata)
+
+
+def test_patients_that_nothing_tells_are_pointed_out(frames, run):
+    assert 'Every image counts as a patient of its own' in run(frames[0])
+
+
+@pytest.mark.parametrize(
+    'flags, status, said',
+    [
+        (['--size=33,32'], 2, "must divide by 32, found '33,32'; the nearest is 32,32"),
+        (['--size=32'], 2, "expected two numbers x,y, found '32'"),
+        (['--classes=a,b'], 2, '--classes is of a CSV file; give --csv, too'),
+        (['--split_column=set'], 2, '--split_column is of a CSV file; give --csv, too'),
+        (['--patient_pattern=(q)'], 1, 'finds nothing in the name of the image p0/f0'),
+        (['--patient_pattern=p'], 1, 'the images are of one patient only (p), at least two'),
+    ],
+)
+def test_options_that_cannot_be_met_are_refused(flags, status, said, frames, run):
+    assert said in run(frames[0], *flags, status=status)
+
+
+def test_a_folder_without_images_is_refused(run, tmp_path):
+    (tmp_path / 'none').mkdir()
+    assert 'holds no image (.png, .jpg' in run(tmp_path / 'none', status=1)
+
+
+# With labels
+
+
+def test_a_table_of_classes(frames, run, tmp_path):
+    source, rows = frames
+    damage('cut', source / 'p9.png')
+    Image.fromarray(pixels_of(30)).save(source / 'extra.png')
+    rows[3][0] = rows[3][0].rpartition('.')[0]  # the suffix may be left out
+    rows += [['p9.png', 'a', 'patient9'], ['gone.png', 'b', 'patient5']]
+    table = write_table(tmp_path / 't.csv', ('image', 'label', 'patient'), rows)
+    said = run(source, f'--csv={table}')
+    assert 'Cases read: 12, skipped: 1' in said and '  p9.png is damaged' in said
+    assert 'Listed in t.csv, but not there: gone.png\n' in said
+    assert 'There, but not listed in t.csv: extra.png\n' in said
+    assert '--config=configs/iuc.py' in said
+    records, metadata = read(tmp_path)
+    assert metadata['task'] == 'classification' and metadata['classes'] == ['a', 'b', 'c']
+    assert metadata['channels'] == ['grey'] and metadata['full_range'] is True
+    expected = {row[0].partition('.')[0]: row[1:] for row in rows}
+    patients = {}
+    for split, found in records.items():
+        for record in found:
+            label, patient = expected[record['scan_id'].decode()]
+            assert 'abc'[record['label']] == label and record['patient'].decode() == patient
+            assert record['cube'].shape == (32, 32, 1) and record['window'].shape == (1, 2)
+            assert patients.setdefault(patient, split) == split
+    assert sorted(set(patients.values())) == ['fold_0', 'fold_1', 'fold_2']
+
+
+def test_a_table_of_findings_and_given_splits(frames, run, tmp_path):
+    source, rows = frames
+    cells = ['', 'mass', 'mass | edema', 'No Finding']
+    splits = ('train', 'train', 'train', 'validation', 'validation', 'test')
+    given = [
+        [row[0], cells[index % 4], row[2], splits[index // 2]] for index, row in enumerate(rows)
+    ]
+    table = write_table(tmp_path / 't.csv', ('image', 'labels', 'patient', 'set'), given)
+    assert 'The column set of t.csv was not used' in run(source, f'--csv={table}', name='dealt')
+    said = run(
+        source, f'--csv={table}', '--split_column=set', '--classes=mass,node,edema', name='dxc'
+    )
+    assert '  train: 6 records (3 with mass, 0 with node, 1 with edema) from 6 cases' in said
+    assert '--config=configs/dxc.py' in said
+    records, metadata = read(tmp_path, 'dxc')
+    assert metadata['task'] == 'multilabel' and metadata['classes'] == ['mass', 'node', 'edema']
+    assert {split: len(found) for split, found in records.items()} == {
+        'train': 6, 'validation': 4, 'test': 2,
+    }  # fmt: skip
+    answers = [[0, 0, 0], [1, 0, 0], [1, 0, 1], [0, 0, 0]]
+    for record in records['train']:
+        index = int(record['scan_id'].decode().partition('f')[2])
+        assert record['label'].dtype == np.int64
+        assert record['label'].tolist() == answers[index % 4]
+    assert read(tmp_path, 'dealt')[1]['classes'] == ['edema', 'mass']
+
+
+def test_an_image_of_two_patients_is_kept_once(frames, run, tmp_path):
+    source, rows = frames
+    (source / 'p0' / 'f0.png').unlink()
+    (source / 'p0' / 'f0.png').write_bytes((source / 'p2' / 'f4.png').read_bytes())
+    table = write_table(tmp_path / 't.csv', ('image', 'label', 'patient'), rows)
+    said = run(source, f'--csv={table}')
+    assert 'Cases read: 11, skipped: 1' in said
+    one, other = ('p0/f0.png', 'patient0'), ('p2/f4.png', 'patient2')
+    assert any(
+        f'  {skipped[0]} holds the same image as {kept[0]}, of patient {kept[1]}\n' in said
+        for skipped, kept in ((one, other), (other, one))
+    )
+
+
+def change(rows, row, column, value):
+    rows[row][column] = value
+    return rows
+
+
+@pytest.mark.parametrize(
+    'columns, spoil, flags, said',
+    [
+        (
+            ('image', 'label', 'patient'),
+            lambda rows: change(rows, 2, 1, 'tumour'),
+            ['--classes=a,b,c'],
+            "t.csv, row 4: the label is 'tumour', expected one of a, b, c; correct it or give",
+        ),
+        (
+            ('image', 'labels', 'patient'),
+            lambda rows: change(rows, 2, 1, 'a|tumour'),
+            ['--classes=a,b,c'],
+            "t.csv, row 4: the finding is 'tumour', expected one of a, b, c; correct it or give",
+        ),
+        (
+            ('image', 'label', 'patient'),
+            lambda rows: change(rows, 2, 1, 'a|b'),
+            [],
+            "t.csv, row 4: the label is 'a|b'; name the column labels if an image may have several",
+        ),
+        (
+            ('image', 'label', 'patient'),
+            lambda rows: change(rows, 2, 1, ''),
+            [],
+            't.csv, row 4: the column label is empty; fill it in or remove the row',
+        ),
+        (
+            ('image', 'labels', 'patient'),
+            lambda rows: [[row[0], 'no finding', row[2]] for row in rows],
+            [],
+            't.csv names no finding in its column labels; fill it in',
+        ),
+        (
+            ('image', 'class', 'patient'),
+            list,
+            [],
+            'needs either the column label, for one class an image, or the column labels',
+        ),
+        (('file', 'label', 'patient'), list, [], 't.csv lacks the column image'),
+        (
+            ('image', 'label', 'patient'),
+            lambda rows: [*rows, rows[0]],
+            [],
+            't.csv, row 14: the image p0/f0.png is listed in row 2 already; remove one of the rows',
+        ),
+        (
+            ('image', 'label', 'patient'),
+            lambda rows: [[f'elsewhere/{row[0]}', *row[1:]] for row in rows],
+            [],
+            'lists 12 images and the source has none of them, such as elsewhere/p0/f0.png; check',
+        ),
+        (
+            ('image', 'label', 'patient'),
+            lambda rows: change(rows, 2, 2, ''),
+            [],
+            't.csv, row 4: the column patient is empty; fill it in',
+        ),
+        (
+            ('image', 'label', 'set'),
+            lambda rows: [[*row[:2], 'training'] for row in rows],
+            ['--split_column=set'],
+            "t.csv, row 2: the split is 'training', expected train, validation, test or a fold",
+        ),
+        (
+            ('image', 'label', 'patient'),
+            lambda rows: [[*row[:2], 'one'] for row in rows],
+            [],
+            '1 patients cannot be dealt into 3 folds; lower --folds or add patients',
+        ),
+    ],
+)
+def test_a_table_that_cannot_be_taken_is_refused(
+    columns, spoil, flags, said, frames, run, tmp_path
+):
+    source, rows = frames
+    table = write_table(tmp_path / 't.csv', columns, spoil(rows))
+    assert said in run(source, f'--csv={table}', *flags, status=1)
+
+
+def test_the_ultrasound_phantom_is_prepared_by_the_command_it_prints(run, tmp_path, capsys):
+    out = tmp_path / 'phantom'
+    flags = ['--layout=ultrasound', f'--out={out}', '--patients=6', '--shape=48,40']
+    assert phantom(flags) == 0
+    command = capsys.readouterr().out.partition('data_prep.images ')[2].split()
+    assert command[:3] == [f'--source={out}', f'--csv={out}/labels.csv', '--name=iuc']
+    said = run(out, command[1], name='iuc')
+    assert 'fold_0: 12 records (4 of RoI, 4 of background, 4 of bulb)' in said
+    with pytest.raises(SystemExit):
+        phantom(['--layout=ultrasound', f'--out={tmp_path / "x"}', '--shape=32,32,32'])
+    assert '--shape is 32,32,32; ultrasound needs 2 numbers' in capsys.readouterr().err
