@@ -45,12 +45,13 @@ def describe(variables, card):
     """A network in words: what it is, its parts, width, channels and parameters."""
     sizes = [leaf.size for leaf in _leaves(variables['params'])]
     what = {'unet3d': '3D U-Net', 'classifier3d': '3D classifier'}[card['network']]
+    outputs = f'outputs {card["outputs"]}, ' if 'head' in card['parts'] else ''
     parts, last = card['parts'][:-1], card['parts'][-1]
     parts = f'{", ".join(parts)} and {last}' if parts else last
     task = f' for {card["task"]} of {", ".join(card["classes"])}' if 'task' in card else ''
     return (
         f'{what}{task} ({parts}), width {card["config"]["model"]["width"]}, input channels '
-        f'{card["in_channels"]}, outputs {card["outputs"]}, {sum(sizes):,} parameters'
+        f'{card["in_channels"]}, {outputs}{sum(sizes):,} parameters'
     )
 
 

@@ -7,12 +7,16 @@ import math
 
 from genesis_jax.errors import UserError
 
-_PARTS = ('encoder', 'decoder', 'hidden', 'head')
+PARTS = ('encoder', 'decoder', 'hidden', 'head')
 _WHOLE = {'unet3d': ('encoder', 'decoder', 'head'), 'classifier3d': ('encoder', 'head')}
 
 
-def check_values(card):
-    """Raises one UserError with every entry that no card of a network has."""
+def check_values(card, source):
+    """Raises one UserError with every entry that no card of a network has.
+
+    Args:
+      source: of the card, for the error.
+    """
     model = card['config']['model']
     wrong = [
         f'{name} is {entries[name]!r}, expected {expected}'
@@ -22,7 +26,7 @@ def check_values(card):
     ]
     if wrong:
         raise UserError(
-            f'the card of the network is damaged: {"; ".join(wrong)}; mend it, or export or '
+            f'the card of {source} is damaged: {"; ".join(wrong)}; mend it, or export or '
             'convert the network again'
         )
 
@@ -60,12 +64,13 @@ def _one_of(*values):
 
 _COUNT = (_is_count, 'a whole number from 1')
 _TEXTS = (lambda v: v is None or _is_list(v, lambda n: isinstance(n, str)), 'a list of names')
+_TABLE = (lambda v: isinstance(v, dict), 'names with values')
 # What an entry must be if it is there, and how that is called.
 _OF_CARD = {
     'network': _one_of(*_WHOLE),
     'parts': (
-        lambda v: _is_list(v, lambda part: part in _PARTS),
-        f'some of {", ".join(_PARTS)}',
+        lambda v: _is_list(v, lambda part: part in PARTS),
+        f'some of {", ".join(PARTS)}',
     ),
     'in_channels': _COUNT,
     'outputs': _COUNT,
@@ -83,6 +88,9 @@ _OF_CARD = {
     ),
     'classes': _TEXTS,
     'channels': _TEXTS,
+    'assumed': _TEXTS,
+    'source': _TABLE,
+    'pytorch': _TABLE,
 }
 _OF_MODEL = {
     'width': _COUNT,

@@ -42,14 +42,14 @@ class Architecture:
     hidden: int = 0
 
     @classmethod
-    def of_card(cls, card):
-        """That of an export, from its card (`checkpoints.load_export`).
+    def of_card(cls, card, source='the network'):
+        """That of an export, from its card (`checkpoints.load_export`); `source` is for the error.
 
         Raises:
           UserError: the card does not say.
         """
         try:
-            card_checks.check_values(card)
+            card_checks.check_values(card, source)
             model = card['config']['model']
             return cls(
                 network=card['network'],
@@ -62,7 +62,7 @@ class Architecture:
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(
-                f'the card of the network is damaged ({error!r}); expected network, parts, '
+                f'the card of {source} is damaged ({error!r}); expected network, parts, '
                 'in_channels, outputs and config.model: export or convert it again'
             ) from None
 
@@ -74,9 +74,10 @@ class Architecture:
           UserError: it has no first convolution of that name.
         """
         if _FIRST not in state or len(state[_FIRST].shape) != 5:
+            there = _FIRST in state and f'that of shape {tuple(state[_FIRST].shape)}'
             raise UserError(
                 f'{source} is no 3D U-Net of Models Genesis: expected a 5-dimensional {_FIRST} '
-                f'among its names, found {shown(state) or "none"}'
+                f'among its names, found {there or shown(state) or "none"}'
             )
         width, in_channels, *_ = state[_FIRST].shape
         network = 'classifier3d' if any(n.startswith('dense_') for n in state) else 'unet3d'
@@ -171,13 +172,7 @@ def to_torch(variables, rows):
     Raises:
       UserError: arrays are missing, unexpected, of another shape or not finite.
     """
-    flat = dict(_flatten(variables))
-    check(
-        {'/'.join(path): array.shape for path, array in flat.items()},
-        {'/'.join(row.path): row.shape for row in rows},
-        'the network',
-    )
-    _check_finite({'/'.join(row.path): flat[row.path] for row in rows}, 'the network')
+    flat = check_variables(variables, rows)
     return {
         row.name: np.ascontiguousarray(row.to_torch(np.asarray(flat[row.path]))) for row in rows
     }
@@ -204,12 +199,28 @@ def to_flax(state, rows, source):
     return variables
 
 
-def check(found, expected, source):
+def check_variables(variables, rows, source='the network'):
+    """Our variables by path, if they are those of the rows.
+
+    Raises:
+      UserError: arrays are missing, unexpected, of another shape or not finite.
+    """
+    flat = dict(_flatten(variables))
+    check(
+        {'/'.join(path): array.shape for path, array in flat.items()},
+        {'/'.join(row.path): row.shape for row in rows},
+        source,
+    )
+    _check_finite({'/'.join(path): array for path, array in flat.items()}, source)
+    return flat
+
+
+def check(found, expected, source, remedy='name a file of the same network'):
     """Raises one UserError with every name that is missing, unexpected or of another shape.
 
     Args:
       found, expected: `{name: shape}`.
-      source: what was read, for the error.
+      source, remedy: what was read and what to do, for the error.
     """
     both = [name for name in expected if name in found]
     problems = {
@@ -225,7 +236,7 @@ def check(found, expected, source):
     if said:
         raise UserError(
             f'{source} does not fit: of {len(expected)} arrays expected and {len(found)} found, '
-            f'{"; ".join(said)}; name a file of the same network'
+            f'{"; ".join(said)}; {remedy}'
         )
 
 
