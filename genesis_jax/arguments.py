@@ -35,5 +35,5 @@ def share(text):
     except ValueError:
         value = -1
     if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f'expected a share from 0 to below 1, found {text!r}')
+        raise argparse.ArgumentTypeError(f'expected a number from 0 to below 1, found {text!r}')
     return value

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import jax
+import numpy as np
 import tensorstore
 from absl import logging
 from orbax.checkpoint import v1 as ocp
@@ -189,12 +190,15 @@ def _metadata(path):
 
 
 def _load(path, metadata):
-    """The arrays of a checkpoint that its metadata name, in NumPy."""
-    host = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    """The arrays of a checkpoint that its metadata name, in NumPy.
+
+    On no device: JAX would take most of the memory of an accelerator, of those too who want the
+    weights for PyTorch.
+    """
     abstract = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=host), metadata
+        lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape), metadata
     )
-    return jax.device_get(ocp.load(path, abstract))
+    return ocp.load(path, abstract)
 
 
 @contextlib.contextmanager

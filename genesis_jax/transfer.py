@@ -11,11 +11,10 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from genesis_jax import convert
-from genesis_jax.convert import first_kernel, foreign
+from genesis_jax.convert import card_checks, first_kernel, foreign, names
 from genesis_jax.errors import UserError
 
 PARTS = {'encoder': ('encoder',), 'encoder_decoder': ('encoder', 'decoder')}
-_ORDER = ('encoder', 'decoder', 'hidden', 'head')
 _COMPARED = ('width', 'upsample', 'epsilon')  # of the network: else it computes something else
 
 
@@ -46,7 +45,7 @@ def open_start(config, expected):
     Raises:
       UserError: there is nothing of that name, or it does not fit the network.
     """
-    own = [part for part in _ORDER if part in expected['params']]
+    own = [part for part in card_checks.PARTS if part in expected['params']]
     if config.init == 'scratch':
         return Start({}, (f'from scratch: {", ".join(own)} are drawn at random',))
     wanted = [part for part in PARTS[config.transfer] if part in own]
@@ -145,26 +144,8 @@ def _check_fit(loaded, expected, wanted, folder):
         for name, leaf in flatten_dict(expected, sep='/').items()
         if name.split('/')[1] in wanted
     }
-    missing, unexpected = sorted(need.keys() - have.keys()), sorted(have.keys() - need.keys())
-    misfits = [
-        f'{name} is {have[name]} there and {need[name]} here'
-        for name in sorted(have.keys() & need.keys())
-        if have[name] != need[name]
-    ]
-    problems = [
-        f'{len(names)} {what} ({", ".join(names)})'
-        for what, names in (
-            ('missing', missing),
-            ('unexpected', unexpected),
-            ('of another shape', misfits),
-        )
-        if names
-    ]
-    if problems:
-        raise UserError(
-            f'{folder} does not fit this network: arrays {"; ".join(problems)}; use an export of '
-            'the same architecture, or set config.model as it was there'
-        )
+    remedy = 'use an export of the same architecture, or set config.model as it was there'
+    names.check(have, need, folder, remedy)
 
 
 def shapes_of(network, channels):

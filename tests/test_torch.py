@@ -263,36 +263,6 @@ def test_no_jax_is_needed(published):
     subprocess.run([sys.executable, '-c', program], check=True)
 
 
-@pytest.mark.parametrize('statistics', ['synchronised', 'official'])
-def test_onnx_takes_any_batch_and_sides(tmp_path, statistics):
-    reason = 'ONNX files need its packages'
-    onnxruntime = pytest.importorskip('onnxruntime', reason=reason)
-    pytest.importorskip('onnxscript', reason=reason)
-    _, variables, card = made(batch_statistics=statistics)
-    convert.write(tmp_path / 'net.onnx', variables, card)
-    session = onnxruntime.InferenceSession(tmp_path / 'net.onnx')
-    assert '"cube_shape"' in session.get_modelmeta().custom_metadata_map['genesis_jax']
-    network = from_variables(variables, card)
-    for shape in ((1, 1, 16, 8, 16), (3, 1, 8, 24, 32)):
-        x = torch.rand(shape)
-        with torch.no_grad():
-            expected = network(x)
-        (found,) = session.run(['logits'], {'cubes': x.numpy()})
-        np.testing.assert_allclose(found, expected, atol=1e-4)
-
-
-def test_onnx_in_float16_and_not_in_bfloat16(tmp_path):
-    onnxruntime = pytest.importorskip('onnxruntime', reason='ONNX files need its packages')
-    _, variables, card = made('classifier3d', hidden=0)
-    convert.write(tmp_path / 'net.onnx', variables, card, dtype='float16')
-    x = torch.rand(1, 1, 16, 8, 16)
-    (found,) = onnxruntime.InferenceSession(tmp_path / 'net.onnx').run(None, {'cubes': x.numpy()})
-    np.testing.assert_allclose(found, from_variables(variables, card)(x).detach(), atol=1e-2)
-    with pytest.raises(UserError, match='no convolution in bfloat16'):
-        convert.write(tmp_path / 'other.onnx', variables, card, dtype='bfloat16')
-    assert not (tmp_path / 'other.onnx').exists()
-
-
 @pytest.fixture(scope='module')
 def for_nnunet(published, tmp_path_factory):
     path = tmp_path_factory.mktemp('nnunet') / 'genesis.pth'

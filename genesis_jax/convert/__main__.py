@@ -48,12 +48,13 @@ def describe(variables, card):
     sizes = [leaf.size for leaf in _leaves(variables['params'])]
     kind, dimensions = names.split(card['network'])
     what = f'{dimensions}D {_KINDS[kind]}'
+    outputs = f'outputs {card["outputs"]}, ' if 'head' in card['parts'] else ''
     parts, last = card['parts'][:-1], card['parts'][-1]
     parts = f'{", ".join(parts)} and {last}' if parts else last
     task = f' for {card["task"]} of {", ".join(card["classes"])}' if 'task' in card else ''
     return (
         f'{what}{task} ({parts}), width {card["config"]["model"]["width"]}, input channels '
-        f'{card["in_channels"]}, outputs {card["outputs"]}, {sum(sizes):,} parameters'
+        f'{card["in_channels"]}, {outputs}{sum(sizes):,} parameters'
     )
 
 

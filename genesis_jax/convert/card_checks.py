@@ -7,7 +7,7 @@ import math
 
 from genesis_jax.errors import UserError
 
-_PARTS = ('encoder', 'decoder', 'hidden', 'head')
+PARTS = ('encoder', 'decoder', 'hidden', 'head')
 _UNET, _CLASSIFIER = ('encoder', 'decoder', 'head'), ('encoder', 'head')
 _WHOLE = {
     'unet3d': _UNET,
@@ -17,8 +17,12 @@ _WHOLE = {
 }
 
 
-def check_values(card):
-    """Raises one UserError with every entry that no card of a network has."""
+def check_values(card, source):
+    """Raises one UserError with every entry that no card of a network has.
+
+    Args:
+      source: of the card, for the error.
+    """
     model = card['config']['model']
     dimensions = 2 if str(card.get('network')).endswith('2d') else 3
     wrong = [
@@ -29,7 +33,7 @@ def check_values(card):
     ]
     if wrong:
         raise UserError(
-            f'the card of the network is damaged: {"; ".join(wrong)}; mend it, or export or '
+            f'the card of {source} is damaged: {"; ".join(wrong)}; mend it, or export or '
             'convert the network again'
         )
 
@@ -86,12 +90,13 @@ def _of_arrays(dimensions):
 
 _COUNT = (_is_count, 'a whole number from 1')
 _TEXTS = (lambda v: v is None or _is_list(v, lambda n: isinstance(n, str)), 'a list of names')
+_TABLE = (lambda v: isinstance(v, dict), 'names with values')
 # What an entry must be if it is there, and how that is called.
 _OF_CARD = {
     'network': _one_of(*_WHOLE),
     'parts': (
-        lambda v: _is_list(v, lambda part: part in _PARTS),
-        f'some of {", ".join(_PARTS)}',
+        lambda v: _is_list(v, lambda part: part in PARTS),
+        f'some of {", ".join(PARTS)}',
     ),
     'in_channels': _COUNT,
     'outputs': _COUNT,
@@ -101,6 +106,9 @@ _OF_CARD = {
     ),
     'classes': _TEXTS,
     'channels': _TEXTS,
+    'assumed': _TEXTS,
+    'source': _TABLE,
+    'pytorch': _TABLE,
 }
 _OF_MODEL = {
     'width': _COUNT,

@@ -53,14 +53,14 @@ class Architecture:
         return split(self.network)[1]
 
     @classmethod
-    def of_card(cls, card):
-        """That of an export, from its card (`checkpoints.load_export`).
+    def of_card(cls, card, source='the network'):
+        """That of an export, from its card (`checkpoints.load_export`); `source` is for the error.
 
         Raises:
           UserError: the card does not say.
         """
         try:
-            card_checks.check_values(card)
+            card_checks.check_values(card, source)
             model = card['config']['model']
             return cls(
                 network=card['network'],
@@ -73,7 +73,7 @@ class Architecture:
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(
-                f'the card of the network is damaged ({error!r}); expected network, parts, '
+                f'the card of {source} is damaged ({error!r}); expected network, parts, '
                 'in_channels, outputs and config.model: export or convert it again'
             ) from None
 
@@ -88,10 +88,11 @@ class Architecture:
         if flat:
             resnet.check(state, source)
         elif _FIRST not in state or len(state[_FIRST].shape) != 5:
+            there = _FIRST in state and f'that of shape {tuple(state[_FIRST].shape)}'
             raise UserError(
                 f'{source} is no network of Models Genesis: expected a 5-dimensional {_FIRST} '
                 f'among its names, or in 2D those of a ResNet-18 ({resnet.FIRST}, '
-                f'layer1.0.conv1.weight, …), found {shown(state) or "none"}'
+                f'layer1.0.conv1.weight, …), found {there or shown(state) or "none"}'
             )
         width, in_channels, *_ = state[resnet.FIRST if flat else _FIRST].shape
         kind = 'classifier' if any(n.startswith('dense_') for n in state) else 'unet'
@@ -166,13 +167,7 @@ def to_torch(variables, rows):
     Raises:
       UserError: arrays are missing, unexpected, of another shape or not finite.
     """
-    flat = dict(_flatten(variables))
-    check(
-        {'/'.join(path): array.shape for path, array in flat.items()},
-        {'/'.join(row.path): row.shape for row in rows},
-        'the network',
-    )
-    _check_finite({'/'.join(row.path): flat[row.path] for row in rows}, 'the network')
+    flat = check_variables(variables, rows)
     return {
         row.name: np.ascontiguousarray(row.to_torch(np.asarray(flat[row.path]))) for row in rows
     }
@@ -199,12 +194,28 @@ def to_flax(state, rows, source):
     return variables
 
 
-def check(found, expected, source):
+def check_variables(variables, rows, source='the network'):
+    """Our variables by path, if they are those of the rows.
+
+    Raises:
+      UserError: arrays are missing, unexpected, of another shape or not finite.
+    """
+    flat = dict(_flatten(variables))
+    check(
+        {'/'.join(path): array.shape for path, array in flat.items()},
+        {'/'.join(row.path): row.shape for row in rows},
+        source,
+    )
+    _check_finite({'/'.join(path): array for path, array in flat.items()}, source)
+    return flat
+
+
+def check(found, expected, source, remedy='name a file of the same network'):
     """Raises one UserError with every name that is missing, unexpected or of another shape.
 
     Args:
       found, expected: `{name: shape}`.
-      source: what was read, for the error.
+      source, remedy: what was read and what to do, for the error.
     """
     both = [name for name in expected if name in found]
     problems = {
@@ -220,7 +231,7 @@ def check(found, expected, source):
     if said:
         raise UserError(
             f'{source} does not fit: of {len(expected)} arrays expected and {len(found)} found, '
-            f'{"; ".join(said)}; name a file of the same network'
+            f'{"; ".join(said)}; {remedy}'
         )
 
 

@@ -7,12 +7,14 @@ as JSON, in its metadata under `genesis_jax`.
 """
 
 import contextlib
+import copy
 import json
 import logging
 import warnings
+from pathlib import Path
 
-import onnxscript  # noqa: F401 PyTorch's exporter needs it, and says so late
 import torch
+from onnxscript import ir
 from torch.export import Dim
 
 from genesis_jax.convert.card_checks import check_whole
@@ -21,6 +23,11 @@ from genesis_jax.torch.networks import BatchNorm
 from genesis_jax.torch.pretrained import from_variables
 
 _TOLERANCE = 0.05  # of narrow logits, as a share of the largest; rounding makes less than 0.01
+# Operations that compute alike for any batch and sides: nothing in them tells a shape.
+_OF_ANY_SHAPE = frozenset(
+    ('Add', 'BatchNormalization', 'Cast', 'Concat', 'Conv', 'ConvTranspose', 'Gemm')
+    + ('GlobalAveragePool', 'MaxPool', 'Mul', 'ReduceMean', 'Relu', 'Resize', 'Sub')
+)
 
 
 def write(path, variables, card, dtype='float32'):
@@ -35,33 +42,62 @@ def write(path, variables, card, dtype='float32'):
         )
     check_whole(card, 'an ONNX file')
     network = from_variables(variables, card)
-    divisor, names = network.divisor, 'xyz'[: network.rank]
-    smallest = [divisor * n for n, _ in enumerate(names, 2)]
-    example = torch.zeros(2, card['in_channels'], *smallest)
+    divisor = network.divisor
+    smallest = [divisor * n for n in (2, 3, 4)[: network.rank]]
+    cubes = torch.rand(
+        (2, card['in_channels'], *smallest), generator=torch.Generator().manual_seed(0)
+    )
     if dtype != 'float32':
-        network = _narrowed(network, getattr(torch, dtype), example.shape)
-    sides = {2 + axis: divisor * Dim(name, min=1) for axis, name in enumerate(names)}
+        network = _narrowed(network, getattr(torch, dtype), cubes)
+    model = _exported(network, cubes, divisor)
+    model.metadata_props['genesis_jax'] = json.dumps(card)
+    proto = ir.to_proto(model)
+    del model
+    for parameter in network.parameters():  # all in `proto`, and kept alive by the exporter
+        parameter.data = torch.empty(0)
+    Path(path).write_bytes(proto.SerializeToString())
+
+
+def _exported(network, cubes, divisor):
+    """The network in ONNX, for any batch and any sides that divide by `divisor`."""
+    sides = dict(enumerate('xyz'[: cubes.ndim - 2], start=2))
+    # With dimensions that it knows as numbers, PyTorch takes less than half of the time.
+    model = _traced(network, cubes)
+    if not {node.op_type for node in model.graph} <= _OF_ANY_SHAPE:
+        shapes = {0: Dim('batch', min=1)}
+        return _traced(network, cubes, shapes | {i: divisor * Dim(sides[i], min=1) for i in sides})
+    (found,), (logits,) = model.graph.inputs, model.graph.outputs
+    shape = ['batch', cubes.shape[1], *(f'{divisor}*{sides[i]}' for i in sides)]
+    _, outputs, *spatial = logits.shape
+    for node in model.graph:
+        for value in node.outputs:
+            value.shape = None
+    found.shape = ir.Shape(shape)
+    logits.shape = ir.Shape(['batch', outputs, *(shape[2:] if spatial else ())])
+    return model
+
+
+def _traced(network, cubes, dynamic=None):
+    """What PyTorch exports; `dynamic`: the axes that are not as in `cubes`."""
     with _quiet():
-        program = torch.onnx.export(
+        return torch.onnx.export(
             network,
-            (example,),
+            (cubes,),
             input_names=['cubes'],
             output_names=['logits'],
-            dynamic_shapes=({0: Dim('batch', min=1)} | sides,),
+            dynamic_shapes=dynamic and (dynamic,),
             dynamo=True,
             verbose=False,
-        )
-        program.model.metadata_props['genesis_jax'] = json.dumps(card)
-        program.save(path, external_data=False)
+        ).model
 
 
-def _narrowed(network, dtype, shape):
+def _narrowed(network, dtype, cubes):
     """The network in `dtype`; UserError if that computes something else."""
-    cubes = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = network(cubes)
-        narrow = _Narrow(network, dtype).eval()
-        error = (narrow(cubes) - expected).abs().max()
+        # Sums in float32 are those of onnxruntime; in float16 PyTorch takes minutes on a CPU.
+        found = _Narrow(copy.deepcopy(network), dtype, torch.float32)(cubes)
+        error = (found - expected).abs().max()
     # Not `>`: numbers that overflow become nan.
     if not error <= _TOLERANCE * expected.abs().max():
         raise UserError(
@@ -69,22 +105,24 @@ def _narrowed(network, dtype, shape):
             f'{error:.2g} of {expected.abs().max():.2g}, because its numbers are too large or too '
             'small for that; write ONNX in float32'
         )
-    return narrow
+    return _Narrow(network, dtype, dtype)
 
 
 class _Narrow(torch.nn.Module):
-    """A network that convolves in `dtype`, and takes and returns float32."""
+    """A network that convolves in `dtype`, adding up in `sums`, and takes and returns float32."""
 
-    def __init__(self, network, dtype):
+    def __init__(self, network, dtype, sums):
         super().__init__()
-        self.network = network
-        self.dtype = dtype
+        self.network = network.eval()
         for module in network.modules():
-            if isinstance(module, BatchNorm):  # whose variances easily exceed float16
-                module.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
-                module.register_forward_hook(lambda _, inputs, output: output.to(dtype))
-            elif not any(module.children()):
-                module.to(dtype)
+            if any(module.children()):
+                continue
+            if not isinstance(module, BatchNorm):  # whose variances easily exceed float16
+                module.to(dtype).to(sums)
+            inside = torch.float32 if isinstance(module, BatchNorm) else sums
+            module.register_forward_pre_hook(lambda _, inputs, to=inside: (inputs[0].to(to),))
+            module.register_forward_hook(lambda _, inputs, output: output.to(dtype))
+        self.dtype = dtype
 
     def forward(self, x):
         return self.network(x.to(self.dtype)).float()

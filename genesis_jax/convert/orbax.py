@@ -5,10 +5,9 @@ from pathlib import Path
 
 from genesis_jax.checkpoints import export, load_export, load_variables
 from genesis_jax.convert import first_kernel, names
+from genesis_jax.convert.card_checks import PARTS
 from genesis_jax.errors import UserError
 from genesis_jax.models import name_of
-
-_PARTS = ('encoder', 'decoder', 'hidden', 'head')
 
 
 def read(path):
@@ -20,7 +19,9 @@ def read(path):
     path = Path(path).expanduser().absolute()
     if path.parent.name == 'checkpoints' and path.name.isdigit():
         return _read_checkpoint(path)
-    return load_export(path)
+    variables, card = load_export(path)
+    _check(variables, card, path)
+    return variables, card
 
 
 def _read_checkpoint(path):
@@ -46,18 +47,24 @@ def _read_checkpoint(path):
         ) from None
     card = {
         'network': network,
-        'parts': [part for part in _PARTS if part in params],
+        'parts': [part for part in PARTS if part in params],
         'in_channels': first.shape[-2],
         'outputs': head.shape[-1],
         'config': config,
         'step': int(path.name),
     }
-    names.to_torch(variables, names.Architecture.of_card(card).rows())
+    _check(variables, card, path)
     return variables, card
 
 
 def write(path, variables, card, dtype='float32'):
     """Writes an export, in float32 as all of them; UserError unless the arrays fit the card."""
     assert dtype == 'float32', dtype
-    names.to_torch(variables, names.Architecture.of_card(card).rows())
+    _check(variables, card)
     export(path, variables, card['parts'], card)
+
+
+def _check(variables, card, source='the network'):
+    """Raises UserError unless the arrays are those that the card tells of."""
+    rows = names.Architecture.of_card(card, source).rows()
+    names.check_variables(variables, rows, source)

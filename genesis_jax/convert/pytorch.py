@@ -36,7 +36,7 @@ def read(path):
         state, card = foreign.of_pytorch(state, path, 'pytorch')
         epoch = file.get('epoch') if isinstance(file.get('epoch'), int) else 0
         card['pytorch'] = {'epoch': epoch, names.COUNTER: counters}
-    rows = names.Architecture.of_card(card).rows()
+    rows = names.Architecture.of_card(card, path).rows()
     expected = {_counter(row) for row in rows}
     strangers = {name: torch.tensor(n) for name, n in counters.items() if name not in expected}
     return names.to_flax(state | strangers, rows, str(path)), card
