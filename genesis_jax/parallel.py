@@ -30,6 +30,8 @@ def start():
     if jax.config.jax_compilation_cache_dir is None:
         base = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
         jax.config.update('jax_compilation_cache_dir', str(Path(base) / 'genesis_jax' / 'xla'))
+    # Also what compiles in less than a second: there is a lot of it.
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
     if 'JAX_COORDINATOR_ADDRESS' in os.environ:
         try:
             count, index = (int(os.environ[f'JAX_{n}']) for n in ('NUM_PROCESSES', 'PROCESS_ID'))
