@@ -62,7 +62,7 @@ def _case(width, cubes):
         'width': width,
         'cubes': cubes,
         'seconds': taken,
-        'flops_by_hand': _flops(runners['genesis_jax, float32'].state.params, cubes),
+        'flops_by_hand': flops_by_hand(runners['genesis_jax, float32'].state.params, cubes),
         'flops_by_xla': {name: run.cost() for name, run in runners.items()},
     }
     best = min(taken[name] for name in runners)
@@ -87,7 +87,7 @@ def _case(width, cubes):
     return found
 
 
-def _flops(params, cubes):
+def flops_by_hand(params, cubes):
     """Multiplications and additions of the convolutions of a step, counted by hand.
 
     Forwards once, backwards twice (towards the input and towards the kernel); the first layer needs

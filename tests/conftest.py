@@ -1,5 +1,6 @@
 """Shared by all tests: four simulated devices, cached compilations, strict broadcasting."""
 
+import json
 import locale
 import os
 import tempfile
@@ -24,6 +25,12 @@ GOLDEN = Path(__file__).parent / 'data'
 def golden():
     """The folder of numbers made by the published implementation."""
     return GOLDEN
+
+
+@pytest.fixture(scope='session')
+def statistics(golden):
+    """What the published transforms do to a cube of 64x64x32, in numbers."""
+    return json.loads((golden / 'transform_statistics.json').read_text())['64x64x32']
 
 
 @pytest.fixture(autouse=True, scope='module')

@@ -1,7 +1,6 @@
 """The transforms against the published numbers, and what must hold for any volume."""
 
 import inspect
-import json
 from functools import partial
 
 import jax
@@ -47,11 +46,6 @@ def indexed(shape=SHAPE):
 
 def keys(count, seed=0):
     return jax.random.split(jax.random.key(seed), count)
-
-
-@pytest.fixture(scope='module')
-def statistics(golden):
-    return json.loads((golden / 'transform_statistics.json').read_text())['64x64x32']
 
 
 @pytest.fixture(scope='module')
