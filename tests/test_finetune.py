@@ -395,7 +395,7 @@ def test_an_export_of_another_architecture_is_refused_with_all_names(
     export(tmp_path / 'other', variables, ('encoder', 'decoder'), card)
     with pytest.raises(UserError) as raised:
         begin(make_target('seg', init=str(tmp_path / 'other')))
-    for words in ('1 missing', 'block_0/conv/bias', '1 unexpected', 'extra', '(5,) there'):
+    for words in ('1 missing', 'block_0/conv/bias', '1 unexpected', 'extra', 'is (5,), expected'):
         assert words in str(raised.value)
 
 

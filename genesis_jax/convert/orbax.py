@@ -19,9 +19,7 @@ def read(path):
     path = Path(path).expanduser().absolute()
     if path.parent.name == 'checkpoints' and path.name.isdigit():
         return _read_checkpoint(path)
-    variables, card = load_export(path)
-    _check(variables, card, path)
-    return variables, card
+    return load_export(path)
 
 
 def _read_checkpoint(path):
@@ -66,5 +64,4 @@ def write(path, variables, card, dtype='float32'):
 
 def _check(variables, card, source='the network'):
     """Raises UserError unless the arrays are those that the card tells of."""
-    rows = names.Architecture.of_card(card, source).rows()
-    names.check_variables(variables, rows, source)
+    names.check_variables(variables, names.Architecture.of_card(card, source).rows(), source)
