@@ -1,0 +1,68 @@
+"""Two workdirs on the patients that both were tested on: the same cases, so a sharper test."""
+
+import numpy as np
+
+from genesis_jax.compare import statistics
+
+
+def pair(tests, base, base_path, draws, seed):
+    """`(Paired or None, a note or an empty text)` of the tests of two workdirs."""
+    ours, theirs = ({name for test in side for name in test.patients} for side in (tests, base))
+    shared = sorted(ours & theirs)
+    notes = []
+    if ours != theirs:
+        notes = [f'tested on other patients than {base_path}; paired on the {len(shared)} of both']
+    values, others = (_by_patient(side, shared) for side in (tests, base))
+    known = ~np.isnan(values + others)
+    if not known.all():
+        notes += [
+            f'paired on {np.count_nonzero(known)} of {len(known)} patients; the others have no '
+            f'Dice here or in {base_path}'
+        ]
+        shared = [name for name, counts in zip(shared, known, strict=True) if counts]
+        values, others = values[known], others[known]
+    if len(shared) < 2:
+        return None, f'{len(shared)} test patients to pair with {base_path}, too few for a test'
+    weights = statistics.draw_weights(len(shared), draws, seed)
+    if tests[0].labels is None:
+        return statistics.compare_means(values, others, weights), '; '.join(notes)
+    weights = np.concatenate([np.ones((1, len(shared))), weights])  # first everyone, once
+    areas = (_areas(side, shared, weights) for side in (tests, base))
+    area, drawn = np.split(np.subtract(*areas), [1])
+    paired = statistics.Paired(
+        len(shared),
+        float(area[0]),
+        *statistics.interval(drawn),
+        float(np.mean(values - others)),
+        statistics.wilcoxon(values - others),
+    )
+    return paired, '; '.join(notes)
+
+
+def _by_patient(tests, patients):
+    """Means over the rows of each patient, then over runs `[len(patients)]`, NaN left out."""
+    means = []
+    for test in tests:
+        index = _index(test, patients)
+        keep = (index >= 0) & ~np.isnan(test.values)
+        total = np.bincount(index[keep], test.values[keep], len(patients))
+        count = np.bincount(index[keep], minlength=len(patients))
+        means.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+    return statistics.mean_of(means)
+
+
+def _areas(tests, patients, weights):
+    """The AUC in each draw, mean over runs `[draws]`."""
+    areas = []
+    for test in tests:
+        index = _index(test, patients)
+        keep = index >= 0
+        columns = test.labels[keep], test.probabilities[keep], index[keep]
+        areas.append(statistics.auc_of_draws(*columns, weights))
+    return statistics.mean_of(areas)
+
+
+def _index(test, patients):
+    """Each row's place among `patients`; −1: none of them."""
+    places = {name: place for place, name in enumerate(patients)}
+    return np.array([places.get(name, -1) for name in test.patients])[test.owners]
