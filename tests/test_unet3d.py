@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from genesis_jax.models import UNet3D
-from genesis_jax.models.layers import _convolve, _convolve_slices, max_pool, upsample_nearest
+from genesis_jax.models.layers import max_pool, upsample_nearest
 
 
 def count(model, channels=1):
@@ -114,13 +114,6 @@ def test_official_statistics_are_those_of_the_batch_even_in_evaluation():
         synchronised.predict(variables, x[:1]),
         atol=1e-5,
     )
-
-
-@pytest.mark.parametrize('kernel', [3, 1])
-def test_the_cpu_form_of_a_convolution_is_the_convolution(kernel, rng):
-    x = jnp.asarray(rng.normal(size=(2, 6, 5, 4, 3)), jnp.float32)
-    w = jnp.asarray(rng.normal(size=(kernel, kernel, kernel, 3, 7)), jnp.float32)
-    np.testing.assert_allclose(_convolve_slices(x, w), _convolve(x, w), atol=1e-4)
 
 
 def test_pooling_and_upsampling():
