@@ -1,9 +1,10 @@
 """3D convolution for CPUs, some planes at a time.
 
 XLA's CPU backend runs 3D convolutions many times slower than a good library, and matrix products
-as fast as one. Here a few planes of the first axis are unrolled into a matrix (all taps of the
-other axes become columns) that stays in the cache, and one product with the kernel gives what these
-planes add to the planes of the result around them.
+nearly as fast as one. Here the taps along the last axis are columns of a matrix, those along the
+others are columns of the kernel: one product with it gives what a few planes add to the rows and
+planes of the result around them. With all taps on one side that matrix would be several times
+larger, and what these products wait for is memory.
 """
 
 import math
@@ -16,27 +17,33 @@ _ROWS = 2048  # of one matrix, about: enough to keep the cores busy, few enough 
 
 @jax.custom_vjp
 def convolve_planes(x, kernel):
-    """Convolution `[B, X, Y, Z, C]` with `[a, b, c, C, O]`, odd sides, 'same' padding."""
+    """Convolution `[B, X, Y, Z, C]` with `[a, b, c, C, O]`, odd sides, 'same' padding.
+
+    Sums are float32, whatever the dtype of the arrays.
+    """
     blocks = _blocks(x)
-    taps, outputs = kernel.shape[0], kernel.shape[-1]
-    flat = jnp.moveaxis(kernel, 0, 3).reshape(-1, taps * outputs)
+    batch, planes, *sides = blocks.shape[1:-1]
+    a, b, c, channels, outputs = kernel.shape
+    # The last tap of a kernel falls on the plane that comes first.
+    flat = jnp.flip(kernel, 0).transpose(2, 3, 0, 1, 4).reshape(c * channels, a * b * outputs)
 
     def step(begun, block):
-        planes = block.shape[1]
-        parts = (_columns(block, kernel.shape[1:3]) @ flat).reshape(
-            *block.shape[:-1], taps, outputs
-        )
-        # The last tap of a plane's kernel falls on the plane that comes first.
-        sums = jnp.pad(begun, _along_planes(0, planes))
-        for tap in range(taps):
-            after = taps - 1 - tap
-            sums += jnp.pad(parts[..., tap, :], _along_planes(after, taps - 1 - after))
-        return sums[:, planes:], sums[:, :planes]
+        block = _pad(block, 2, b // 2)
+        products = _product(_columns(block, c), flat)
+        products = products.reshape(*block.shape[:-1], a, b, outputs)
+        parts = sum(products[:, :, tap : tap + sides[0], :, :, tap] for tap in range(b))
+        waiting = [
+            jnp.concatenate([planes_before, parts[..., tap, :]], axis=1)
+            for tap, planes_before in enumerate(begun)
+        ]
+        return [w[:, planes:] for w in waiting], sum(w[:, :planes] for w in waiting)
 
-    begun = jnp.zeros((x.shape[0], taps - 1, *x.shape[2:-1], outputs), x.dtype)
-    last, done = jax.lax.scan(step, begun, blocks)
-    whole = jnp.concatenate([_joined(done), last], axis=1)
-    return jax.lax.slice_in_dim(whole, taps // 2, taps // 2 + x.shape[1], axis=1)
+    # What the planes so far add, by tap: to the next one, to the next two, …
+    begun = [jnp.zeros((batch, tap, *sides, outputs)) for tap in range(a)]
+    begun, done = jax.lax.scan(step, begun, blocks)
+    last = sum(_pad(w, 1, 0, a - 1 - w.shape[1]) for w in begun)
+    whole = jnp.concatenate([_joined(done), last], axis=1).astype(x.dtype)
+    return jax.lax.slice_in_dim(whole, a // 2, a // 2 + x.shape[1], axis=1)
 
 
 def _forward(x, kernel):
@@ -45,28 +52,41 @@ def _forward(x, kernel):
 
 def _backward(saved, gradient):
     x, kernel = saved
-    mirrored = jnp.flip(kernel, (0, 1, 2)).swapaxes(3, 4)
-    return convolve_planes(gradient, mirrored), _kernel_gradient(x, gradient, kernel.shape)
+    mirrored = _mirrored(kernel)
+    if kernel.shape[3] < kernel.shape[4]:  # the one with fewer channels is unrolled further
+        of_kernel = _mirrored(_kernel_gradient(gradient, x, mirrored.shape))
+    else:
+        of_kernel = _kernel_gradient(x, gradient, kernel.shape)
+    return convolve_planes(gradient, mirrored), of_kernel
 
 
 convolve_planes.defvjp(_forward, _backward)
 
 
+def _mirrored(kernel):
+    """The kernel that takes a gradient back through a convolution."""
+    return jnp.flip(kernel, (0, 1, 2)).swapaxes(3, 4)
+
+
 def _kernel_gradient(x, gradient, shape):
+    a, b, c, channels, outputs = shape
     blocks = _blocks(x)
-    taps, planes, outputs = shape[0], blocks.shape[2], shape[-1]
-    gradient = jnp.pad(gradient, _along_planes(taps // 2, taps // 2))
+    planes, rows = blocks.shape[2:4]
+    gradient = _pad(_pad(gradient, 1, a // 2), 2, b // 2)
 
     def step(total, numbered):
         number, block = numbered
-        near = jax.lax.dynamic_slice_in_dim(gradient, number * planes, planes + taps - 1, axis=1)
-        reached = [near[:, taps - 1 - tap :][:, :planes] for tap in range(taps)]
-        reached = jnp.concatenate(reached, axis=-1).reshape(-1, taps * outputs)
-        return total + _columns(block, shape[1:3]).T @ reached, None
+        near = jax.lax.dynamic_slice_in_dim(gradient, number * planes, planes + a - 1, axis=1)
+        reached = [
+            near[:, a - 1 - i :, b - 1 - j :][:, :planes, :rows] for i in range(a) for j in range(b)
+        ]
+        reached = jnp.concatenate(reached, axis=-1).reshape(-1, a * b * outputs)
+        return total + _product(_columns(block, c).T, reached), None
 
-    total = jnp.zeros((math.prod(shape[1:4]), taps * outputs), x.dtype)
+    total = jnp.zeros((c * channels, a * b * outputs))
     total, _ = jax.lax.scan(step, total, (jnp.arange(len(blocks)), blocks))
-    return jnp.moveaxis(total.reshape(*shape[1:4], taps, outputs), 3, 0)
+    total = total.astype(x.dtype).reshape(c, channels, a, b, outputs)
+    return total.transpose(2, 3, 0, 1, 4)
 
 
 def _blocks(x):
@@ -84,17 +104,19 @@ def _joined(blocks):
 
 
 def _columns(block, taps):
-    """Every voxel's neighbours in its plane as a row: `[B * planes * Y * Z, b * c * C]`."""
-    sides = block.shape[2:4]
-    padding = [(0, 0), (0, 0), *((n // 2, n // 2) for n in taps), (0, 0)]
-    padded = jnp.pad(block, padding)
-    shifted = [
-        padded[:, :, i : i + sides[0], j : j + sides[1]]
-        for i in range(taps[0])
-        for j in range(taps[1])
-    ]
-    return jnp.concatenate(shifted, axis=-1).reshape(-1, math.prod(taps) * block.shape[-1])
+    """Every voxel's neighbours along the last axis as a row: `[B * planes * Y * Z, taps * C]`."""
+    side = block.shape[3]
+    padded = _pad(block, 3, taps // 2)
+    shifted = [padded[:, :, :, tap : tap + side] for tap in range(taps)]
+    return jnp.concatenate(shifted, axis=-1).reshape(-1, taps * block.shape[-1])
 
 
-def _along_planes(before, after):
-    return ((0, 0), (before, after), *((0, 0),) * 3)
+def _product(a, b):
+    return jax.lax.dot(a, b, preferred_element_type=jnp.float32)
+
+
+def _pad(x, axis, before, after=None):
+    """Zeros before and after (None: as many) the elements of one axis."""
+    padding = [(0, 0)] * x.ndim
+    padding[axis] = (before, before if after is None else after)
+    return jnp.pad(x, padding)
