@@ -115,6 +115,7 @@ def test_a_classification_is_tested_on_every_fold(make_target, tmp_path, capsys)
     assert all('auc' in result['metrics'] for result in found)
 
 
+@pytest.mark.slow
 def test_several_classes_and_channels(make_target, pretrained, tmp_path):
     found = finetune(make_target('many', init=str(pretrained)), tmp_path)
     assert {'dice_ball1', 'dice_ball2'} <= set(found[0]['metrics'])

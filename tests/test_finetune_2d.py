@@ -91,6 +91,7 @@ def test_segmented_slices_are_scored_as_whole_cubes(cubes_run, balls_2d):
     assert list((run / 'samples').glob('*.png'))
 
 
+@pytest.mark.slow
 def test_whole_scans_are_put_together_from_slices(balls_2d, tmp_path, capsys):
     (found,) = finetune(small(ncs.get_config('2d'), balls_2d, 'seg'), tmp_path)
     said = capsys.readouterr().out
@@ -157,6 +158,7 @@ def test_several_findings_are_told_apart(balls_2d, tmp_path, capsys):
     assert 'classifies whole images; leave out --candidates' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_pretraining_on_slices_starts_a_target_task(balls_2d, tmp_path, capsys):
     """Cubes of 3D serve as slices; what was learned from them is loaded."""
     source = tmp_path / 'scans'
