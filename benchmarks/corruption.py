@@ -86,4 +86,4 @@ def _loop_in_all(pool, function):
 
 
 if __name__ == '__main__':
-    main()
+    measure.command(main, __doc__)

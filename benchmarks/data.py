@@ -62,4 +62,4 @@ class _Ahead:
 
 
 if __name__ == '__main__':
-    main()
+    measure.command(main, __doc__)

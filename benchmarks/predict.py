@@ -93,4 +93,4 @@ def _monai(width, variables, scan):
 
 
 if __name__ == '__main__':
-    main()
+    measure.command(main, __doc__)
