@@ -12,9 +12,9 @@ from pathlib import Path
 from data_prep.allotment import Allotment
 from data_prep.candidates_table import Rows, classes_of, read_table, unused_columns
 from data_prep.labelled import Case
+from data_prep.patients import patient_of
 from data_prep.points import with_scans
 from data_prep.prepare import PrepareError
-from data_prep.split_options import patient_of
 from data_prep.summary import listed
 from data_prep.volumes import Scan
 

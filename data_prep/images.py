@@ -12,7 +12,6 @@ without the suffix), patient (default: every image is one) and one of
 """
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -30,13 +29,13 @@ from data_prep.options import (
     folder,
     report,
 )
-from data_prep.prepare import Entry, PrepareError, prepare, validating
+from data_prep.patients import patient_of, split_by_patient
+from data_prep.prepare import PrepareError, prepare
 from data_prep.records import dataset_folder
 from data_prep.split_options import (
     add_patient_pattern,
     add_table_options,
     add_validation_share,
-    patient_of,
 )
 from data_prep.summary import LabelledSummary, Summary
 from data_prep.volumes import Scan
@@ -53,33 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return report(parser, work, dataset_folder(args.data_dir, args.name))
 
 
-def list_entries(
-    images: Sequence[Scan], validation_share: float, pattern: re.Pattern | None, seed: int
-) -> list[Entry]:
-    """Every image, split by patient: fold 0 trains, fold 1 validates.
-
-    Raises:
-      PrepareError: they are of one patient only.
-    """
-    patients = {image.scan_id: patient_of(image.scan_id, pattern, 'image') for image in images}
-    if len(set(patients.values())) < 2:
-        raise PrepareError(
-            f'the images are of one patient only ({next(iter(patients.values()))}), at least two '
-            'needed to split by patient'
-        )
-    held_out = validating(patients.values(), validation_share, seed)
-    return [
-        Entry(image, 'validation', 1)
-        if patients[image.scan_id] in held_out
-        else Entry(image, 'train', 0)
-        for image in images
-    ]
-
-
 def _prepare(args: argparse.Namespace) -> Summary:
-    entries = list_entries(
-        _images(args.source), args.validation_share, args.patient_pattern, args.seed
-    )
+    images = _images(args.source)
+    patients = {
+        image.scan_id: patient_of(image.scan_id, args.patient_pattern, 'image') for image in images
+    }
+    entries = split_by_patient(images, patients, args.validation_share, args.seed, 'images')
     return prepare(
         entries,
         name=args.name,

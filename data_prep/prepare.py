@@ -31,11 +31,15 @@ class PrepareError(ValueError):
 
 @dataclass(frozen=True)
 class Entry:
-    """A scan and where its cubes go."""
+    """A scan and where its cubes go.
+
+    `patient` is whose it is; every scan is a patient of its own where it is empty.
+    """
 
     scan: Scan
     split: str
     fold: int
+    patient: str = ''
 
 
 class Rule(Protocol):
@@ -77,7 +81,8 @@ class Recipe:
 
     def new_summary(self) -> Summary:
         """Counts of cubes."""
-        return Summary(self.rule.per_scan)
+        config = 'genesis_ct' if self.modality == 'ct' else 'genesis_mri'
+        return Summary(self.rule.per_scan, config=config)
 
     def sample(self, scan: Scan) -> 'Sampled':
         """The cubes of one scan."""
