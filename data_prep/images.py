@@ -18,15 +18,13 @@ from functools import partial
 from pathlib import Path
 
 from data_prep.image_files import SUFFIXES, find_images
+from data_prep.image_options import add_image_size, add_image_source
 from data_prep.image_records import ImageRecipe, read_case
 from data_prep.image_table import OWN_PATIENTS, list_cases, read_image_table
 from data_prep.labelled import prepare_labelled
 from data_prep.options import (
     Parser,
-    add_image_size,
     common_parser,
-    existing_folder,
-    folder,
     report,
 )
 from data_prep.patients import patient_of, split_by_patient
@@ -36,6 +34,7 @@ from data_prep.split_options import (
     add_patient_pattern,
     add_table_options,
     add_validation_share,
+    refuse_folds,
 )
 from data_prep.summary import LabelledSummary, Summary
 from data_prep.volumes import Scan
@@ -45,9 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prepares a folder of images and returns the exit status."""
     parser = _make_parser()
     args = parser.parse_args(argv)
-    if args.csv is None and (args.classes or args.split_column):
-        option = '--classes' if args.classes else '--split_column'
-        parser.error(f'{option} is of a CSV file; give --csv, too')
+    if args.csv is None:
+        of_tables = ('classes', 'split_column', 'folds')
+        parser.refuse(args, of_tables, 'is of a CSV file; give --csv, too')
+    else:
+        instead = '--folds or --split_column'
+        why = f'is of images without labels; leave it out, or give {instead} instead'
+        parser.refuse(args, ['validation_share'], why)
+    refuse_folds(parser, args)
     work = partial(_prepare if args.csv is None else _prepare_labelled, args)
     return report(parser, work, dataset_folder(args.data_dir, args.name))
 
@@ -106,15 +110,8 @@ def _images(source: Path) -> list[Scan]:
 
 def _make_parser() -> Parser:
     parser = common_parser('data_prep.images', __doc__.partition('\n\n')[2].partition('\n\n')[2])
-    parser.add_argument(
-        '--source',
-        type=existing_folder,
-        required=True,
-        metavar='DIR',
-        help='folder that holds the images, at any depth',
-    )
-    parser.add_argument(
-        '--csv', type=folder, metavar='FILE', help='the labels (default: none, for pre-training)'
+    add_image_source(
+        parser, 'the images, at any depth', 'the labels (default: none, for pre-training)'
     )
     parser.add_argument('--name', required=True, help='of the dataset: letters, digits and _')
     add_image_size(parser)

@@ -151,18 +151,6 @@ def add_cube_size(parser: Parser, default: tuple[int, int, int] = (64, 64, 32)) 
     )
 
 
-def add_image_size(parser: Parser) -> None:
-    """The option of every 2D preparation for the size of its records."""
-    parser.add_argument(
-        '--size',
-        type=network_sides(2),
-        default=(256, 256),
-        metavar='X,Y',
-        help='pixels along x and y, multiples of 32, to which every image is resized (linearly, '
-        'antialiased; another aspect ratio is stretched; default: 256,256)',
-    )
-
-
 def run(
     parser: Parser,
     args: argparse.Namespace,
@@ -222,6 +210,14 @@ def existing_folder(text: str) -> Path:
     path = folder(text)
     if not path.is_dir():
         raise argparse.ArgumentTypeError(f'the folder {text} does not exist; check its name')
+    return path
+
+
+def existing_file(text: str) -> Path:
+    """An argparse type: a file that is there."""
+    path = folder(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f'the file {text} does not exist; check its name')
     return path
 
 

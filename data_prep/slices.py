@@ -17,9 +17,9 @@ import numpy as np
 from data_prep import luna16, scans
 from data_prep.cubes import Cubes, default_rule
 from data_prep.image_files import resized
+from data_prep.image_options import add_image_size
 from data_prep.options import (
     Parser,
-    add_image_size,
     base_parser,
     existing_folder,
     number,

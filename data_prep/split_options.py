@@ -35,6 +35,12 @@ def add_table_options(parser: Parser) -> None:
     )
 
 
+def refuse_folds(parser: Parser, args: argparse.Namespace) -> None:
+    """Ends the program if --folds was given where a column of the table says the splits."""
+    if args.split_column:
+        parser.refuse(args, ['folds'], 'deals patients that --split_column splits; leave one out')
+
+
 def add_validation_share(parser: Parser, of: str, default: float = 0.2) -> None:
     """The option of every preparation that holds out some of its scans or patients."""
     parser.add_argument(
