@@ -368,3 +368,18 @@ def test_no_tensorflow_and_no_jax_are_imported():
         [sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True
     )
     assert result.stdout == '[]\n', result.stderr
+
+
+@pytest.mark.parametrize(('package', 'name'), [('PIL', 'Pillow'), ('SimpleITK', 'SimpleITK')])
+@pytest.mark.parametrize('module', ['images', 'scans', 'phantom'])
+def test_without_the_extra_the_command_says_what_to_install(module, package, name, tmp_path):
+    hidden = f"import sys; sys.modules['{package}'] = None\n"
+    (tmp_path / 'sitecustomize.py').write_text(hidden)
+    python = [sys.executable, '-m', f'data_prep.{module}', '--help']
+    paths = os.pathsep.join([str(tmp_path), str(ROOT)])
+    env = os.environ | {'PYTHONPATH': paths}
+    done = subprocess.run(python, capture_output=True, text=True, env=env, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"reading scans and images needs {name}; run: pip install 'genesis-jax[prep]'\n"
+    )

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from genesis_jax import data, parallel
+from genesis_jax import data, parallel, pictures
+from genesis_jax import pretrain as pretraining
 from genesis_jax.checkpoints import Checkpoints, Progress, load_export
 from genesis_jax.config import resolve
 from genesis_jax.errors import UserError
@@ -113,12 +114,12 @@ def test_a_picture_shows_the_own_channel_of_different_scans(make_config, monkeyp
         def picture(self, step, image, name):
             assert name == 'restoration'
 
-    pretrain_module._evaluate(Steps(), source, config, Log(), None, epoch=1, step=2)
+    pretraining._evaluate(Steps(), source, config, Log(), None, epoch=1, step=2)
     assert len(drawn) == 3
     for images in drawn:
         assert images[:, 0, 0, 0].tolist() == [1, 11, 21]
     drawn.clear()
-    pretrain_module._evaluate(Steps(), source, make_config(pictures=0), Log(), None, 1, 2)
+    pretraining._evaluate(Steps(), source, make_config(pictures=0), Log(), None, 1, 2)
     assert not drawn
 
 
