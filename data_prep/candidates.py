@@ -33,7 +33,7 @@ from data_prep.points import (
 )
 from data_prep.prepare import PrepareError
 from data_prep.records import dataset_folder
-from data_prep.split_options import add_table_options
+from data_prep.split_options import add_table_options, refuse_folds
 from data_prep.volumes import MODALITIES, Scan, find_scans
 
 _COLUMNS = ('scan', 'x', 'y', 'z', 'label')
@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prepares candidates and returns the exit status."""
     parser = _make_parser()
     args = parser.parse_args(argv)
+    refuse_folds(parser, args)
     if args.native and args.spacing:
         parser.error('--native and --spacing contradict each other; give one of them')
     spacing = args.spacing or (None if args.native else (args.extent / args.cube_size[0],) * 3)
@@ -158,7 +159,7 @@ def list_cases(
         if row['label'] not in indices:
             raise PrepareError(
                 f'{table}, row {line}: the label is {row["label"]!r}, expected one of '
-                f'{", ".join(classes)}; correct it or give --classes'
+                f'{", ".join(classes)}; correct it or add it to --classes'
             )
         allotment.add(line, row, scan.scan_id, otherwise=scan.scan_id)
         position = parse_position(table, line, row, 'xyz')

@@ -3,7 +3,8 @@
 The source is the release of the NIH: Data_Entry_2017.csv, images_001 ... images_012 with their
 PNGs (any part of them), train_val_list.txt and test_list.txt. `chestxray`, for pre-training, holds
 the images of the first list; `dxc`, for the paper's DXC, those and the test images with their
-findings. The same patients validate in both, and no test image is pre-trained on.
+findings. The same patients validate in both, and no test image is pre-trained on, nor a copy of one
+under another name.
 """
 
 import argparse
@@ -14,15 +15,13 @@ from functools import cache, partial
 from pathlib import Path
 
 from data_prep.image_files import find_images
+from data_prep.image_options import add_image_size, add_image_source
 from data_prep.image_records import ImageRecipe, read_case
 from data_prep.image_table import findings
 from data_prep.labelled import FIXED_SPLITS, Case, prepare_labelled
 from data_prep.options import (
     Parser,
-    add_image_size,
     common_parser,
-    existing_folder,
-    folder,
     report,
 )
 from data_prep.points import read_rows
@@ -68,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     @cache
     def listing() -> tuple[list[Radiograph], list[str]]:
         for name in names:
-            check_absent(args.data_dir, name)
+            check_absent(args.data_dir, name, _way_out(args.data_dir, name, names))
         wanted = FINDINGS[: args.findings]
         return list_radiographs(args.source, args.csv, wanted, args.validation_share, args.seed)
 
@@ -126,9 +125,8 @@ def _prepare_unlabelled(
     args: argparse.Namespace, radiographs: Sequence[Radiograph], notes: Sequence[str]
 ) -> Summary:
     entries = [
-        Entry(shot.image, shot.split, FIXED_SPLITS.index(shot.split))
+        Entry(shot.image, shot.split, FIXED_SPLITS.index(shot.split), shot.patient)
         for shot in radiographs
-        if shot.split != 'test'
     ]
     return prepare(
         entries,
@@ -177,6 +175,13 @@ def _prepare_dxc(
 _DATASETS = {'chestxray': _prepare_unlabelled, 'dxc': _prepare_dxc}
 
 
+def _way_out(data_dir: Path, name: str, names: Sequence[str]) -> str:
+    """What else to do where the dataset `name` is there, of those asked for."""
+    absent = [other for other in names if not dataset_folder(data_dir, other).exists()]
+    alone = f'make the other alone with --only={absent[0]}, or ' if absent else ''
+    return f'{alone}choose another --data_dir'
+
+
 def _recipe(args: argparse.Namespace) -> ImageRecipe:
     return ImageRecipe(args.size, seed=args.seed, config='genesis_xray')
 
@@ -186,15 +191,10 @@ def _make_parser() -> Parser:
         'data_prep.chestxray',
         'ChestX-ray8/14: radiographs for pre-training (chestxray) and with their findings (dxc).',
     )
-    parser.add_argument(
-        '--source',
-        type=existing_folder,
-        required=True,
-        metavar='DIR',
-        help='folder that holds Data_Entry_2017.csv, images_*/, train_val_list.txt, test_list.txt',
-    )
-    parser.add_argument(
-        '--csv', type=folder, metavar='FILE', help='the findings (default: in the source)'
+    add_image_source(
+        parser,
+        'Data_Entry_2017.csv, images_*/, train_val_list.txt, test_list.txt',
+        'the findings (default: in the source)',
     )
     parser.add_argument(
         '--findings',

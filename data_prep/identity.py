@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import SimpleITK as sitk
 
-from data_prep.prepare import PrepareError
+from data_prep.errors import PrepareError
 
 
 def identity_of(channels: Iterable[sitk.Image]) -> bytes:

@@ -49,7 +49,7 @@ class ImageRecipe:
         """The one record of an image."""
         image = read_grey(scan.files[0], self.size, self.window)
         one = Cubes(np.array([_ORIGIN], np.int32), image.pixels[None, ..., None], 0, 0, 0)
-        return Sampled(one, _SPACING, image.window, remark=image.remark)
+        return Sampled(one, _SPACING, image.window, identity=image.identity, remark=image.remark)
 
     def declare(self, classes: Sequence[str], multilabel: bool) -> Declaration:
         """What readers of a labelled dataset of these images may rely on."""

@@ -12,9 +12,9 @@ from pathlib import Path
 from data_prep.allotment import Allotment
 from data_prep.candidates_table import Rows, classes_of, read_table, unused_columns
 from data_prep.labelled import Case
+from data_prep.patients import patient_of
 from data_prep.points import with_scans
 from data_prep.prepare import PrepareError
-from data_prep.split_options import patient_of
 from data_prep.summary import listed
 from data_prep.volumes import Scan
 
@@ -60,7 +60,7 @@ class ImageTable:
         if stray := [name for name in found if name not in known]:
             raise PrepareError(
                 f'{self.path}, row {line}: the {what} is {stray[0]!r}, expected one of '
-                f'{", ".join(self.classes)}; correct it or give --classes'
+                f'{", ".join(self.classes)}; correct it or add it to --classes'
             )
 
 
@@ -118,8 +118,14 @@ def list_cases(
       pattern: finds the patient in an image's id, if the table has no column patient.
 
     Raises:
-      PrepareError: naming a row that contradicts another or the images, or no image is left.
+      PrepareError: naming a row that contradicts another or the images, or no image is left; or
+        both the pattern and the table tell the patients.
     """
+    if pattern is not None and 'patient' in table.rows[0][1]:
+        raise PrepareError(
+            f'--patient_pattern and the column patient of {table.path} both tell the patients; '
+            'leave --patient_pattern out or rename the column'
+        )
     allotment = Allotment(table.path, 'image', split_column, folds, seed)
     absent: list[str] = []
     labels, found, lines = {}, {}, {}

@@ -12,31 +12,29 @@ without the suffix), patient (default: every image is one) and one of
 """
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from data_prep.image_files import SUFFIXES, find_images
+from data_prep.image_options import add_image_size, add_image_source
 from data_prep.image_records import ImageRecipe, read_case
 from data_prep.image_table import OWN_PATIENTS, list_cases, read_image_table
 from data_prep.labelled import prepare_labelled
 from data_prep.options import (
     Parser,
-    add_image_size,
     common_parser,
-    existing_folder,
-    folder,
     report,
 )
-from data_prep.prepare import Entry, PrepareError, prepare, validating
+from data_prep.patients import patient_of, split_by_patient
+from data_prep.prepare import PrepareError, prepare
 from data_prep.records import dataset_folder
 from data_prep.split_options import (
     add_patient_pattern,
     add_table_options,
     add_validation_share,
-    patient_of,
+    refuse_folds,
 )
 from data_prep.summary import LabelledSummary, Summary
 from data_prep.volumes import Scan
@@ -46,40 +44,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prepares a folder of images and returns the exit status."""
     parser = _make_parser()
     args = parser.parse_args(argv)
-    if args.csv is None and (args.classes or args.split_column):
-        option = '--classes' if args.classes else '--split_column'
-        parser.error(f'{option} is of a CSV file; give --csv, too')
+    if args.csv is None:
+        of_tables = ('classes', 'split_column', 'folds')
+        parser.refuse(args, of_tables, 'is of a CSV file; give --csv, too')
+    else:
+        instead = '--folds or --split_column'
+        why = f'is of images without labels; leave it out, or give {instead} instead'
+        parser.refuse(args, ['validation_share'], why)
+    refuse_folds(parser, args)
     work = partial(_prepare if args.csv is None else _prepare_labelled, args)
     return report(parser, work, dataset_folder(args.data_dir, args.name))
 
 
-def list_entries(
-    images: Sequence[Scan], validation_share: float, pattern: re.Pattern | None, seed: int
-) -> list[Entry]:
-    """Every image, split by patient: fold 0 trains, fold 1 validates.
-
-    Raises:
-      PrepareError: they are of one patient only.
-    """
-    patients = {image.scan_id: patient_of(image.scan_id, pattern, 'image') for image in images}
-    if len(set(patients.values())) < 2:
-        raise PrepareError(
-            f'the images are of one patient only ({next(iter(patients.values()))}), at least two '
-            'needed to split by patient'
-        )
-    held_out = validating(patients.values(), validation_share, seed)
-    return [
-        Entry(image, 'validation', 1)
-        if patients[image.scan_id] in held_out
-        else Entry(image, 'train', 0)
-        for image in images
-    ]
-
-
 def _prepare(args: argparse.Namespace) -> Summary:
-    entries = list_entries(
-        _images(args.source), args.validation_share, args.patient_pattern, args.seed
-    )
+    images = _images(args.source)
+    patients = {
+        image.scan_id: patient_of(image.scan_id, args.patient_pattern, 'image') for image in images
+    }
+    entries = split_by_patient(images, patients, args.validation_share, args.seed, 'images')
     return prepare(
         entries,
         name=args.name,
@@ -128,15 +110,8 @@ def _images(source: Path) -> list[Scan]:
 
 def _make_parser() -> Parser:
     parser = common_parser('data_prep.images', __doc__.partition('\n\n')[2].partition('\n\n')[2])
-    parser.add_argument(
-        '--source',
-        type=existing_folder,
-        required=True,
-        metavar='DIR',
-        help='folder that holds the images, at any depth',
-    )
-    parser.add_argument(
-        '--csv', type=folder, metavar='FILE', help='the labels (default: none, for pre-training)'
+    add_image_source(
+        parser, 'the images, at any depth', 'the labels (default: none, for pre-training)'
     )
     parser.add_argument('--name', required=True, help='of the dataset: letters, digits and _')
     add_image_size(parser)

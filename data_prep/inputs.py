@@ -14,18 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data_prep.dicom import is_dicom
+from data_prep.label_files import without_labels
 from data_prep.prepare import PrepareError
 from data_prep.volumes import Scan, find_scans, is_image, scan_of_file
 
 _EXPECTED = 'expected .nii, .nii.gz, .mha, .mhd, .nrrd, .nhdr or DICOM'
 _NUMBERED = re.compile(r'(.+)_(\d{4})')
-# Of nnU-Net and the Decathlon, LiTS, the VSD's BraTS 2013, and of BraTS 2018 and 3D Slicer.
-_LABEL = re.compile(
-    r'(.*/)?(labelsT[rs]/.*|segmentation-\d+\.[^/]*|[^/]*[-_.]seg\.[a-z.]+|'
-    r'VSD\.Brain[^/]*\.OT\b.*)',
-    re.IGNORECASE,
-)
-_SHOWN = 3  # names in a line
 
 
 @dataclass(frozen=True)
@@ -58,7 +52,9 @@ def find_inputs(
     if not scans:
         raise PrepareError(f'{source} holds no scan; {_EXPECTED}')
     if source.is_dir():
-        scans = _without_labels(scans, source, tell)
+        scans, lines = without_labels(scans, source, 'name the folder of the scans, or one file')
+        for line in lines:
+            tell(line)
     if len(channels) == 1:
         _tell_of_channels(scans, channels[0], tell)
         return [Input(scan.scan_id, scan.shown, (scan,)) for scan in scans]
@@ -84,21 +80,6 @@ def _find(source: Path, output: Path) -> list[Scan]:
     if len(scans) == 1 and scans[0].is_dicom and scans[0].files[0].parent == source:
         return [replace(scans[0], scan_id=source.resolve().name)]
     return scans
-
-
-def _without_labels(scans: Sequence[Scan], source: Path, tell: Callable[[str], None]) -> list[Scan]:
-    labels = [scan for scan in scans if not scan.is_dicom and _LABEL.fullmatch(scan.shown)]
-    if not labels:
-        return list(scans)
-    names = ', '.join(scan.shown for scan in labels[:_SHOWN])
-    names += ', ...' if labels[_SHOWN:] else ''
-    if len(labels) == len(scans):
-        raise PrepareError(
-            f'{source} holds no scan but files that are labels by their names ({names}); name the '
-            'folder of the scans, or one file'
-        )
-    tell(f'Left out, as labels by their names: {len(labels)} of {len(scans)} files ({names})')
-    return [scan for scan in scans if scan not in labels]
 
 
 def _tell_of_channels(scans: Sequence[Scan], channel: str, tell: Callable[[str], None]) -> None:

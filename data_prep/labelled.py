@@ -27,6 +27,7 @@ from data_prep.prepare import (
     check_name,
     digest,
     reason_of,
+    same_image,
     until_told,
 )
 from data_prep.records import SplitsWriter, labelled_features, staged
@@ -166,8 +167,7 @@ def prepare_labelled(
             if not skip_duplicates:
                 owners.check(prepared.identity, case.patient, case.shown)
             elif other := owners.find_other(prepared.identity, case.patient, case.shown):
-                patient, shown = other
-                summary.skip(case.shown, f'holds the same image as {shown}, of patient {patient}')
+                summary.skip(case.shown, same_image(*other))
                 continue
             summary.count(case.split, case.case_id, [_held(item) for item in prepared.items])
             remark(summary.remarks, prepared.remark)

@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args,
         name=args.name,
         modality='ct',
-        list_entries=lambda: list_entries(args.source, folds),
+        list_entries=lambda: (list_entries(args.source, folds), ()),
     )
 
 

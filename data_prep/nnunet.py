@@ -19,6 +19,7 @@ from data_prep import demo_labels
 from data_prep.dataset_json import DatasetJson, list_files, read_dataset_json, read_splits
 from data_prep.labelled import FIXED_SPLITS, Case, deal
 from data_prep.options import number
+from data_prep.patients import patient_of
 from data_prep.prepare import PrepareError, validating
 from data_prep.segmentation import (
     Plan,
@@ -28,7 +29,7 @@ from data_prep.segmentation import (
     segmentation_parser,
 )
 from data_prep.segmented import Files, Reading
-from data_prep.split_options import add_patient_pattern, add_validation_share, patient_of
+from data_prep.split_options import add_patient_pattern, add_validation_share
 from data_prep.volumes import MODALITIES
 
 _FOLDS = 5  # as nnU-Net

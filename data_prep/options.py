@@ -19,10 +19,25 @@ _WORDS = {3: 'three', 2: 'two', 5: 'five'}
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one sentence."""
+    """A parser whose errors are one sentence, and that knows which options were given."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f'{self.prog}: {message}\n')
+
+    def parse_args(self, args=None, namespace=None) -> argparse.Namespace:
+        """As of argparse; `given` of the result has the names of the options that `args` set."""
+        known = vars(super().parse_args(args, namespace))
+        # argparse sets a default only where the namespace has nothing.
+        unset = argparse.Namespace(**dict.fromkeys(known))
+        found = vars(super().parse_args(args, unset))
+        given = {name for name, value in found.items() if value is not None}
+        return argparse.Namespace(**known, given=given)
+
+    def refuse(self, args: argparse.Namespace, names: Sequence[str], why: str) -> None:
+        """Ends the program if one of these options, which would do nothing, was given."""
+        for name in names:
+            if name in args.given:
+                self.error(f'--{name} {why}')
 
 
 def base_parser(
@@ -136,27 +151,18 @@ def add_cube_size(parser: Parser, default: tuple[int, int, int] = (64, 64, 32)) 
     )
 
 
-def add_image_size(parser: Parser) -> None:
-    """The option of every 2D preparation for the size of its records."""
-    parser.add_argument(
-        '--size',
-        type=network_sides(2),
-        default=(256, 256),
-        metavar='X,Y',
-        help='pixels along x and y, multiples of 32, to which every image is resized (linearly, '
-        'antialiased; another aspect ratio is stretched; default: 256,256)',
-    )
-
-
 def run(
     parser: Parser,
     args: argparse.Namespace,
     *,
     name: str,
     modality: Modality,
-    list_entries: Callable[[], Sequence[Entry]],
+    list_entries: Callable[[], tuple[Sequence[Entry], Sequence[str]]],
 ) -> int:
-    """Prepares what the options ask for, prints the summary and returns the exit status."""
+    """Prepares what the options ask for, prints the summary and returns the exit status.
+
+    `list_entries` gives the scans, and lines for the summary on how they were chosen.
+    """
     given = {key: value for key, value in vars(args).items() if value is not None}
     chosen = {key: value for key, value in given.items() if key in _RULE_FIELDS}
     rule = replace(default_rule(modality), **chosen)
@@ -165,17 +171,19 @@ def run(
             f'--min_tissue is {rule.min_tissue:g} and --max_tissue {rule.max_tissue:g}, which '
             'refuses every cube; the first must be lower'
         )
-    return report(
-        parser,
-        lambda: prepare(
-            list_entries(),
+
+    def work() -> Summary:
+        entries, notes = list_entries()
+        return prepare(
+            entries,
             name=name,
             data_dir=args.data_dir,
             recipe=Recipe(modality, rule, args.spacing, args.seed),
+            notes=notes,
             workers=args.workers,
-        ),
-        dataset_folder(args.data_dir, name),
-    )
+        )
+
+    return report(parser, work, dataset_folder(args.data_dir, name))
 
 
 def report(parser: Parser, work: Callable[[], Summary | LabelledSummary], dataset: Path) -> int:
@@ -202,6 +210,14 @@ def existing_folder(text: str) -> Path:
     path = folder(text)
     if not path.is_dir():
         raise argparse.ArgumentTypeError(f'the folder {text} does not exist; check its name')
+    return path
+
+
+def existing_file(text: str) -> Path:
+    """An argparse type: a file that is there."""
+    path = folder(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f'the file {text} does not exist; check its name')
     return path
 
 

@@ -32,12 +32,14 @@ class Layout:
         along x, y), and the seed.
       patients, shape: defaults.
       prepare: the preparation to run next.
+      least: patients without which a split of that preparation stays empty.
     """
 
     write: Callable[[Path, int, Shape, int], None]
     patients: int
     shape: Shape
     prepare: str
+    least: int = 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -89,6 +91,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             f'such as {_text(layout.shape)}'
         )
     patients = args.patients or layout.patients
+    if patients < layout.least:
+        parser.error(
+            f'--patients is {patients}; {args.layout} needs at least {layout.least} to have one in '
+            'every split'
+        )
     if args.layout == 'luna16':
         if patients % _SUBSETS:
             parser.error(
@@ -154,12 +161,15 @@ _LAYOUTS = {
     'nnunet': Layout(
         phantom_volumes.write_nnunet, 12, _VOLUMES, 'nnunet --source={out} --name=phantom'
     ),
-    'chestxray': Layout(phantom_images.write_chestxray, 40, (256, 256), 'chestxray --source={out}'),
+    'chestxray': Layout(
+        phantom_images.write_chestxray, 40, (256, 256), 'chestxray --source={out}', least=4
+    ),
     'ultrasound': Layout(
         phantom_images.write_ultrasound,
         12,
         (320, 256),
         'images --source={out} --csv={out}/labels.csv --name=iuc',
+        least=3,
     ),
     'decathlon': Layout(
         phantom_volumes.write_decathlon, 12, _VOLUMES, 'nnunet --source={out} --name=phantom'

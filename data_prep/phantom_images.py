@@ -45,7 +45,7 @@ def write_chestxray(out: Path, patients: int, shape: Sequence[int], seed: int) -
             label = '|'.join(found) or NO_FINDING
             age, sex = rng.integers(20, 80), rng.choice(('F', 'M'))
             person = f'{visit},{number + 1},{age},{sex}'
-            rows.append(f'{name},{label},{person},PA,2682,2749,0.143,0.143,')
+            rows.append(f'{name},{label},{person},{_VIEW}')
             names.append(name)
     (out / 'Data_Entry_2017.csv').write_text('\n'.join([*rows, '']), 'utf-8')
     for part, names in lists.items():

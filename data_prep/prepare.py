@@ -15,6 +15,8 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep.cubes import CubeRule, Cubes, sample_cubes
+from data_prep.errors import PrepareError
+from data_prep.identity import Owners
 from data_prep.integrity import ScanError
 from data_prep.pool import in_order
 from data_prep.records import SPLITS, SplitsWriter, dataset_folder, features, staged
@@ -25,17 +27,21 @@ from genesis_jax.interruption import Interruption
 KILLED = 'killed its worker process (out of memory?); use fewer --workers'
 
 
-class PrepareError(ValueError):
-    """The preparation cannot start; the message is one sentence for the user."""
-
-
 @dataclass(frozen=True)
 class Entry:
-    """A scan and where its cubes go."""
+    """A scan and where its cubes go.
+
+    Attributes:
+      split: train or validation; a scan of any other gives no cubes, and is read for nothing but to
+        keep its copies out of those two.
+      fold: what the records say.
+      patient: whose it is; empty: every scan is a patient of its own.
+    """
 
     scan: Scan
     split: str
     fold: int
+    patient: str = ''
 
 
 class Rule(Protocol):
@@ -77,7 +83,8 @@ class Recipe:
 
     def new_summary(self) -> Summary:
         """Counts of cubes."""
-        return Summary(self.rule.per_scan)
+        config = 'genesis_ct' if self.modality == 'ct' else 'genesis_mri'
+        return Summary(self.rule.per_scan, config=config)
 
     def sample(self, scan: Scan) -> 'Sampled':
         """The cubes of one scan."""
@@ -99,6 +106,7 @@ class Sampled:
     spacing: tuple[float, ...] = ()
     window: tuple[float, ...] = ()
     reason: str = ''
+    identity: bytes = b''  # the same for images of the same pixels, see data_prep/identity.py
     remark: str = ''  # on what is probably not meant; continues the name of several
 
 
@@ -115,26 +123,30 @@ def prepare(
 
     The dataset depends on the scans, their ids and the recipe, not on the order of the entries
     or the number of workers (default: one per core; 1 works in this process, more need a main
-    module that Python can import again). The `notes` go into the summary: lines on what was left
-    out beforehand.
+    module that Python can import again). An image that two patients have is kept once. The `notes`
+    go into the summary: lines on what was left out beforehand.
 
     Raises:
       PrepareError: the dataset exists, a split has no scans, or two scans share an id.
       KeyboardInterrupt: the process was told to stop (SIGTERM, Ctrl-C); nothing was written.
     """
     _check_start(entries, name, data_dir)
-    entries = sorted(entries, key=lambda entry: digest(recipe.seed, entry.scan.scan_id))
+    entries = sorted(  # those that only keep copies out come first
+        entries, key=lambda e: (e.split in SPLITS, digest(recipe.seed, e.scan.scan_id))
+    )
     summary = recipe.new_summary()
     summary.notes += notes
     *size, channels = recipe.shape
     work = partial(sample_scan, recipe=recipe)
     results = in_order(work, [e.scan for e in entries], workers or os.cpu_count() or 1)
-    interruption = Interruption()
+    interruption, owners = Interruption(), Owners()
     bar = tqdm(results, desc='scans', total=len(entries), unit='scan', disable=None)
     with staged(data_dir, [name]) as stage, interruption, closing(results), bar:
         writer = SplitsWriter(stage, name, features(size, channels))
         for entry, sampled in until_told(zip(entries, bar, strict=True), interruption):
-            writer.add(entry.split, _examples(entry, sampled, summary))
+            sampled = _unless_copy(entry, sampled or Sampled(reason=KILLED), owners)
+            if entry.split in SPLITS:
+                writer.add(entry.split, _examples(entry, sampled, summary))
         writer.close({'recipe': asdict(recipe), 'summary': asdict(summary)})
     return summary
 
@@ -181,10 +193,22 @@ def generator(seed: int, text: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest(seed, text)))
 
 
-def _examples(entry: Entry, sampled: Sampled | None, summary: Summary) -> list[dict[str, Any]]:
+def _unless_copy(entry: Entry, sampled: Sampled, owners: Owners) -> Sampled:
+    """What was sampled, or why not if an image of another patient, read before, is the same."""
+    patient = entry.patient or entry.scan.scan_id
+    other = owners.find_other(sampled.identity, patient, entry.scan.shown)
+    return Sampled(reason=same_image(*other)) if other else sampled
+
+
+def same_image(patient: str, shown: str) -> str:
+    """Why a copy of an image of another patient is skipped: a clause that continues its name."""
+    return f'holds the same image as {shown}, of patient {patient}'
+
+
+def _examples(entry: Entry, sampled: Sampled, summary: Summary) -> list[dict[str, Any]]:
     """The records of one scan, which the summary counts."""
-    if sampled is None or sampled.cubes is None:
-        summary.skip(entry.scan, sampled.reason if sampled else KILLED)
+    if sampled.cubes is None:
+        summary.skip(entry.scan, sampled.reason)
         return []
     summary.count(entry.split, entry.fold, entry.scan.scan_id, sampled.cubes)
     remark(summary.remarks, sampled.remark)
@@ -218,14 +242,13 @@ def check_name(name: str) -> None:
         )
 
 
-def check_absent(data_dir: Path, name: str) -> None:
+def check_absent(
+    data_dir: Path, name: str, way_out: str = 'choose another --name or --data_dir'
+) -> None:
     """Refuses to write where a dataset already is."""
     folder = dataset_folder(data_dir, name)
     if folder.exists():
-        raise PrepareError(
-            f'the dataset {folder} already exists; delete that folder or choose another --name or '
-            '--data_dir'
-        )
+        raise PrepareError(f'the dataset {folder} already exists; delete that folder or {way_out}')
 
 
 def check_ids(scan_ids: Iterable[str]) -> None:

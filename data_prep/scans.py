@@ -1,12 +1,15 @@
 """A folder of scans to a dataset: python -m data_prep.scans --source=DIR --name=N --modality=ct"""
 
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from data_prep.label_files import without_labels
 from data_prep.options import existing_folder, make_parser, run
-from data_prep.prepare import Entry, PrepareError, validating
-from data_prep.split_options import add_validation_share
+from data_prep.patients import patient_of, patients_by_folder, split_by_patient
+from data_prep.prepare import Entry, PrepareError
+from data_prep.split_options import BY_FOLDER, add_patient_pattern, add_validation_share
 from data_prep.volumes import MODALITIES, find_scans
 
 
@@ -14,7 +17,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prepares a folder of scans and returns the exit status."""
     parser = make_parser(
         'data_prep.scans',
-        'Cubes of all scans below a folder: .mhd, .mha, .nii, .nii.gz, .nrrd, .nhdr, DICOM series.',
+        'Cubes of all scans below a folder: .mhd, .mha, .nii, .nii.gz, .nrrd, .nhdr, DICOM series. '
+        'Files that are labels by their names (CASE_seg, CASE_mask, labelsTr/, ...) are left out.',
     )
     parser.add_argument(
         '--source',
@@ -30,32 +34,62 @@ def main(argv: Sequence[str] | None = None) -> int:
         required=True,
         help="ct: values are HU; mri, other: the window is the scan's own range",
     )
-    add_validation_share(parser, 'scans')
+    add_validation_share(parser, 'patients')
+    add_patient_pattern(parser, 'scan', '([^/]*)_visit', BY_FOLDER)
     args = parser.parse_args(argv)
     return run(
         parser,
         args,
         name=args.name,
         modality=args.modality,
-        list_entries=lambda: list_entries(args.source, args.validation_share, args.seed),
+        list_entries=lambda: list_entries(
+            args.source, args.validation_share, args.seed, args.patient_pattern
+        ),
     )
 
 
-def list_entries(source: Path, validation_share: float, seed: int) -> list[Entry]:
-    """Every scan below the source, split by scan: fold 0 trains, fold 1 validates."""
+def list_entries(
+    source: Path, validation_share: float, seed: int, pattern: re.Pattern | None = None
+) -> tuple[list[Entry], list[str]]:
+    """Every scan below the source, split by patient, and lines on what decided that.
+
+    Files that are labels by their names are left out. Without a `pattern` that finds the patient in
+    a scan's id, folders tell: see `patients.patients_by_folder`.
+
+    Raises:
+      PrepareError: there is no scan, one only, or they are of one patient.
+    """
     scans = find_scans(source)
     if not scans:
         raise PrepareError(
             f'{source} holds no scan (.mhd, .mha, .nii, .nii.gz, .nrrd, .nhdr or DICOM); '
             'check --source'
         )
+    scans, notes = without_labels(scans, source, 'name the folder of the scans with --source')
     if len(scans) == 1:
         raise PrepareError(f'one scan found in {source}, at least two needed to split by scan')
-    held_out = validating((scan.scan_id for scan in scans), validation_share, seed)
-    return [
-        Entry(scan, 'validation', 1) if scan.scan_id in held_out else Entry(scan, 'train', 0)
-        for scan in scans
-    ]
+    if pattern is None:
+        patients = patients_by_folder(scans)
+    else:
+        patients = {scan.scan_id: patient_of(scan.scan_id, pattern, 'scan') for scan in scans}
+    entries = split_by_patient(scans, patients, validation_share, seed, 'scans')
+    return entries, [*notes, _how(patients, pattern)]
+
+
+def _how(patients: Mapping[str, str], pattern: re.Pattern | None) -> str:
+    """A line on what told the patients."""
+    count = len(set(patients.values()))
+    if pattern is not None:
+        return f'Split: by patient, {count} found by --patient_pattern'
+    if count < len(patients):
+        return (
+            f'Split: by patient, {count} told by the folders; if they are not, give '
+            '--patient_pattern'
+        )
+    return (
+        'Split: by scan, each as a patient of its own; where there are several of one, '
+        '--patient_pattern keeps them in one split'
+    )
 
 
 if __name__ == '__main__':

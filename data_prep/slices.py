@@ -4,9 +4,10 @@ r"""Axial slices of scans to a 2D dataset: python -m data_prep.slices --source=D
     python -m data_prep.slices --source=SCANS --name=mine --modality=mri --data_dir=data
 
 A source that holds subset0 ... subset9 is LUNA16, whose folds split as in data_prep.luna16; any
-other folder of scans is split by scan, as in data_prep.scans.
+other folder of scans is split by patient, as in data_prep.scans.
 """
 
+import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,19 +17,20 @@ import numpy as np
 from data_prep import luna16, scans
 from data_prep.cubes import Cubes, default_rule
 from data_prep.image_files import resized
+from data_prep.image_options import add_image_size
 from data_prep.options import (
     Parser,
-    add_image_size,
     base_parser,
     existing_folder,
     number,
     report,
 )
-from data_prep.prepare import Entry, Sampled, prepare
+from data_prep.prepare import Sampled, prepare
 from data_prep.records import dataset_folder
-from data_prep.split_options import add_validation_share
+from data_prep.split_options import BY_FOLDER, add_patient_pattern, add_validation_share
 from data_prep.summary import Summary
 from data_prep.volumes import MODALITIES, Modality, Scan, read_volume
+from genesis_jax.views import neighbours
 
 
 @dataclass(frozen=True)
@@ -71,21 +73,18 @@ class SliceRecipe:
             bool((volume.voxels[:, :, z] >= rule.tissue_threshold).mean() > self.min_tissue)
             for z in range(volume.voxels.shape[2])
         ]
-        places = spread(np.flatnonzero(shown), self.per_scan)
-        images = np.empty((len(places), *self.shape), np.int16)
-        for image, z in zip(images, places, strict=True):
-            for channel, place in enumerate(self._channels(z, len(shown))):
+        taken = spread(np.flatnonzero(shown), self.per_scan)
+        images = np.empty((len(taken), *self.shape), np.int16)
+        for image, z in zip(images, taken, strict=True):
+            places = [z] if self.channels == 1 else neighbours(z, len(shown))
+            for channel, place in enumerate(places):
                 pixels = volume.clean(volume.voxels[:, :, place])
                 image[..., channel] = np.rint(resized(pixels, self.size))
-        origins = np.array([(0, 0, z) for z in places], np.int32).reshape(-1, 3)
+        origins = np.array([(0, 0, z) for z in taken], np.int32).reshape(-1, 3)
         scale = (*np.divide(volume.voxels.shape[:2], self.size), 1)
         spacing = tuple(float(mm) for mm in np.multiply(volume.spacing, scale))
         cubes = Cubes(origins, images, len(shown), len(shown) - sum(shown), 0)
         return Sampled(cubes, spacing, volume.window)
-
-    def _channels(self, z: int, depth: int) -> list[int]:
-        """The slices that the channels of slice `z` show."""
-        return [z] if self.channels == 1 else [max(z - 1, 0), z, min(z + 1, depth - 1)]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -94,13 +93,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     folds = luna16.folds_of(parser, args)
     is_luna16 = any((args.source / f'subset{fold}').is_dir() for fold in range(10))
-    if is_luna16 and args.modality != 'ct':
-        parser.error(f'{args.source} is LUNA16, which is CT; leave --modality out')
+    _refuse_unused(parser, args, is_luna16)
 
-    def list_entries() -> list[Entry]:
+    def work() -> Summary:
         if is_luna16:
-            return luna16.list_entries(args.source, folds)
-        return scans.list_entries(args.source, args.validation_share, args.seed)
+            entries = luna16.list_entries(args.source, folds)
+            notes = ['Split: by the folds of LUNA16']
+        else:
+            entries, notes = scans.list_entries(
+                args.source, args.validation_share, args.seed, args.patient_pattern
+            )
+        return prepare(
+            entries,
+            name=args.name,
+            data_dir=args.data_dir,
+            recipe=recipe,
+            notes=notes,
+            workers=args.workers,
+        )
 
     recipe = SliceRecipe(
         args.modality,
@@ -111,17 +121,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.spacing,
         args.seed,
     )
-    return report(
-        parser,
-        lambda: prepare(
-            list_entries(),
-            name=args.name,
-            data_dir=args.data_dir,
-            recipe=recipe,
-            notes=['Split: by the folds of LUNA16' if is_luna16 else 'Split: by scan'],
-            workers=args.workers,
-        ),
-        dataset_folder(args.data_dir, args.name),
+    return report(parser, work, dataset_folder(args.data_dir, args.name))
+
+
+def _refuse_unused(parser: Parser, args: argparse.Namespace, is_luna16: bool) -> None:
+    """Ends the program if an option was given that this source has no use for."""
+    if is_luna16:
+        if args.modality != 'ct':
+            parser.error(f'{args.source} is LUNA16, which is CT; leave --modality out')
+        parser.refuse(
+            args,
+            ('validation_share', 'patient_pattern'),
+            f'is of other scans, and {args.source} is LUNA16, split by --train_folds and '
+            '--validation_folds; leave it out',
+        )
+        return
+    parser.refuse(
+        args,
+        ('train_folds', 'validation_folds'),
+        f'is of LUNA16, and {args.source} holds no subset0 ... subset9; leave it out',
     )
 
 
@@ -178,7 +196,10 @@ def _make_parser() -> Parser:
         help='refuse slices of this share of tissue or less as air; tissue begins at -150 HU, if '
         f"not CT at a tenth of the scan's window (default: {SliceRecipe.min_tissue}; -1: none)",
     )
-    add_validation_share(parser, 'scans, if they are not LUNA16')
+    add_validation_share(parser, 'patients, if they are not of LUNA16')
+    add_patient_pattern(
+        parser, 'scan', '([^/]*)_visit', f'of LUNA16 its folds tell; else {BY_FOLDER}'
+    )
     luna16.add_folds(parser)
     return parser
 

@@ -4,7 +4,12 @@ import argparse
 import re
 
 from data_prep.options import Parser, number
-from data_prep.prepare import PrepareError
+
+BY_FOLDER = (
+    'a folder with all below it is a patient: the first below the source that does not hold every '
+    'scan and is not called train, test, HGG, imagesTr and the like; a scan in no such folder is a '
+    'patient'
+)
 
 
 def add_table_options(parser: Parser) -> None:
@@ -30,6 +35,12 @@ def add_table_options(parser: Parser) -> None:
     )
 
 
+def refuse_folds(parser: Parser, args: argparse.Namespace) -> None:
+    """Ends the program if --folds was given where a column of the table says the splits."""
+    if args.split_column:
+        parser.refuse(args, ['folds'], 'deals patients that --split_column splits; leave one out')
+
+
 def add_validation_share(parser: Parser, of: str, default: float = 0.2) -> None:
     """The option of every preparation that holds out some of its scans or patients."""
     parser.add_argument(
@@ -41,27 +52,21 @@ def add_validation_share(parser: Parser, of: str, default: float = 0.2) -> None:
     )
 
 
-def add_patient_pattern(parser: Parser, of: str, example: str) -> None:
-    """The option of every preparation whose files alone tell the patients."""
+def add_patient_pattern(parser: Parser, of: str, example: str, otherwise: str = '') -> None:
+    """The option of every preparation whose files alone tell the patients.
+
+    Args:
+      of: what has a name.
+      example: of a pattern.
+      otherwise: who is a patient without it (default: each that has a name).
+    """
     parser.add_argument(
         '--patient_pattern',
         type=_regex,
         metavar='REGEX',
         help=f'finds the patient in the name of each {of}; its first group, if it has one '
-        f"(default: every {of} is a patient); example: '{example}'",
+        f"(default: {otherwise or f'every {of} is a patient'}); example: '{example}'",
     )
-
-
-def patient_of(name: str, pattern: re.Pattern | None, of: str) -> str:
-    """The patient in the name of a case, scan or image; PrepareError if it is not found."""
-    if pattern is None:
-        return name
-    match = pattern.search(name)
-    if not match:
-        raise PrepareError(
-            f'--patient_pattern={pattern.pattern} finds nothing in the name of the {of} {name}'
-        )
-    return match[1] if pattern.groups else match[0]
 
 
 def _names(text: str) -> tuple[str, ...]:

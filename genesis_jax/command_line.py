@@ -10,6 +10,7 @@ from genesis_jax.config import flatten
 
 # Of a config that is one by itself: every argument has a default.
 _EXPERIMENT = re.compile(r'^def get_config\((\)|\w+ *=)', re.MULTILINE)
+_PLAIN = re.compile(r'^def get_config\(\)', re.MULTILINE)  # of a config without variants
 
 
 def parse_flags(argv):
@@ -54,7 +55,8 @@ def _explain(argv, error):
 
 def _unloadable(given, error):
     """What is wrong with the file of a config that cannot be loaded."""
-    file = Path(given.partition(':')[0])
+    name, _, variant = given.partition(':')
+    file = Path(name)
     folder = file.parent if _experiments(file.parent) else Path('configs')
     experiments = _experiments(folder)
     if not file.is_file() and experiments:
@@ -66,6 +68,8 @@ def _unloadable(given, error):
         return f'there is no config {file}; expected configs/NAME.py, from the folder of main.py'
     if file.name not in experiments and 'def get_config(' in _text(file):
         return f'{file} is no experiment of its own; expected one of {", ".join(experiments)}'
+    if variant and _PLAIN.search(_text(file)):
+        return f'{file} has no variants; leave :{variant} out'
     return f'cannot load --config={given}: {_last_line(error)}'
 
 

@@ -158,9 +158,10 @@ def check_cubes(config, shape, count):
     except ValueError as error:
         raise UserError(f'config.transforms: {error}') from None
     if count < config.batch_size:
+        called = 'cubes' if config.dimensions == 3 else 'images'
         raise UserError(
-            f'the training split has {count} cubes, less than one batch '
-            f'(config.batch_size={config.batch_size}); lower it or prepare more cubes'
+            f'the training split has {count} {called}, less than one batch '
+            f'(config.batch_size={config.batch_size}); lower it or prepare more {called}'
         )
     check_warmup(config, count // config.batch_size)
 

@@ -7,7 +7,9 @@ and what is labelled: `label` int64 `[B]` (of several findings `[B, n]`, 0 or 1)
 `[B, X, Y, Z]`.
 """
 
+import bisect
 import importlib
+import itertools
 import os
 from pathlib import Path
 
@@ -22,15 +24,15 @@ _SOURCES = {  # the preparation of each dataset of the configs
     'luna16': 'luna16 --source=LUNA16',
     'luna16_slices': 'slices --source=LUNA16 --name=luna16_slices',
     'chestxray': 'chestxray --source=CHESTXRAY',
-    'mri': 'scans --name=mri --modality=mri --source=FOLDER_OF_SCANS',
+    'mri': 'scans --name=mri --modality=mri --source=SCANS',
     'ultrasound': 'images --name=ultrasound --source=FRAMES',
 }
 _BUFFERED = 8  # batches read ahead
 _EPOCHS = 1_000_000  # as good as endless, where Grain's endless datasets overflow when sliced
 
 
-def open_splits(data):
-    """Opens the dataset that `data` (config: `dir`, `name`) names.
+def open_splits(config):
+    """Opens the dataset that `config.data` (`dir`, `name`) names.
 
     Returns:
       `(train, validation, features)`: random-access sources and the features of a record.
@@ -39,10 +41,11 @@ def open_splits(data):
       UserError: there is no such dataset, naming the command that prepares it, or it is labelled
         for a target task.
     """
+    data = config.data
     if data.name == _DEMO and find_dataset(data.dir, _DEMO) is None:
         _prepare_demo(data.dir)
-    of_others = f'scans --name={data.name} --modality=ct --source=FOLDER_OF_SCANS'
-    builder = open_dataset(data, _SOURCES.get(data.name, of_others))
+    known = _SOURCES.get(data.name)
+    builder = open_dataset(data, *([known] if known else _of_others(config)))
     folder = builder.data_path
     if task := (builder.info.metadata or {}).get('task'):
         raise UserError(
@@ -73,11 +76,11 @@ def provenance(data):
     return known | {name: summary[name] for name in ('scans', 'folds') if name in summary}
 
 
-def open_dataset(data, command, name=None):
+def open_dataset(data, *commands, name=None):
     """The TFDS builder of `data.name` (or `name`) in `data.dir`.
 
     Raises:
-      UserError: there is no such dataset; says that `data_prep`'s `command` makes it.
+      UserError: there is no such dataset; says that any of these `commands` of data_prep makes it.
     """
     import tensorflow_datasets as tfds
 
@@ -86,7 +89,7 @@ def open_dataset(data, command, name=None):
     if folder is None:
         raise UserError(
             f'there is no dataset {name!r} in {data.dir!r}; prepare it with: '
-            f'python -m data_prep.{command} --data_dir={data.dir}'
+            + ', or '.join(f'python -m data_prep.{c} --data_dir={data.dir}' for c in commands)
         )
     return tfds.builder_from_directory(folder)
 
@@ -130,6 +133,42 @@ def validation_batches(source, batch_size, process=None, processes=None):
         )[process:padded:processes]
     )
     return iter(_read_ahead(dataset.batch(batch_size // processes)))
+
+
+def _of_others(config):
+    """The preparations that make a dataset of any name for such a pre-training."""
+    scans = f'--name={config.data.name} --modality=ct --source=SCANS'
+    if config.dimensions == 3 or config.data.view is not None:
+        return [f'scans {scans}']
+    return [f'slices {scans}', f'images --name={config.data.name} --source=IMAGES']
+
+
+def of_different_scans(source, count):
+    """Places of `count` records, or fewer, of as many different scans as the source has.
+
+    Of the first scans, the middle records; several of each, evenly spread, if there are too few.
+    Records of a scan are taken to be neighbours, so few are read; without `scan_id` in the records
+    all count as of one scan.
+    """
+    starts = [0]  # of scans, and the end of the last
+    while len(starts) <= count and starts[-1] < len(source):
+        scan = _scan_of(source, starts[-1])
+        rest = range(starts[-1], len(source))
+        starts.append(
+            starts[-1] + bisect.bisect(rest, False, key=lambda i, s=scan: _scan_of(source, i) != s)
+        )
+    scans = list(itertools.pairwise(starts))
+    shares = [len(part) for part in np.array_split(range(min(count, len(source))), len(scans))]
+    places = {
+        first + (2 * index + 1) * (end - first) // (2 * share)
+        for (first, end), share in zip(scans, shares, strict=True)
+        for index in range(share)
+    }
+    return sorted(places)
+
+
+def _scan_of(source, place):
+    return source[place].get('scan_id')
 
 
 def _prepare_demo(folder):

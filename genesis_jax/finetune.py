@@ -197,7 +197,7 @@ def _validate(steps, dataset, config, log, progress, state, epoch, step):
         batch_totals, outputs = steps.evaluate(state, parallel.shard(batch))
         totals.append(batch_totals)
         if examples is not None:
-            own = views.own_channel(dataset.shape[-1], config.data.view)
+            own = views.own_channel(dataset.shape[-1], config.data.view, config.dimensions)
             examples.offer(batch, functools.partial(_on_host, outputs, own))
     summed = jax.tree.map(lambda *parts: sum(np.float64(part) for part in parts), *totals)
     if examples is not None:

@@ -97,7 +97,7 @@ def open_labelled(config):
       UserError: there is no such dataset, it is not labelled for the task, its records do not fit
         the network, or a split is empty.
     """
-    builder = _open(config.data, config.task)
+    builder = _open(config)
     about, stored = builder.info.metadata, builder.info.features['cube'].shape
     shape = check_shape(config, stored)
     by_patient = _places(about['records'])
@@ -133,7 +133,7 @@ def open_labelled(config):
 
 def folds(config):
     """The folds that `config` asks for: numbers, or `[None]` for a dataset of one fixed split."""
-    names = _open(config.data, config.task).info.metadata['records']
+    names = _open(config).info.metadata['records']
     count = sum(name.startswith('fold_') for name in names)
     asked = config.data.fold
     if asked is None:
@@ -152,8 +152,9 @@ def fingerprint(patient):
     return hashlib.sha256(patient.encode()).hexdigest()[:12]
 
 
-def _open(wanted, task):
-    builder = data.open_dataset(wanted, _SOURCES.get(wanted.name, 'nnunet --source=FOLDER'))
+def _open(config):
+    wanted, task = config.data, config.task
+    builder = data.open_dataset(wanted, _SOURCES.get(wanted.name) or _of_others(config))
     about = builder.info.metadata or {}
     if about.get('task') != task:
         raise UserError(
@@ -162,6 +163,16 @@ def _open(wanted, task):
             '--config.data.name or --config'
         )
     return builder
+
+
+def _of_others(config):
+    """The preparation that makes a dataset of any name for such a task."""
+    name = f'--name={config.data.name}'
+    if config.task == 'segmentation':
+        return f'nnunet {name} --source=FOLDER'
+    if config.task == 'multilabel' or (config.dimensions == 2 and config.data.view is None):
+        return f'images {name} --source=IMAGES --csv=LABELS.csv'
+    return f'candidates {name} --source=SCANS --csv=POINTS.csv'
 
 
 def _cases(wanted, patients):

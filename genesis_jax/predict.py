@@ -51,8 +51,8 @@ def _make_parser():
         metavar='PATH',
         help='a scan, a DICOM folder, or a folder of scans at any depth; of several channels, '
         'files named CASE_0000, CASE_0001, ... or one 4D file; label files in a folder '
-        '(segmentation-N, labelsTr/, CASE_seg) are left out; for a network trained on images, an '
-        'image (PNG, JPEG, TIFF, BMP) or a folder of them',
+        '(segmentation-N, labelsTr/, CASE_seg, CASE_mask) are left out; for a network trained on '
+        'images, an image (PNG, JPEG, TIFF, BMP) or a folder of them',
     )
     parser.add_argument(
         '--output', type=path, required=True, metavar='DIR', help='folder for the results'

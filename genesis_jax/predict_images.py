@@ -24,13 +24,16 @@ def classify_images(source, predict, card, output, *, batch_size, overwrite=Fals
       batch_size: a multiple of the number of local devices.
 
     Raises:
-      UserError: there is no image, or results are there already and are not to be overwritten.
+      UserError: there is no such path or no image in it, or results are there already and are not
+        to be overwritten.
     """
     outcome = Outcome(output / 'predictions.csv', called='images')
     if outcome.table.exists() and not overwrite:
         raise UserError(
             f'{outcome.table} exists already; choose another --output or give --overwrite'
         )
+    if not source.exists():
+        raise UserError(f'{source} does not exist; check --input')
     images = [Scan(source.stem, source.name, (source,))]
     if source.is_dir():
         images = find_images(source)

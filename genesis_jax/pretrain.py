@@ -29,7 +29,7 @@ def pretrain(config, workdir):
     """
     # --- What is asked for, checked before anything is compiled.
     config = resolve(config, jax.device_count())
-    *sources, features = data.open_splits(config.data)
+    *sources, features = data.open_splits(config)
     stored = features['cube'].shape
     cube_shape = check_shape(config, stored)
     train_source, validation_source = (
@@ -91,19 +91,31 @@ def _evaluate(steps, source, config, log, state, epoch, step):
 
     `unchanged` returns the corrupted cube as it is; `cube_mean` fills each with its target's mean.
     """
-    sums, images = [], None
+    sums, taken, shown = [], [], _pictured(source, config, epoch)
     for batch in data.validation_batches(source, config.batch_size):
-        batch_sums, batch_images = steps.evaluate(state, parallel.shard(batch))
+        batch_sums, images = steps.evaluate(state, parallel.shard(batch))
         sums.append(batch_sums)
-        images = batch_images if images is None else images
+        rows = [row for row, position in enumerate(batch['position']) if position in shown]
+        if rows:
+            taken.append([np.concatenate(part)[rows] for part in jax.device_get(images)])
     totals = {name: math.fsum(float(s[name]) for s in sums) for name in sums[0]}
     examples = totals.pop('examples')
-    wanted = epoch == 1 or epoch % config.picture_epochs == 0 or epoch == config.epochs
-    if config.pictures and wanted and parallel.is_main_process() and pictures.available():
-        host = [np.concatenate(jax.device_get(i))[: config.pictures] for i in images]
-        own = views.own_channel(host[0].shape[-1], config.data.view)
+    if taken:
+        host = [np.concatenate(part) for part in zip(*taken, strict=True)]
+        own = views.own_channel(host[0].shape[-1], config.data.view, config.dimensions)
         log.picture(step, pictures.restorations(*(i[..., own:] for i in host)), 'restoration')
     return {name: total / examples for name, total in totals.items()}
+
+
+def _pictured(source, config, epoch):
+    """The places in the validation split that this epoch's picture shows, if it has one."""
+    wanted = epoch == 1 or epoch % config.picture_epochs == 0 or epoch == config.epochs
+    drawn = config.pictures and wanted and parallel.is_main_process() and pictures.available()
+    if not drawn:
+        return set()
+    places = data.of_different_scans(source, config.pictures)
+    # Of several processes, the first, which draws, reads every so-many-th example.
+    return {place - place % jax.process_count() for place in places}
 
 
 def _card(config, cube_shape, counts, progress, parts):

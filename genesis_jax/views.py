@@ -69,13 +69,17 @@ def take(record, view, z):
     if view == 'orthogonal':
         image = orthogonal(cube)
     else:
-        below, above = max(z - 1, 0), min(z + 1, cube.shape[2] - 1)
-        places = [z] if view == 'slices' else [below, z, above]
+        places = [z] if view == 'slices' else neighbours(z, cube.shape[2])
         image = np.concatenate([cube[:, :, place] for place in places], axis=-1)
     taken = record | {'cube': image, 'window': ranges(record['window'], view)}
     if 'mask' in record:
         taken['mask'] = record['mask'][:, :, z]
     return taken
+
+
+def neighbours(z, depth):
+    """The slice below slice (or slices) `z` of `depth`, `z`, and the one above it."""
+    return [np.maximum(z - 1, 0), z, np.minimum(z + 1, depth - 1)]
 
 
 def orthogonal(cube):
@@ -92,18 +96,22 @@ def ranges(window, view):
     return np.tile(window, (_IMAGES[view], 1))
 
 
-def own_channel(count, view):
-    """The first of an example's channels that is of its own slice, not of a neighbour's."""
-    return count // _IMAGES[view] if view == 'adjacent' else 0
+def own_channel(count, view, dimensions):
+    """The first of an example's channels that is of its own slice, not of a neighbour's.
+
+    2D records of three channels are slices between their neighbours (data_prep/slices.py).
+    """
+    between = view == 'adjacent' or (view is None and dimensions == 2 and count == 3)
+    return count // 3 if between else 0
 
 
 def channels(volume, view):
     """A whole volume `[X, Y, Z, C]` with what `view` adds to each slice as channels."""
     if view != 'adjacent':
         return volume
-    below = np.concatenate([volume[:, :, :1], volume[:, :, :-1]], axis=2)
-    above = np.concatenate([volume[:, :, 1:], volume[:, :, -1:]], axis=2)
-    return np.concatenate([below, volume, above], axis=-1)
+    depth = volume.shape[2]
+    places = neighbours(np.arange(depth), depth)
+    return np.concatenate([volume[:, :, place] for place in places], axis=-1)
 
 
 def over_slices(predict, window):

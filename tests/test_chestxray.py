@@ -194,6 +194,36 @@ def test_a_release_that_contradicts_itself_is_refused(spoil, said, source, run):
     assert said in run(status=1)
 
 
-def test_what_is_there_is_not_overwritten(run):
+def test_no_copy_of_a_test_image_is_pretrained_on(source, run, tmp_path):
+    """Under another name, and stored in another format."""
+    files = {path.stem: path for path in source.glob('images_*/images/*.png')}
+    trained = sorted(listed(source, 'train_val_list.txt'))[:2]
+    for copy, tested in zip(trained, sorted(listed(source, 'test_list.txt')), strict=False):
+        with Image.open(files[tested]) as image:
+            image.convert('RGB').save(files[copy])
+    said = run('--only=chestxray')
+    assert f'skipped: {len(trained)}\n' in said and 'holds the same image as images_001/' in said
+    records, _ = read(tmp_path, 'chestxray')
+    assert set(records) == {'train', 'validation'}
+    kept = ids(records['train']) | ids(records['validation'])
+    assert kept == listed(source, 'train_val_list.txt') - set(trained)
+
+
+def test_what_is_there_is_not_overwritten(run, tmp_path, capsys):
     run('--only=dxc')
-    assert 'data/dxc/1.0.0 already exists; delete that folder' in run(status=1)
+    said = run(status=1)
+    assert 'data/dxc/1.0.0 already exists; delete that folder or make the other alone' in said
+    assert 'with --only=chestxray, or choose another --data_dir' in said
+    said = run('--only=dxc', status=1)
+    assert 'already exists; delete that folder or choose another --data_dir' in said
+    assert 'the file nope.csv does not exist; check its name' in run('--csv=nope.csv', status=2)
+
+
+def test_the_phantom_has_a_patient_for_every_split(tmp_path, capsys):
+    flags = ['--layout=chestxray', f'--out={tmp_path / "few"}', '--shape=48,40']
+    with pytest.raises(SystemExit):
+        phantom([*flags, '--patients=3'])
+    assert '--patients is 3; chestxray needs at least 4' in capsys.readouterr().err
+    assert phantom([*flags, '--patients=4']) == 0
+    flags = [f'--source={tmp_path / "few"}', f'--data_dir={tmp_path / "d"}', '--size=32,32']
+    assert chestxray.main([*flags, '--workers=1']) == 0

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from configs import demo, ecc, genesis_ct, ncc, ncs
-from genesis_jax import optim
+from configs import demo, ecc, genesis_ct, genesis_ct_2d, ncc, ncs
+from genesis_jax import data, labelled, optim
 from genesis_jax.config import (
     check_cubes,
     check_shape,
@@ -57,6 +57,7 @@ def changed(**fields):
             '--config=configs/genesis_ct.py:blurring',
             "no variant 'blurring'; expected unified, dist",
         ),
+        ('--config=configs/dxc.py:2d', 'error: configs/dxc.py has no variants; leave :2d out'),
     ],
 )
 def test_a_wrong_flag_is_one_sentence(flag, sentence, tmp_path):
@@ -95,6 +96,32 @@ def test_a_missing_dataset_names_the_command_that_prepares_it(tmp_path):
     assert 'Traceback' not in done.stderr
     own = run_main('--config=configs/genesis_ct.py', '--config.data.name=mine', *arguments)
     assert 'python -m data_prep.scans --name=mine --modality=ct' in own.stderr
+
+
+@pytest.mark.parametrize(
+    ('name', 'fields', 'command'),
+    [
+        ('genesis_ct', {}, 'scans --name=mine --modality=ct --source=SCANS'),
+        ('genesis_mri', {}, 'scans --name=mine --modality=ct --source=SCANS'),
+        ('genesis_ct_2d', {}, 'slices --name=mine --modality=ct --source=SCANS'),
+        ('genesis_ct_2d', {}, 'images --name=mine --source=IMAGES'),
+        ('genesis_ct_2d', {'view': 'slices'}, 'scans --name=mine --modality=ct --source=SCANS'),
+        ('dxc', {}, 'images --name=mine --source=IMAGES --csv=LABELS.csv'),
+        ('iuc', {}, 'images --name=mine --source=IMAGES --csv=LABELS.csv'),
+        ('ncc', {}, 'candidates --name=mine --source=SCANS --csv=POINTS.csv'),
+        ('ncc', {'view': 'slices'}, 'candidates --name=mine --source=SCANS --csv=POINTS.csv'),
+        ('lcs', {}, 'nnunet --name=mine --source=FOLDER'),
+    ],
+)
+def test_a_missing_dataset_of_ones_own_names_what_can_prepare_it(name, fields, command, tmp_path):
+    config = importlib.import_module(f'configs.{name}').get_config()
+    config.data.update({'dir': str(tmp_path), 'name': 'mine', **fields})
+    if 'view' in fields:
+        config.dimensions = 2
+    opened = data.open_splits if config.task == 'restoration' else labelled.open_labelled
+    with pytest.raises(UserError) as error:
+        opened(config)
+    assert f'python -m data_prep.{command} --data_dir={tmp_path}' in str(error.value)
 
 
 def test_help_explains_itself():
@@ -173,6 +200,9 @@ def test_cubes_must_fit_network_and_batch():
         check_cubes(resolve(changed(schedule__warmup_steps=500, epochs=1), 1), (64, 64, 32, 1), 100)
     with pytest.raises(UserError, match='5 cubes, less than one batch'):
         check_cubes(config, (64, 64, 32, 1), 5)
+    config = resolve(genesis_ct_2d.get_config(), devices=1)
+    with pytest.raises(UserError, match='5 images, less than one batch.* prepare more images'):
+        check_cubes(config, (64, 64, 1), 5)
 
 
 @pytest.mark.parametrize('file', sorted((ROOT / 'configs').glob('*.py')), ids=lambda f: f.stem)

@@ -10,7 +10,7 @@ from genesis_jax.transforms.window import normalise
 
 @pytest.fixture
 def splits(make_config):
-    return data.open_splits(make_config().data)
+    return data.open_splits(make_config())
 
 
 def take(iterator, count):
@@ -93,7 +93,7 @@ def test_a_dataset_without_validation_is_refused(make_config, tmp_path):
     from data_prep import records
 
     config = make_config()
-    record = next(iter(data.open_splits(config.data)[0]))
+    record = next(iter(data.open_splits(config)[0]))
     record = {**record, 'scan_id': record['scan_id'].decode()}
     writer = records.SplitsWriter(tmp_path, 'half', records.features((24, 24, 8)))
     writer.add('train', [record])
@@ -101,7 +101,7 @@ def test_a_dataset_without_validation_is_refused(make_config, tmp_path):
     assert list(tfds.builder_from_directory(tmp_path / 'half' / '1.0.0').info.splits) == ['train']
     config.data.update({'dir': str(tmp_path), 'name': 'half'})
     with pytest.raises(UserError, match="no split 'validation'.*prepare it again"):
-        data.open_splits(config.data)
+        data.open_splits(config)
 
 
 def test_a_labelled_dataset_is_no_pretraining(make_config, balls):
@@ -109,4 +109,35 @@ def test_a_labelled_dataset_is_no_pretraining(make_config, balls):
     with pytest.raises(
         UserError, match="'cls' in .* is for classification and config.task is rest"
     ):
-        data.open_splits(config.data)
+        data.open_splits(config)
+
+
+@pytest.mark.parametrize(
+    ('counts', 'count', 'places'),
+    [
+        ((5, 1, 9, 4), 4, [2, 5, 10, 17]),
+        ((5, 1, 9, 4), 2, [2, 5]),
+        ((8,), 4, [1, 3, 5, 7]),
+        ((9, 3), 4, [2, 6, 9, 11]),
+        ((1, 1), 4, [0, 1]),
+        ((2,), 4, [0, 1]),
+    ],
+)
+def test_pictures_are_of_different_scans(counts, count, places):
+    source = [{'scan_id': b'%d' % scan} for scan, own in enumerate(counts) for _ in range(own)]
+    assert data.of_different_scans(source, count) == places
+    nameless = [{} for _ in range(8)]
+    assert data.of_different_scans(nameless, 4) == [1, 3, 5, 7]
+
+
+def test_few_records_are_read_to_find_different_scans():
+    class Source(list):
+        read = 0
+
+        def __getitem__(self, place):
+            Source.read += 1
+            return super().__getitem__(place)
+
+    records = [{'scan_id': b'%d' % (place // 1000)} for place in range(10_000)]
+    assert data.of_different_scans(Source(records), 4) == [500, 1500, 2500, 3500]
+    assert Source.read < 80

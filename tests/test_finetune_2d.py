@@ -154,6 +154,9 @@ def test_several_findings_are_told_apart(balls_2d, tmp_path, capsys):
     got = [float(told[1][name]) for name in ('p_ball', 'p_fog')]
     assert got == pytest.approx(list(wanted[0]), abs=0.02)  # the range is rounded to int16
     with pytest.raises(SystemExit):
+        predict([arguments[0], f'--input={tmp_path / "nofolder"}', f'--output={tmp_path / "none"}'])
+    assert 'nofolder does not exist; check --input' in capsys.readouterr().err
+    with pytest.raises(SystemExit):
         predict([*arguments, '--candidates=x.csv', '--overwrite'])
     assert 'classifies whole images; leave out --candidates' in capsys.readouterr().err
 

@@ -257,12 +257,49 @@ def test_patients_that_nothing_tells_are_pointed_out(frames, run):
         (['--size=32'], 2, "expected two numbers x,y, found '32'"),
         (['--classes=a,b'], 2, '--classes is of a CSV file; give --csv, too'),
         (['--split_column=set'], 2, '--split_column is of a CSV file; give --csv, too'),
+        (['--folds=5'], 2, '--folds is of a CSV file; give --csv, too'),
+        (['--csv=nope.csv'], 2, 'the file nope.csv does not exist; check its name'),
         (['--patient_pattern=(q)'], 1, 'finds nothing in the name of the image p0/f0'),
         (['--patient_pattern=p'], 1, 'the images are of one patient only (p), at least two'),
     ],
 )
 def test_options_that_cannot_be_met_are_refused(flags, status, said, frames, run):
     assert said in run(frames[0], *flags, status=status)
+
+
+@pytest.mark.parametrize(
+    ('columns', 'flags', 'status', 'said'),
+    [
+        (
+            ('image', 'label', 'patient'),
+            ['--patient_pattern=q(.)'],
+            1,
+            '--patient_pattern and the column patient of ',
+        ),
+        (('image', 'label', 'set'), ['--validation_share=0.5'], 2, 'is of images without labels'),
+        (
+            ('image', 'label', 'set'),
+            ['--split_column=set', '--folds=3'],
+            2,
+            '--folds deals patients that --split_column splits; leave one out',
+        ),
+    ],
+)
+def test_options_that_do_nothing_are_refused(columns, flags, status, said, frames, run, tmp_path):
+    source, rows = frames
+    table = write_table(tmp_path / 't.csv', columns, rows)
+    assert said in run(source, f'--csv={table}', *flags, status=status)
+
+
+def test_copies_under_another_name_are_kept_once(frames, run, tmp_path):
+    source, _ = frames
+    Image.open(source / 'p0' / 'f0.png').save(source / 'p0' / 'copy.tif')
+    Image.open(source / 'p0' / 'f0.png').save(source / 'other.tif')
+    said = run(source, '--patient_pattern=(.*?)(/|$)')
+    assert 'Files read: 12, skipped: 2\n' in said or 'Files read: 13, skipped: 1\n' in said
+    records, _ = read(tmp_path)
+    pixels = {split: {r['cube'].tobytes() for r in found} for split, found in records.items()}
+    assert not pixels['train'] & pixels['validation']
 
 
 def test_a_folder_without_images_is_refused(run, tmp_path):
@@ -352,13 +389,13 @@ def change(rows, row, column, value):
             ('image', 'label', 'patient'),
             lambda rows: change(rows, 2, 1, 'tumour'),
             ['--classes=a,b,c'],
-            "t.csv, row 4: the label is 'tumour', expected one of a, b, c; correct it or give",
+            "t.csv, row 4: the label is 'tumour', expected one of a, b, c; correct it or add",
         ),
         (
             ('image', 'labels', 'patient'),
             lambda rows: change(rows, 2, 1, 'a|tumour'),
             ['--classes=a,b,c'],
-            "t.csv, row 4: the finding is 'tumour', expected one of a, b, c; correct it or give",
+            "t.csv, row 4: the finding is 'tumour', expected one of a, b, c; correct it or add",
         ),
         (
             ('image', 'label', 'patient'),

@@ -253,6 +253,10 @@ def test_results_of_an_earlier_run_are_no_input(tmp_path):
         ('HGG/a/a_flair', 'HGG/a/a_seg'),
         ('VSD.Brain.XX.O.MR_Flair.5/VSD.Brain.XX.O.MR_Flair.5', 'VSD.Brain_3more.XX.O.OT.6/VSD.6'),
         ('ct', 'ct.seg'),
+        ('t1_masked', 't1_mask'),
+        ('a/label', 'a/b-label'),
+        ('subset0/1.2', 'seg-lungs-LUNA16/1.2'),
+        ('masked/a', 'masks/a'),
         ('segmentation', 'labelsTs/deep/er'),
     ],
 )

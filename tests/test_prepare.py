@@ -114,7 +114,7 @@ def test_broken_scans_are_listed_and_the_rest_prepared(source, tmp_path):
     assert '  cut.mhd is truncated: its header promises' in result.stdout
     assert '  junk.nrrd cannot be read as an image' in result.stdout
     assert '  thin.nii has 24 x 26 x 3 voxels where a cube and its borders' in result.stdout
-    assert len(result.stdout.splitlines()) == 9
+    assert len(result.stdout.splitlines()) == 10
     metadata = json.loads((tmp_path / 'data' / 'mixed' / '1.0.0' / 'metadata.json').read_text())
     assert set(metadata['summary']['skipped']) == {'cut.mhd', 'junk.nrrd', 'thin.nii'}
     assert sum(metadata['summary']['scans'].values()) == 6
@@ -137,7 +137,7 @@ def test_nothing_left_is_status_1_and_no_dataset(tmp_path):
 
 
 def test_the_dataset_depends_on_neither_workers_nor_order(source, tmp_path):
-    entries = scans.list_entries(source, 0.3, 0)
+    entries, _ = scans.list_entries(source, 0.3, 0)
     for name, order, workers in (('a', 1, 1), ('b', 1, 2), ('c', -1, 2)):
         prepare(
             entries[::order],
@@ -151,7 +151,7 @@ def test_the_dataset_depends_on_neither_workers_nor_order(source, tmp_path):
 
 
 def test_another_seed_is_another_dataset(source, tmp_path):
-    entries = scans.list_entries(source, 0.3, 0)
+    entries, _ = scans.list_entries(source, 0.3, 0)
     for seed in (0, 1):
         recipe = Recipe('ct', SMALL, seed=seed)
         prepare(entries, name='same', data_dir=tmp_path / str(seed), recipe=recipe, workers=1)
@@ -160,7 +160,7 @@ def test_another_seed_is_another_dataset(source, tmp_path):
 
 
 def test_a_scans_cubes_do_not_depend_on_the_other_scans(source, tmp_path):
-    entries = scans.list_entries(source, 0.3, 0)
+    entries, _ = scans.list_entries(source, 0.3, 0)
     for name, given in (('all', entries), ('some', entries[:1] + entries[-1:])):
         recipe = Recipe('ct', SMALL)
         prepare(given, name=name, data_dir=tmp_path, recipe=recipe, workers=1)
@@ -171,7 +171,7 @@ def test_a_scans_cubes_do_not_depend_on_the_other_scans(source, tmp_path):
 def test_many_shards_hold_every_cube(source, tmp_path, monkeypatch):
     monkeypatch.setattr('data_prep.records.SHARD_BYTES', 3 * 2 * 16 * 16 * 8)
     add_broken_scans(source)
-    entries = scans.list_entries(source, 0.3, 0)
+    entries, _ = scans.list_entries(source, 0.3, 0)
     summary = prepare(
         entries, name='many', data_dir=tmp_path, recipe=Recipe('ct', SMALL), workers=1
     )
@@ -213,7 +213,7 @@ def test_scans_with_few_cubes_are_listed(tmp_path):
         write_scan(tmp_path / 'source' / f'{index}.nrrd', index)
     air = sitk.GetImageFromArray(np.full((14, 26, 24), -1000, np.int16))
     sitk.WriteImage(air, str(tmp_path / 'source' / 'air.nrrd'))
-    entries = scans.list_entries(tmp_path / 'source', 0.3, 0)
+    entries, _ = scans.list_entries(tmp_path / 'source', 0.3, 0)
     summary = prepare(entries, name='d', data_dir=tmp_path, recipe=Recipe('ct', SMALL), workers=1)
     assert summary.few == {'air': 0} and summary.air == SMALL.tries
     text = summary.text(tmp_path / 'd' / '1.0.0')
@@ -301,7 +301,7 @@ def test_folds_in_both_splits_and_no_folds_are_refused(tmp_path, capsys, flags):
 
 
 def test_two_scans_of_one_id_are_refused(source, tmp_path):
-    entries = scans.list_entries(source, 0.3, 0)
+    entries, _ = scans.list_entries(source, 0.3, 0)
     with pytest.raises(PrepareError, match='2 scans have the id'):
         prepare(entries * 2, name='d', data_dir=tmp_path, recipe=Recipe('ct', SMALL))
 
@@ -368,3 +368,18 @@ def test_no_tensorflow_and_no_jax_are_imported():
         [sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True
     )
     assert result.stdout == '[]\n', result.stderr
+
+
+@pytest.mark.parametrize(('package', 'name'), [('PIL', 'Pillow'), ('SimpleITK', 'SimpleITK')])
+@pytest.mark.parametrize('module', ['images', 'scans', 'phantom'])
+def test_without_the_extra_the_command_says_what_to_install(module, package, name, tmp_path):
+    hidden = f"import sys; sys.modules['{package}'] = None\n"
+    (tmp_path / 'sitecustomize.py').write_text(hidden)
+    python = [sys.executable, '-m', f'data_prep.{module}', '--help']
+    paths = os.pathsep.join([str(tmp_path), str(ROOT)])
+    env = os.environ | {'PYTHONPATH': paths}
+    done = subprocess.run(python, capture_output=True, text=True, env=env, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"reading scans and images needs {name}; run: pip install 'genesis-jax[prep]'\n"
+    )

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from genesis_jax import data, parallel
+from genesis_jax import data, parallel, pictures
+from genesis_jax import pretrain as pretraining
 from genesis_jax.checkpoints import Checkpoints, Progress, load_export
 from genesis_jax.config import resolve
 from genesis_jax.errors import UserError
@@ -68,7 +69,7 @@ def test_tensorboard_shows_the_same_numbers(run):
 def test_baselines_are_those_of_the_validation_cubes(run, make_config):
     """`cube_mean` recomputed from the records: flips do not change a variance."""
     workdir, _ = run
-    _, validation, _ = data.open_splits(make_config().data)
+    _, validation, _ = data.open_splits(make_config())
     cubes = [np.clip((record['cube'] + 1000.0) / 2000, 0, 1) for record in validation]
     for row in rows_of(workdir):
         if 'epoch' in row:
@@ -88,6 +89,38 @@ def test_pictures_and_report_tell_of_the_run(run):
     report = (workdir / 'report.md').read_text()
     for fact in (f'{progress.best_loss:.5f}', '12 training and 4 validation', pictures[-1].name):
         assert fact in report
+
+
+def test_a_picture_shows_the_own_channel_of_different_scans(make_config, monkeypatch):
+    """Slices between their neighbours, of three scans in two batches."""
+    drawn = []
+    monkeypatch.setattr(pictures, 'restorations', lambda *images: drawn.extend(images))
+    scans = [0, 0, 0, 0, 0, 1, 1, 2]
+    source = [
+        {
+            'cube': np.stack([np.full((4, 4), 10 * scan + channel) for channel in range(3)], -1),
+            'window': np.array([0, 1]),
+            'scan_id': b'%d' % scan,
+        }
+        for scan in scans
+    ]
+    config = make_config(pictures=3, dimensions=2)
+
+    class Steps:
+        def evaluate(self, state, batch):
+            return {'loss': 0.0, 'examples': 4}, (batch['cube'],) * 3
+
+    class Log:
+        def picture(self, step, image, name):
+            assert name == 'restoration'
+
+    pretraining._evaluate(Steps(), source, config, Log(), None, epoch=1, step=2)
+    assert len(drawn) == 3
+    for images in drawn:
+        assert images[:, 0, 0, 0].tolist() == [1, 11, 21]
+    drawn.clear()
+    pretraining._evaluate(Steps(), source, make_config(pictures=0), Log(), None, 1, 2)
+    assert not drawn
 
 
 def test_exports_are_the_best_state(run, make_config):
@@ -132,7 +165,7 @@ def test_a_workdir_of_another_config_is_refused(run, make_config):
 
 
 def test_validation_corrupts_alike_each_time_and_on_any_number_of_devices(make_config):
-    _, validation, _ = data.open_splits(make_config().data)
+    _, validation, _ = data.open_splits(make_config())
     seen = {}
     for batch_size in (4, 8):
         steps = make_steps(resolve(make_config(batch_size=batch_size), 4), CUBE, 3)
@@ -177,7 +210,7 @@ def poisoned(small_data, tmp_path):
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_good(poisoned, make_config, tmp_path):
     where = {'data__dir': str(poisoned), 'data__name': 'poisoned', 'pictures': 0}
-    source, _, _ = data.open_splits(make_config(**where).data)
+    source, _, _ = data.open_splits(make_config(**where))
 
     def poison_at(seed):
         """The step that first meets the bad cube: each epoch leaves one of 13 cubes to the next."""
@@ -238,7 +271,7 @@ def test_options_train(fields, make_config, tmp_path):
 
 
 def test_a_batch_of_one_can_be_read(make_config):
-    source, _, _ = data.open_splits(make_config().data)
+    source, _, _ = data.open_splits(make_config())
     assert next(data.train_batches(source, 1, seed=0))['cube'].shape == (1, *CUBE)
 
 

@@ -151,6 +151,20 @@ def test_what_cannot_be_is_refused(tmp_path, scans, run):
     assert 'fold 2 is asked for in both splits' in run(tmp_path / 'luna', *both, status=2)
 
 
+@pytest.mark.parametrize('option', ['validation_share=0.5', 'patient_pattern=(.*)'])
+def test_options_of_other_scans_are_refused_for_luna16(option, tmp_path, run):
+    (tmp_path / 'luna' / 'subset0').mkdir(parents=True)
+    said = run(tmp_path / 'luna', f'--{option}', status=2)
+    assert f'--{option.partition("=")[0]} is of other scans, and ' in said
+
+
+@pytest.mark.parametrize('option', ['train_folds=1', 'validation_folds=5,6'])
+def test_folds_are_refused_for_other_scans(option, scans, run):
+    said = run(scans, f'--{option}', status=2)
+    assert f'--{option.partition("=")[0]} is of LUNA16, and ' in said
+    assert 'holds no subset0 ... subset9; leave it out' in said
+
+
 def test_scans_of_air_give_no_dataset(tmp_path, capsys):
     for number in range(2):
         write(tmp_path / 'air' / f's{number}.mha', 0, voxels=np.full(SHAPE, -1000, np.int16))

@@ -61,9 +61,10 @@ def test_neighbours_are_those_of_the_whole_volume(record):
     np.testing.assert_array_equal(whole[:, :, 4, 4:], record['cube'][:, :, 4])
     np.testing.assert_array_equal(whole[:, :, 1, :2], record['cube'][:, :, 0])
     assert views.channels(record['cube'], 'slices') is record['cube']
-    own = views.own_channel(whole.shape[-1], 'adjacent')
+    own = views.own_channel(whole.shape[-1], 'adjacent', 2)
     np.testing.assert_array_equal(whole[..., own : own + 2], record['cube'])
-    assert views.own_channel(2, 'slices') == views.own_channel(3, None) == 0
+    assert views.own_channel(2, 'slices', 2) == views.own_channel(3, None, 3) == 0
+    assert views.own_channel(3, None, 2) == 1 and views.own_channel(1, None, 2) == 0
 
 
 def test_orthogonal_planes_are_resampled_to_the_axial_one():

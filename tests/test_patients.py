@@ -1,0 +1,96 @@
+"""Scans and images of one patient never lie in two splits, and labels are no scans."""
+
+import re
+
+import pytest
+import tensorflow_datasets as tfds
+
+from data_prep import scans, slices
+from data_prep.patients import patients_by_folder
+from data_prep.phantom import main as phantom
+from data_prep.volumes import Scan
+
+CUBES = ['--cube_size=16,16,16', '--cubes_per_scan=2']
+
+
+@pytest.mark.parametrize(
+    ('ids', 'patients'),
+    [
+        (['a', 'b', 'c'], ['a', 'b', 'c']),
+        (['p1/t1', 'p1/t2', 'p2/t1'], ['p1', 'p1', 'p2']),
+        (['HGG/p1/t1', 'HGG/p1/t2', 'LGG/p1/t1'], ['HGG/p1', 'HGG/p1', 'LGG/p1']),
+        (['HGG/p1/T1.5/a', 'HGG/p1/T2.6/b', 'LGG/p2/T1.7/c'], ['HGG/p1', 'HGG/p1', 'LGG/p2']),
+        (['all/p1/study/1.2', 'all/p1/other/1.3', 'all/p2/1.4'], ['all/p1', 'all/p1', 'all/p2']),
+        (['sub-1/anat/T1w', 'sub-1/dwi/dwi', 'sub-2/anat/T1w'], ['sub-1', 'sub-1', 'sub-2']),
+        (['imagesTr/a', 'imagesTr/b', 'imagesTs/c'], ['imagesTr/a', 'imagesTr/b', 'imagesTs/c']),
+        (['Training Batch 1/v', 'test/v'], ['Training Batch 1/v', 'test/v']),
+        (['flat/a', 'flat/b'], ['flat/a', 'flat/b']),
+        (['training_7/t1', 'training_7/t2', 'x'], ['training_7', 'training_7', 'x']),
+    ],
+)  # fmt: skip
+def test_folders_tell_the_patients(ids, patients):
+    found = patients_by_folder([Scan(scan_id, scan_id, ()) for scan_id in ids])
+    assert [found[scan_id] for scan_id in ids] == patients
+
+
+@pytest.fixture(scope='module')
+def brats(tmp_path_factory):
+    """Five patients in HGG and LGG, each a folder of four sequences and their labels."""
+    out = tmp_path_factory.mktemp('brats') / 'source'
+    flags = ['--layout=brats2018', '--patients=5', '--shape=40,40,24', f'--out={out}']
+    assert phantom(flags) == 0
+    return out
+
+
+def homes(folder):
+    """Scan ids by split."""
+    builder = tfds.builder_from_directory(folder / 'd' / '1.0.0')
+    assert set(builder.info.splits) == {'train', 'validation'}
+    return [
+        {record['scan_id'].decode() for record in builder.as_data_source(split)}
+        for split in ('train', 'validation')
+    ]
+
+
+@pytest.mark.parametrize(
+    ('module', 'flags', 'config'),
+    [(scans, CUBES, 'genesis_mri'), (slices, ['--size=32,32'], 'genesis_ct_2d')],
+)
+def test_sequences_of_a_patient_stay_together_without_their_labels(
+    module, flags, config, brats, tmp_path, capsys
+):
+    flags = [*flags, f'--source={brats}', f'--data_dir={tmp_path}', '--name=d', '--modality=mri']
+    assert module.main([*flags, '--workers=1']) == 0
+    said = capsys.readouterr().out
+    assert 'Scans read: 20, skipped: 0' in said
+    assert 'Left out, as labels by their names: 5 of 25 files (HGG/' in said
+    assert 'Split: by patient, 5 told by the folders' in said
+    assert f'--config=configs/{config}.py' in said
+    train, validation = homes(tmp_path)
+    assert len(train) == 16 and len(validation) == 4
+    assert not any(scan_id.endswith('_seg') for scan_id in train | validation)
+    assert not {i.rpartition('/')[0] for i in train} & {i.rpartition('/')[0] for i in validation}
+
+
+def test_a_pattern_tells_patients_otherwise(brats, tmp_path, capsys):
+    flags = [f'--source={brats}', f'--data_dir={tmp_path}', '--name=d', '--modality=mri', *CUBES]
+    assert scans.main([*flags, '--patient_pattern=_(t1|t1ce|t2|flair)$', '--workers=1']) == 0
+    assert 'Split: by patient, 4 found by --patient_pattern' in capsys.readouterr().out
+    ends = [{re.search('[^_]+$', scan_id)[0] for scan_id in split} for split in homes(tmp_path)]
+    assert len(ends[0]) == 3 and len(ends[1]) == 1 and not ends[0] & ends[1]
+
+
+@pytest.mark.parametrize(
+    ('flags', 'said'),
+    [
+        (['--patient_pattern=(Brats18)'], 'the scans are of one patient only (Brats18), at least'),
+        (['--patient_pattern=nobody'], 'nobody finds nothing in the name of the scan HGG/Brats18'),
+    ],
+)
+@pytest.mark.parametrize('module', [scans, slices])
+def test_patterns_that_cannot_split_are_refused(module, flags, said, brats, tmp_path, capsys):
+    flags = [*flags, f'--source={brats}', f'--data_dir={tmp_path}', '--name=d', '--modality=mri']
+    with pytest.raises(SystemExit):
+        module.main(flags)
+    error = capsys.readouterr().err
+    assert said in error and error.count('\n') == 1
