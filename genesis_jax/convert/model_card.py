@@ -3,6 +3,7 @@
 import json
 
 from genesis_jax.convert import loading, names
+from genesis_jax.layout import DIVISORS
 
 _TASKS = {  # what the hub calls them, and their losses
     'restoration': ('image-feature-extraction', 'mean squared error'),
@@ -171,7 +172,7 @@ def _limits(card, dtype):
         )
     else:
         yield 'Which scans it has seen is not recorded here: ask where the weights come from.'
-    divisor = {3: 8, 2: 32}[_dimensions(card)]
+    divisor = DIVISORS[_dimensions(card)]
     yield f'It takes {card["in_channels"]} channel(s), and sides that divide by {divisor}.'
     if _at(card, 'config', 'model', 'batch_statistics') == 'official':
         yield 'It normalises with the batch at hand: a prediction depends on its neighbours.'
