@@ -117,7 +117,7 @@ def read_workdir(path):
     first = _check_alike(found)
     _check_config(path, config, first)
     parts, folds = _complete(
-        Part(folder, *_seed_and_fold(folder), _numbers(results['metrics']))
+        Part(folder, *_seed_and_fold(folder), _numbers(earlier.rename(results['metrics'])))
         for folder, results in found.items()
     )
     return Workdir(
