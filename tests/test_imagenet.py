@@ -270,6 +270,12 @@ def test_a_comparison_calls_it_imagenet_in_whatever_form(form, file, tmp_path):
     assert table.columns == ['2D ImageNet']
 
 
+def test_a_folder_of_timm_without_weights_says_what_to_name(tmp_path):
+    (tmp_path / 'config.json').write_text(json.dumps({'architecture': 'resnet18'}))
+    with pytest.raises(UserError, match='no model.safetensors; expected that or pytorch_model.bin'):
+        start(tmp_path)
+
+
 def test_it_becomes_an_export_and_a_file_that_torchvision_loads(file, tmp_path, capsys):
     assert main([str(file), str(tmp_path / 'ours')]) == 0
     said = capsys.readouterr().out.splitlines()
