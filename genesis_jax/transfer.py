@@ -93,17 +93,17 @@ def _folder(config):
 
 
 def _converted(folder, card):
-    """Lines on what the weights were trained for, where that is known, and on another format."""
+    """Lines on another format, and on what the weights were trained for, where that is known."""
     source = card.get('source') or {}
-    told = [said] if (said := foreign.trained_for(card)) else []
+    told = foreign.trained_for(card), foreign.left_out(card), foreign.assumed(card)
+    told = [said for said in told if said]
     # (an export or a hub folder of ours may hold the weights of a file of another program)
     name = source.get('format') or convert.recognise(folder)
     if name == 'orbax' or name not in convert.FORMATS:
         return told
     digest = source.get('sha256')
     known = f', sha256 {digest[:12]}' if digest else ''
-    told += [f'converted from {convert.FORMATS[name].words}{known}']
-    return told + [said for said in (foreign.left_out(card), foreign.assumed(card)) if said]
+    return [f'converted from {convert.FORMATS[name].words}{known}', *told]
 
 
 def _check_dimensions(variables, expected, folder):

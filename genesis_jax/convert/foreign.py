@@ -88,8 +88,9 @@ def assumed(card, known=()):
 
 def is_resnet(card):
     """Whether a card is that of a ResNet-18 of another program, as a rule of ImageNet."""
-    alone = list(card['parts']) == ['encoder'] and names.split(card['network'])[1] == 2
-    return alone and bool(card.get('source'))
+    if not card.get('source'):
+        return False
+    return list(card['parts']) == ['encoder'] and names.split(card['network'])[1] == 2
 
 
 def trained_for(card):
