@@ -66,8 +66,6 @@ def _unloadable(given, error):
         return f'there is no config {file}; expected configs/NAME.py, from the folder of main.py'
     if file.name not in experiments and 'def get_config(' in _text(file):
         return f'{file} is no experiment of its own; expected one of {", ".join(experiments)}'
-    if ':' in given and 'def get_config():' in _text(file):
-        return f'{file} has no variants, and {given} asks for one; write --config={file}'
     return f'cannot load --config={given}: {_last_line(error)}'
 
 
