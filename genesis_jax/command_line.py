@@ -6,7 +6,7 @@ from pathlib import Path
 
 from absl import flags
 
-from genesis_jax.config import flatten
+from genesis_jax.fields import flatten
 
 # Of a config that is one by itself: every argument has a default.
 _EXPERIMENT = re.compile(r'^def get_config\((\)|\w+ *=)', re.MULTILINE)

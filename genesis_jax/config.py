@@ -7,10 +7,10 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 
 from genesis_jax import earlier, optim, views
 from genesis_jax.errors import UserError
+from genesis_jax.fields import flatten
 from genesis_jax.models import NETWORKS, name_of
 from genesis_jax.models.network import check_sides
 from genesis_jax.transforms import corrupt
@@ -196,17 +196,6 @@ def check_warmup(config, steps_per_epoch):
     _require(warmup < steps, 'schedule.warmup_steps', warmup, f'fewer than the {steps} of the run')
 
 
-def flatten(config):
-    """A flat dict from dotted names to values."""
-    flat = {}
-    for name, value in config.items():
-        if isinstance(value, ml_collections.ConfigDict):
-            flat |= {f'{name}.{inner}': v for inner, v in flatten(value).items()}
-        else:
-            flat[name] = value
-    return flat
-
-
 def to_json(config):
     """The config as plain JSON types."""
     return json.loads(json.dumps(config.to_dict()))
@@ -220,8 +209,8 @@ def config_hash(config):
 
 def difference(saved, config):
     """The first field in which two configs (JSON) differ: `(name, saved value, value)`, or None."""
-    old = flatten(ml_collections.ConfigDict(earlier.complete(saved)))
-    new = flatten(ml_collections.ConfigDict(to_json(config)))
+    old = flatten(earlier.complete(saved))
+    new = flatten(to_json(config))
     for name in sorted(old.keys() | new.keys()):
         a, b = old.get(name, 'nothing'), new.get(name, 'nothing')
         if a != b:

@@ -1,4 +1,4 @@
-"""Configs of versions before this one. Imports no jax."""
+"""Configs and metrics of versions before this one. Imports no jax."""
 
 
 def complete(config):
@@ -6,3 +6,11 @@ def complete(config):
     meant = {'data': {'view': None}, 'augment': {'flip_axes': None}}
     groups = {name: group | config[name] for name, group in meant.items() if name in config}
     return {'dimensions': 3} | config | groups
+
+
+def rename(metrics):
+    """Metrics by the names of today: the interval of the AUC was called as those of findings."""
+    if 'low_of_auc' in metrics:
+        return metrics
+    today = {'auc_low': 'low_of_auc', 'auc_high': 'high_of_auc'}
+    return {today.get(name, name): value for name, value in metrics.items()}

@@ -126,13 +126,28 @@ def _card(config, cube_shape, counts, progress, parts):
         'in_channels': cube_shape[-1],
         'outputs': cube_shape[-1],
         'cube_shape': list(cube_shape),
-        'view': config.data.view,
         'config': to_json(config),
         'config_hash': config_hash(config),
         'cubes': counts,
         **data.provenance(config.data),
+        **reading(config.data),
         **progress.card(config.batch_size),
         'baselines': {
             name: progress.last[f'validation/{name}'] for name in ('unchanged', 'cube_mean')
         },
     }
+
+
+def reading(wanted):
+    """What the examples show and their window, where `data.provenance` does not tell.
+
+    `view` is of slices, also of those that were prepared as slices; `full_range` of images.
+
+    Args:
+      wanted: `config.data`.
+    """
+    about = data.open_dataset(wanted, 'scans').info.metadata or {}
+    recipe = about.get('recipe') or {}
+    prepared = {1: 'slices', 3: 'adjacent'}.get(recipe.get('channels'))
+    images = {'full_range': recipe['window'] == 'depth'} if 'window' in recipe else {}
+    return {'view': wanted.view or prepared, **images}

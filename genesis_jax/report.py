@@ -4,7 +4,8 @@ import jax
 import numpy as np
 
 from genesis_jax import parallel, pictures
-from genesis_jax.config import config_hash, flatten
+from genesis_jax.config import config_hash
+from genesis_jax.fields import flatten
 from genesis_jax.models import NETWORKS, name_of
 from genesis_jax.workdir import describe, write_atomically
 

@@ -16,7 +16,8 @@ Only `counted`, `froc`, `recipe` and `patients` may be missing (of runs of earli
 import json
 import math
 
-from genesis_jax.metrics import LUNA16_RATES, froc, segmentation_counts
+from genesis_jax import earlier
+from genesis_jax.metrics import AUC_INTERVAL, LUNA16_RATES, froc, segmentation_counts
 from genesis_jax.workdir import RESULTS, write_atomically, write_table
 
 _RANKED = ('auc', 'average_precision', 'accuracy', 'luna16_score')
@@ -30,7 +31,6 @@ _MAIN = {  # shown first
     'multilabel': _RANKED,
     'segmentation': ('dice', 'iou', 'mean_iou_paper', 'hd95', 'surface_dice'),
 }
-_INTERVAL = ('auc_low', 'auc_high')  # of one test; they have no mean
 
 
 def describe(config, dataset, start, progress, metrics, rows, recipe):
@@ -70,7 +70,8 @@ def measured(task, classes, metrics, rows):
 
 def read(workdir):
     """The results of a complete run."""
-    return json.loads((workdir / RESULTS).read_text('utf-8'))
+    found = json.loads((workdir / RESULTS).read_text('utf-8'))
+    return found | {'metrics': earlier.rename(found['metrics'])}
 
 
 def write(workdir, found, rows):
@@ -110,7 +111,7 @@ def table(found, split='test'):
     for name in ordered(metrics, task):
         beside = counted(found.get('counted', {}).get(name))
         if name == 'auc':
-            beside = '–'.join(number(metrics[end]) for end in _INTERVAL)
+            beside = _range_of_auc(metrics)
         lines.append(f'| {title(name)} | {number(metrics[name])} | {beside} |')
     return [*lines, *_froc_table(found.get('froc')), *left_out(found.get('counted'))]
 
@@ -150,7 +151,7 @@ def left_out(counts):
 def ordered(names, task):
     """Names of metrics in the order in which they are shown."""
     first = [name for name in _MAIN[task] if name in names]
-    return first + [name for name in names if name not in (*first, *_INTERVAL)]
+    return first + [name for name in names if name not in (*first, *AUC_INTERVAL)]
 
 
 def title(name):
@@ -166,6 +167,11 @@ def counted(pair):
 def number(value):
     """Four digits, or a dash where there is no number."""
     return '–' if value is None or math.isnan(value) else f'{value:.4f}'
+
+
+def _range_of_auc(metrics):
+    ends = [metrics[name] for name in AUC_INTERVAL]
+    return '–' if None in ends else '–'.join(map(number, ends))
 
 
 def _froc_table(shares):

@@ -51,6 +51,9 @@ def open_start(config, expected):
     wanted = [part for part in PARTS[config.transfer] if part in own]
     folder = _folder(config)
     variables, card = convert.read(folder)
+    anew = []
+    if foreign.is_resnet(card) and 'decoder' in wanted:  # none can have been forgotten
+        wanted, anew = ['encoder'], ['a ResNet-18 has no decoder, which starts anew']
     missing = [part for part in wanted if part not in variables['params']]
     if missing:
         raise UserError(
@@ -64,12 +67,13 @@ def open_start(config, expected):
         for name, tree in variables.items()
     }
     loaded, adapted = _adapt_channels(loaded, expected)
+    adapted = adapted or _other_view(config, card)
     _check_fit(loaded, expected, wanted, folder)
     count = sum(leaf.size for leaf in jax.tree.leaves(loaded['params']))
     unused = [part for part in variables['params'] if part not in wanted]
     new = [part for part in own if part not in wanted]
     lines = [f'from {folder}: {" and ".join(wanted)} ({count:,} parameters)']
-    lines += [*_converted(folder, card), *adapted]
+    lines += [*_converted(folder, card), *adapted, *anew]
     lines += [f'not loaded from there: {", ".join(unused)}'] if unused else []
     lines += [f'drawn at random: {", ".join(new)}'] if new else []
     return Start(loaded, tuple(lines))
@@ -89,14 +93,17 @@ def _folder(config):
 
 
 def _converted(folder, card):
-    """A line on weights that are no export of ours."""
-    name = convert.recognise(folder)
-    if name == 'orbax':
-        return []
-    digest = card.get('source', {}).get('sha256')
+    """Lines on another format, and on what the weights were trained for, where that is known."""
+    source = card.get('source') or {}
+    told = foreign.trained_for(card), foreign.left_out(card), foreign.assumed(card)
+    told = [said for said in told if said]
+    # (an export or a hub folder of ours may hold the weights of a file of another program)
+    name = source.get('format') or convert.recognise(folder)
+    if name == 'orbax' or name not in convert.FORMATS:
+        return told
+    digest = source.get('sha256')
     known = f', sha256 {digest[:12]}' if digest else ''
-    lines = [f'converted from {convert.FORMATS[name].words}{known}']
-    return lines + [said for said in (foreign.left_out(card), foreign.assumed(card)) if said]
+    return [f'converted from {convert.FORMATS[name].words}{known}', *told]
 
 
 def _check_dimensions(variables, expected, folder):
@@ -134,6 +141,14 @@ def _adapt_channels(loaded, expected):
         return loaded, []
     flat[path] = first_kernel.for_channels(flat[path], new)
     return unflatten_dict(flat), [first_kernel.line(old, new)]
+
+
+def _other_view(config, card):
+    """A line on as many channels that showed something else there (see `views`)."""
+    there, here = card.get('view'), config.data.view
+    if there is None or here is None or there == here:
+        return []
+    return [f'channels: as of config.data.view={there} there, {here} here']
 
 
 def _check_fit(loaded, expected, wanted, folder):

@@ -48,7 +48,9 @@ def make_workdir(path, *, init='scratch', dataset='lcs', fraction=1.0, skill=0.7
     return path
 
 
-def make_classifier(path, *, init='scratch', gain=1.0, runs=3, classes=('benign', 'nodule')):
+def make_classifier(
+    path, *, init='scratch', gain=1.0, runs=3, classes=('benign', 'nodule'), start=()
+):
     """A fine-tuned classification: three candidates a patient. Returns its path."""
     truth = np.random.default_rng(7)
     labels = truth.integers(0, len(classes), 3 * len(PATIENTS))
@@ -64,6 +66,7 @@ def make_classifier(path, *, init='scratch', gain=1.0, runs=3, classes=('benign'
             for n, label in enumerate(labels)
         ]
         results = _results('classification', 'ncc', list(classes), seed, None, init, 1.0)
+        results['start'] = list(start)
         results['metrics'] = metrics.classification_metrics(labels, chances)
         _write_run(path, results, 'predictions.csv', rows)
     write_config(path)

@@ -107,7 +107,7 @@ def test_classifications_are_paired_by_brier_score_and_auc(tmp_path, classes):
     assert float(found['difference']) == pytest.approx(means[1] - means[0])
     assert 0 < float(found['low']) < float(found['difference']) < float(found['high'])
     assert float(found['p']) < 0.01
-    assert '(Brier score −0.' in text and 'auc_low' not in text
+    assert '(Brier score −0.' in text and 'of_auc' not in text
 
 
 def test_folds_are_averaged_before_seeds(tmp_path):

@@ -14,6 +14,11 @@ from genesis_jax.compare.runs import read_tests, read_workdir
 from genesis_jax.compare.statistics import auc_of_draws
 from tests.compared import PATIENTS, make_classifier, make_workdir, write_config, write_csv
 
+IMAGENET = ('from x: encoder (1 parameters)', 'converted from a PyTorch file, sha256 0a1b')
+OF_CT = ('from y: encoder (1 parameters)', 'pre-trained to restore my_slices (ct)')
+OF_XRAY = ('from z: encoder (1 parameters)', 'pre-trained to restore chestxray (other)')
+OF_A_TASK = ('from runs/dxc/seed_0: encoder (1 parameters)', 'trained for multilabel of dxc')
+
 
 def make_in(folder, dimensions, name, maker, **about):
     """A workdir of a network of so many dimensions."""
@@ -25,10 +30,10 @@ def make_in(folder, dimensions, name, maker, **about):
 @pytest.fixture
 def five(tmp_path):
     """NCC: scratch, ImageNet and Genesis in 2D, scratch and Genesis in 3D (an earlier version)."""
-    starts = [('scratch', 0.5), ('weights/resnet18.pth', 0.8), ('runs/genesis_ct_2d', 0.9)]
+    starts = [('scratch', 0.5, ()), ('x', 0.8, IMAGENET), ('runs/genesis_ct_2d', 0.9, OF_CT)]
     paths = [
-        make_in(tmp_path, 2, i, make_classifier, init=init, gain=gain)
-        for i, (init, gain) in enumerate(starts)
+        make_in(tmp_path, 2, i, make_classifier, init=init, gain=gain, start=start)
+        for i, (init, gain, start) in enumerate(starts)
     ]
     paths.append(make_in(tmp_path, 3, 'scratch', make_classifier, gain=0.7))
     paths.append(make_classifier(tmp_path / 'earlier', init='runs/genesis_ct', gain=1.4))
@@ -80,8 +85,54 @@ def test_a_row_for_each_task(tmp_path, five):
     rows, text = lay_out(tmp_path, [*five, *more])
     lines = [line for line in text.splitlines() if line.startswith('| ncs')]
     assert len(lines) == 1 and 'mean_iou_paper' in lines[0] and lines[0].count('|  |') == 2
-    assert '| published | 70.48 ± 1.07 |  |  | 74.05 ± 1.97 |  | < 1e-8 |' in text
+    assert '| published | 70.48 ± 1.07 |  |  | 74.05 ± 1.97 |  |  |' in text  # p is of others
     assert {row['task'] for row in rows} == {'ncc', 'ncs'}
+
+
+def test_a_published_p_stands_only_with_the_columns_that_it_compares(tmp_path, five):
+    best = [
+        make_in(tmp_path, 2, 'ncs', make_workdir, dataset='ncs', init='x'),
+        make_in(tmp_path, 3, 'ncs', make_workdir, dataset='ncs', init='y'),
+    ]
+    _, text = lay_out(tmp_path, best, '--names=ImageNet,Genesis')
+    assert '| published | 72.39 ± 0.77 | 77.62 ± 0.64 | < 1e-8 |' in text
+    latex = (tmp_path / 'out/dimensions.tex').read_text()
+    assert r'77.62 $\pm$ 0.64 & $<$ 1e-8' in latex
+    _, text = lay_out(tmp_path, [*five[:2], five[3]], '--overwrite')
+    assert '| published | 96.03 ± 0.86 | 97.79 ± 0.71 | 94.25 ± 5.07 |  |' in text
+
+
+def test_methods_are_named_by_what_was_loaded(tmp_path):
+    starts = {'a': IMAGENET, 'b': OF_CT, 'c': OF_XRAY, 'runs/dxc/seed_0': OF_A_TASK}
+    of = {'ncc': make_classifier, 'dxc': make_findings}
+    names = {
+        'ncc': ['2D ImageNet', '2D Genesis', '2D Genesis X-ray', '2D seed_0'],
+        'dxc': ['2D ImageNet', '2D Genesis CT', '2D Genesis X-ray', '2D seed_0'],
+    }
+    for task, maker in of.items():
+        paths = [
+            make_in(tmp_path / task, 2, n, maker, init=init, start=start)
+            for n, (init, start) in enumerate(starts.items())
+        ]
+        _, text = lay_out(tmp_path, paths, '--overwrite')
+        assert f'| task | {" | ".join(names[task])} | p |' in text
+    assert '| published | 75.55 ± 0.48 | 74.99 ± 0.36 | 75.48 ± 0.13 |  |  |' in text
+
+
+def test_views_and_widths_that_differ_within_2d_are_told(tmp_path, five):
+    write_config(five[4], data={})  # an earlier version's
+    _, text = lay_out(tmp_path, five)
+    assert 'The configs differ' not in text
+    views = ('slices', 'adjacent', 'slices', None, None)
+    for path, view, width in zip(five, views, (64, 64, 32, 16, 16), strict=True):
+        dimensions = 3 if view is None else 2
+        write_config(path, dimensions=dimensions, data={'view': view}, model={'width': width})
+    _, text = lay_out(tmp_path, five, '--overwrite')
+    lines = [line for line in text.splitlines() if line.startswith('- ')]
+    assert lines == [
+        '- ncc: `data.view`: slices (2D scratch, 2D Genesis); adjacent (2D ImageNet)',
+        '- ncc: `model.width`: 64 (2D scratch, 2D ImageNet); 32 (2D Genesis)',
+    ]
 
 
 def test_tasks_of_2d_alone_have_no_p(tmp_path):
@@ -123,7 +174,7 @@ def test_methods_of_both_dimensions_are_named_by_them(tmp_path, five):
 FINDINGS = ['Mass', 'Hernia']
 
 
-def make_findings(path, *, gain=1.0, init='scratch'):
+def make_findings(path, *, gain=1.0, init='scratch', start=()):
     """A fine-tuned multi-label classification: two images a patient. Returns its path."""
     truth = np.random.default_rng(3)
     labels = truth.integers(0, 2, (2 * len(PATIENTS), 2))
@@ -142,6 +193,7 @@ def make_findings(path, *, gain=1.0, init='scratch'):
         write_csv(run / 'predictions.csv', rows)
         results = {'task': 'multilabel', 'dataset': 'dxc', 'classes': FINDINGS, 'seed': seed}
         results |= {'fold': None, 'init': init, 'label_fraction': 1.0, 'examples': len(labels)}
+        results['start'] = list(start)
         results['metrics'] = metrics.findings_metrics(labels, chances, FINDINGS)
         (run / 'results.json').write_text(json.dumps(results))
     write_config(path)

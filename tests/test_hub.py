@@ -360,6 +360,8 @@ def test_broken_folders_are_refused_in_one_sentence(folder, tmp_path):
         refused(f'{field} is {value!r}, expected', configure(card=edit))
 
     wide = {'config': {'model': PRETRAINED['config']['model'] | {'width': 4}}}
+    tilted = {'view': 'tilted'}
+    refused("view is 'tilted', expected one of", configure(card=lambda card: card | tilted))
     refused('width is 2 and 4', configure(card=lambda card: card | wide))
     refused(
         'of another shape (down_tr64.ops.0.conv1.weight is (2, 1, 3, 3, 3), expected (4, ',

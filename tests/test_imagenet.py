@@ -14,10 +14,13 @@ import safetensors.torch  # noqa: E402
 from configs import target  # noqa: E402
 from genesis_jax import convert, transfer  # noqa: E402
 from genesis_jax import torch as ours  # noqa: E402
+from genesis_jax.compare import dimensions  # noqa: E402
+from genesis_jax.compare.runs import read_workdir  # noqa: E402
 from genesis_jax.convert.__main__ import main  # noqa: E402
 from genesis_jax.errors import UserError  # noqa: E402
 from genesis_jax.models import NETWORKS, Classifier2D, UNet2D  # noqa: E402
 from genesis_jax.models.resnet import ResNet18  # noqa: E402
+from tests.compared import make_classifier, write_config  # noqa: E402
 
 WIDTH = 4
 
@@ -224,10 +227,53 @@ def test_another_width_is_told_as_a_setting(file):
 def test_a_start_of_other_dimensions_or_parts_is_refused(file):
     with pytest.raises(UserError, match='holds a 2D network, and this run has config.dimensions=3'):
         start(file, NETWORKS['classifier3d'], channels=1)
+    variables, card = convert.read(file)
+    del card['source']  # as that of a pre-training, of which the decoder may have been forgotten
+    convert.write(file.parent / 'ours', variables, card, 'orbax')
     with pytest.raises(UserError, match='encoder and no decoder; .* --config.transfer=encoder'):
-        start(file, UNet2D, task='segmentation')
-    segments = {'task': 'segmentation', 'transfer': 'encoder'}
-    assert start(file, UNet2D, **segments).lines[-1] == 'drawn at random: decoder, head'
+        start(file.parent / 'ours', UNet2D, task='segmentation')
+
+
+def test_it_starts_a_segmentation_whose_decoder_is_new(file, tmp_path):
+    default = start(file, UNet2D, task='segmentation')
+    asked = start(file, UNet2D, task='segmentation', transfer='encoder')
+    assert default.parts == asked.parts == ('encoder',)
+    new = 'drawn at random: decoder, head'
+    assert default.lines[-2:] == ('a ResNet-18 has no decoder, which starts anew', new)
+    assert asked.lines == (*default.lines[:-2], new)
+    jax.tree.map(np.testing.assert_array_equal, default.variables, asked.variables)
+    network = ours.UNet2D(width=WIDTH, in_channels=3)
+    torch.save(network.state_dict(), tmp_path / 'unet.pth')  # its decoder is loaded
+    assert start(tmp_path / 'unet.pth', UNet2D, task='segmentation').parts == ('encoder', 'decoder')
+
+
+@pytest.mark.parametrize('form', ['resnet18.pth', 'resnet18.pth.tar', 'timm', 'timm_bin',
+                                  'export', 'hub', 'bare.bin'])  # fmt: skip
+def test_a_comparison_calls_it_imagenet_in_whatever_form(form, file, tmp_path):
+    place, state = tmp_path / form, torch.load(file, weights_only=True)
+    if form.startswith('timm'):
+        place.mkdir()
+        (place / 'config.json').write_text(json.dumps({'architecture': 'resnet18'}))
+        if form == 'timm':
+            safetensors.torch.save_file(state, place / 'model.safetensors')
+        else:
+            torch.save(state, place / 'pytorch_model.bin')
+    elif form in ('export', 'hub'):
+        convert.convert(file, tmp_path / 'ours')
+        convert.convert(tmp_path / 'ours', place, target_format={'export': 'orbax'}.get(form, form))
+    else:
+        torch.save({n: t for n, t in state.items() if form[0] != 'b' or 'fc' not in n}, place)
+    lines = start(place).lines
+    run = make_classifier(tmp_path / 'run', init=str(place), start=lines)
+    write_config(run, dimensions=2)
+    table = dimensions.lay_out([read_workdir(run)])
+    assert table.columns == ['2D ImageNet']
+
+
+def test_a_folder_of_timm_without_weights_says_what_to_name(tmp_path):
+    (tmp_path / 'config.json').write_text(json.dumps({'architecture': 'resnet18'}))
+    with pytest.raises(UserError, match='no model.safetensors; expected that or pytorch_model.bin'):
+        start(tmp_path)
 
 
 def test_it_becomes_an_export_and_a_file_that_torchvision_loads(file, tmp_path, capsys):
@@ -235,7 +281,7 @@ def test_it_becomes_an_export_and_a_file_that_torchvision_loads(file, tmp_path, 
     said = capsys.readouterr().out.splitlines()
     assert '2D U-Net (encoder), width 4, input channels 3' in said[0]
     assert said[1] == 'left out: fc.weight, fc.bias'
-    assert '--config.dimensions=2 ' in said[-1] and said[-1].endswith(' --config.model.width=4')
+    assert '--config.dimensions=2 ' in said[-1] and ' --config.model.width=4' in said[-1]
     assert main([str(tmp_path / 'ours'), str(tmp_path / 'back.pth')]) == 0
     back = torch.load(tmp_path / 'back.pth', weights_only=True)['state_dict']
     network = resnets.ResNet(width=WIDTH, classes=0)

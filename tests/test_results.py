@@ -79,12 +79,42 @@ def test_a_summary_has_no_mean_of_intervals_and_a_run_its_interval(tmp_path, cap
     found, rows = _classified(0, None)
     run = _write(tmp_path, found, rows)
     values = found['metrics']
-    shown = f'| auc | {values["auc"]:.4f} | {values["auc_low"]:.4f}–{values["auc_high"]:.4f} |'
+    ends = f'{values["low_of_auc"]:.4f}–{values["high_of_auc"]:.4f}'
+    shown = f'| auc | {values["auc"]:.4f} | {ends} |'
     assert shown in (run / 'report.md').read_text() and shown in capsys.readouterr().out
     text = _summary(tmp_path)
     assert '| 1 run | mean | sd |' in text and f'| auc | {values["auc"]:.4f} | – |' in text
-    assert 'auc_low' not in text and 'auc_high' not in (run / 'report.md').read_text()
-    assert 'auc_low' in (tmp_path / 'results.csv').read_text()
+    assert 'of_auc' not in text and 'of_auc' not in (run / 'report.md').read_text()
+    assert 'low_of_auc' in (tmp_path / 'results.csv').read_text()
+
+
+def test_an_interval_that_is_not_known_is_one_dash():
+    labels, chances = [0, 1, 1], [0.2, 0.7, 0.9]  # one example of class 0: an area, no interval
+    found = results.measured(
+        'classification', ['a', 'b'], metrics.classification_metrics(labels, chances), []
+    )
+    assert '| auc | 1.0000 | – |' in results.table({'task': 'classification', **found})
+
+
+def test_findings_named_low_and_high_are_not_taken_for_the_interval(tmp_path):
+    rng = np.random.default_rng(0)
+    labels, names = rng.integers(0, 2, (40, 2)), ['low', 'high']
+    found = metrics.findings_metrics(labels, rng.uniform(size=(40, 2)) + 0.3 * labels, names)
+    measured = results.measured('multilabel', names, found, [])
+    lines = results.table({'task': 'multilabel', **measured})
+    assert f'| auc_low | {found["auc_low"]:.4f} |  |' in lines
+    assert f'{found["low_of_auc"]:.4f}–{found["high_of_auc"]:.4f}' in '\n'.join(lines)
+    assert found['auc'] == pytest.approx((found['auc_low'] + found['auc_high']) / 2)
+
+
+def test_the_interval_of_earlier_runs_keeps_its_place(tmp_path):
+    found, rows = _classified(0, None)
+    run = _write(tmp_path, found, rows)
+    old = {name.replace('low_of_auc', 'auc_low').replace('high_of_auc', 'auc_high'): value
+           for name, value in found['metrics'].items()}  # fmt: skip
+    (run / 'results.json').write_text(json.dumps(found | {'metrics': old}))
+    assert results.read(run)['metrics'] == found['metrics']
+    assert read_workdir(tmp_path).values('low_of_auc') == found['metrics']['low_of_auc']
 
 
 def test_the_froc_of_candidates_is_reported(tmp_path):

@@ -18,7 +18,7 @@ examples:
   python -m genesis_jax.compare runs/ncc_scratch runs/ncc_genesis --out=comparison
   python -m genesis_jax.compare runs/s10 runs/s100 runs/g10 runs/g100 \\
       --names=scratch,scratch,Genesis,Genesis      (curves over 10 % and 100 % of the labels)
-  python -m genesis_jax.compare --dimensions runs/ncc_2d_scratch runs/ncc_2d_imagenet \
+  python -m genesis_jax.compare --dimensions runs/ncc_2d_scratch runs/ncc_2d_imagenet \\
       runs/ncc_2d_genesis runs/ncc_scratch runs/ncc_genesis      (and those of other tasks)
 
 A run is one seed; where the task has folds, the mean over its folds. The paired test averages a
@@ -142,7 +142,8 @@ def _make_parser():
         type=lambda text: [name.strip() for name in text.split(',')],
         metavar='A,B,...',
         help='a method name for each WORKDIR (default: config.init of each; with --dimensions '
-        'scratch, ImageNet or Genesis)',
+        'scratch, ImageNet or Genesis, by what was loaded, in DXC and IUC Genesis CT or Genesis '
+        'X-ray: names that published numbers are shown with)',
     )
     parser.add_argument(
         '--baseline', metavar='NAME', help="compare with this method (default: the first WORKDIR's)"

@@ -7,8 +7,8 @@ import numpy as np
 from genesis_jax.compare import pairing, published, recipes, statistics
 from genesis_jax.compare.runs import Workdir, read_tests, short_name
 from genesis_jax.errors import UserError
+from genesis_jax.metrics import AUC_INTERVAL
 
-_INTERVALS = ('auc_low', 'auc_high')  # of one run's AUC; their mean means nothing
 NEEDS_TWO = 'needs at least 2 runs'
 BASELINE = 'baseline'
 
@@ -120,7 +120,7 @@ def analyse(entries, baseline=None, *, welch=False, draws=2000, seed=0):
     entries = sorted(entries, key=lambda entry: entry.workdir.label_fraction)
     first = entries[0].workdir
     tests = {entry.workdir.path: read_tests(entry.workdir) for entry in entries}
-    hidden = _INTERVALS + ((f'dice_{first.classes[1]}',) if len(first.classes) == 2 else ())
+    hidden = AUC_INTERVAL + ((f'dice_{first.classes[1]}',) if len(first.classes) == 2 else ())
     names = [name for name in first.parts[0].metrics if name not in hidden]
     rows = [
         row_of(name, entry, bases.get(entry.workdir.label_fraction), baseline, welch)

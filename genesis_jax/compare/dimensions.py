@@ -2,15 +2,18 @@
 
 import csv
 import io
+import re
 from dataclasses import dataclass
 
 from genesis_jax.compare import published, recipes, statistics
 from genesis_jax.compare.analysis import Entry, Row, row_of
+from genesis_jax.compare.runs import short_name
 from genesis_jax.compare.tables import factor, p_value, runs, spread_text, tex, title
 from genesis_jax.errors import UserError
 
-_OF_DIMENSIONS = {'dimensions', 'data.view', 'model.width'}  # differ as a matter of course
-_FILES = ('.pt', '.pth', '.safetensors')
+_PER_DIMENSIONS = {'data.view', 'model.width'}  # each has its own, as a matter of course
+_OF_DIMENSIONS = {'dimensions', *_PER_DIMENSIONS}
+_RESTORED = re.compile(r'pre-trained to restore (\w+)(?: \((\w+)\))?')  # as `foreign` says
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def lay_out(workdirs, names=None, *, welch=False):
         recipes=[
             f'{name}: {line}'
             for (name, _), found in by_task.items()
-            for line in recipes.differences(found, _OF_DIMENSIONS)
+            for line in _differences(found)
         ],
     )
 
@@ -83,10 +86,30 @@ def _start(workdir):
     """What a method is called in the papers, by what it started from."""
     if workdir.init == 'scratch':
         return 'scratch'
-    loaded = ' '.join(workdir.start).lower()
-    ours = workdir.init.lower()
-    is_imagenet = ours.endswith(_FILES) and ('resnet' in ours or 'left out: fc.' in loaded)
-    return 'ImageNet' if is_imagenet else 'Genesis'
+    # A file that was not made here has a hash; in 2D it is a ResNet-18, as a rule of ImageNet.
+    foreign = any(re.match('converted from .*, sha256 ', line) for line in workdir.start)
+    decodes = any(re.match('(from|not loaded) .*: .*decoder', line) for line in workdir.start)
+    if workdir.config['dimensions'] == 2 and foreign and not decodes:
+        return 'ImageNet'
+    if any(line.startswith('trained for ') for line in workdir.start):
+        return short_name(workdir.init)
+    restored = next(filter(None, map(_RESTORED.fullmatch, workdir.start)), None)
+    if restored and restored[1] == 'chestxray':
+        return 'Genesis X-ray'
+    known = published.TASKS.get(workdir.task_name.lower())
+    if known and known.of('auc', '2D Genesis CT') and restored and restored[2] == 'ct':
+        return 'Genesis CT'  # of these tasks, those of CT and of X-ray were both published
+    return 'Genesis'
+
+
+def _differences(entries):
+    """Lines on what else differs: of views and widths, between methods of equal dimensions."""
+    lines = recipes.differences(entries, _OF_DIMENSIONS)
+    for dimensions in (2, 3):
+        own = [entry for entry in entries if entry.workdir.config['dimensions'] == dimensions]
+        if own:
+            lines += recipes.differences(own, only=_PER_DIMENSIONS)
+    return lines
 
 
 def _column(name, workdir):
@@ -118,14 +141,16 @@ def _task(name, entries, welch):
     p = float('nan')
     if len(best) == 2:
         p = statistics.t_test(measured[best[3]].values, measured[best[2]].values, welch)
+    shown = {column: number for column in measured if (number := known.of(metric, column))}
     return Task(
         name=name,
         metric=metric,
         measured=measured,
         best=best,
         p=p,
-        published={column: number for column in measured if (number := known.of(metric, column))},
-        published_p=known.p_of_dimensions if len(best) == 2 else '',
+        published=shown,
+        # (it says nothing where a method that it compares is not shown)
+        published_p=known.p_of_dimensions if shown.keys() >= {*published.OF_DIMENSIONS} else '',
     )
 
 
@@ -150,7 +175,10 @@ def markdown(table):
         '',
     ]
     if table.recipes:
-        lines += ['The configs differ in more than start and dimensions:', '']
+        lines += [
+            'The configs differ in more than start and dimensions:',
+            '',
+        ]
         lines += [f'- {line}' for line in table.recipes] + ['']
     return '\n'.join(lines)
 

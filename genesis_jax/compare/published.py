@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 _MICCAI, _MEDIA, _TMI = 'MICCAI 2019', 'MedIA 2021', 'TMI 2021'
 _3D = ('3D scratch', 'Distortion', 'Painting', 'Unified')
+OF_DIMENSIONS = ('2D ImageNet', '3D Genesis')  # the best of each: p_of_dimensions is theirs
 _2D = ('2D scratch', '2D ImageNet', '2D Genesis')
 
 
@@ -29,7 +30,7 @@ class Task:
     numbers: dict[str, tuple[Published, ...]]
     p: float | None = None
     note: str = ''  # on what is not alike
-    p_of_dimensions: str = ''  # of the best in 3D against the best in 2D
+    p_of_dimensions: str = ''  # of OF_DIMENSIONS
 
     def of(self, metric, method):
         """The number of a method such as `2D ImageNet` or `3D Genesis`, or None."""
@@ -37,6 +38,8 @@ class Task:
         by_name = {number.method: number for number in self.numbers.get(metric, ())}
         if method == '2D Genesis':  # without 2D, it is that of 3D
             return by_name.get(method)
+        if method == '2D Genesis CT':
+            plain = 'Genesis CT 2D'
         return by_name.get(method) or by_name.get(plain)
 
 

@@ -7,15 +7,16 @@ _NO_RECIPE = {'seed', 'runs', 'data.dir', 'data.fold'}  # other luck or place, t
 _ABSENT = 'absent'
 
 
-def differences(entries, expected=()):
+def differences(entries, expected=(), only=None):
     """A line for each config field that differs: its values, and which methods have them.
 
-    Fields that are `expected` to differ are left out.
+    Fields that are `expected` to differ are left out; `only` (None: all) are looked at.
 
     Such a difference may explain what is found, as well as what the methods are named for.
     """
     fields = set().union(*(entry.workdir.config for entry in entries))
     lines = []
+    fields = fields if only is None else fields & set(only)
     for field in sorted(fields - _COMPARED - _NO_RECIPE - set(expected)):
         owners = defaultdict(list)
         for entry in entries:

@@ -14,6 +14,7 @@ import numpy as np
 
 from genesis_jax import earlier
 from genesis_jax.errors import UserError
+from genesis_jax.fields import flatten
 
 _RUN = re.compile(r'seed_(\d+)(?:_fold_(\d+))?')
 _PARTS_OF_A_RUN = {'export', 'checkpoints', 'best', 'encoder', 'encoder_decoder', 'model'}
@@ -88,7 +89,7 @@ def read_workdir(path):
         raise UserError(f'there is no folder {path}; expected the --workdir of a fine-tuning')
     file = path / 'config.json'
     config = _json(file).get('config') or {} if file.is_file() else {}
-    config = _flatten(earlier.complete(config))
+    config = flatten(earlier.complete(config))
     if not folders and config.get('task') == 'restoration':
         raise UserError(
             f'{path} is the workdir of a pre-training, which has no test to compare; expected '
@@ -116,7 +117,7 @@ def read_workdir(path):
     first = _check_alike(found)
     _check_config(path, config, first)
     parts, folds = _complete(
-        Part(folder, *_seed_and_fold(folder), _numbers(results['metrics']))
+        Part(folder, *_seed_and_fold(folder), _numbers(earlier.rename(results['metrics'])))
         for folder, results in found.items()
     )
     return Workdir(
@@ -179,17 +180,6 @@ def _complete(parts):
 
 def _seed_and_fold(folder):
     return tuple(number and int(number) for number in _RUN.fullmatch(folder.name).groups())
-
-
-def _flatten(config, prefix=''):
-    """A flat dict from dotted names to values."""
-    flat = {}
-    for name, value in config.items():
-        if isinstance(value, dict):
-            flat |= _flatten(value, f'{prefix}{name}.')
-        else:
-            flat[prefix + name] = value
-    return flat
 
 
 def short_name(init):

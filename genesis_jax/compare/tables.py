@@ -20,7 +20,7 @@ _UNITS = {'hd95': 'mm'}
 _TEX = str.maketrans(
     {character: f'\\{character}' for character in '_%&#${}'}
     | {'\\': r'\textbackslash{}', '^': r'\^{}', '~': r'\~{}'}
-    | {'±': r'$\pm$', '−': r'$-$', '–': '--'}
+    | {'±': r'$\pm$', '−': r'$-$', '–': '--', '<': '$<$', '>': '$>$'}
 )
 
 

@@ -143,8 +143,15 @@ def locate(path, exports=EXPORTS):
         raise UserError(f'there is no such file or folder as {path}; expected {_words("reads")}')
     if path.name == _ARRAYS and path.is_file() and (path.parent / 'config.json').exists():
         path = path.parent
-    if isinstance(_hub_config(path).get('architecture'), str) and (path / _ARRAYS).is_file():
-        return path / _ARRAYS  # in a folder of timm's, whose config.json is none of ours
+    if isinstance(_hub_config(path).get('architecture'), str):
+        # A folder of timm's, whose config.json is none of ours; earlier ones have the second file.
+        for name in (_ARRAYS, 'pytorch_model.bin'):
+            if (path / name).is_file():
+                return path / name
+        raise UserError(
+            f'{path} has the config.json of timm and no {_ARRAYS}; expected that or '
+            'pytorch_model.bin beside it: name the file of the weights itself'
+        )
     found = [path / 'export' / name for name in exports if (path / 'export' / name).is_dir()]
     if not found and (path / 'checkpoints').is_dir():
         raise UserError(

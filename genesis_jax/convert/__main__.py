@@ -11,7 +11,7 @@ import sys
 
 from genesis_jax import convert
 from genesis_jax.arguments import Parser, path, share
-from genesis_jax.convert import foreign, names
+from genesis_jax.convert import foreign, loading, names
 from genesis_jax.errors import UserError
 
 _KINDS = {'unet': 'U-Net', 'classifier': 'classifier'}
@@ -118,13 +118,10 @@ def _next(target, format, card):
         _, dimensions = names.split(card['network'])
         return f'genesis_jax.torch.Classifier{dimensions}D.from_pretrained({new})'
     if 'task' in card:
-        return f'python -m genesis_jax.predict --model={quoted} --input=SCANS --output=predicted'
-    config = 'segment' if 'decoder' in card['parts'] else 'classify'
-    model, usual = card['config']['model'], {'width': 32, 'upsample': 'transpose', 'epsilon': 1e-5}
-    flags = [f'--config.model.{n}={model[n]}' for n, v in usual.items() if model.get(n, v) != v]
-    start = [f'--config=configs/{config}.py', '--workdir=WORKDIR', '--config.data.name=DATASET']
-    start += ['--config.dimensions=2'] if names.split(card['network'])[1] == 2 else []
-    return f'python main.py {" ".join([*start, f"--config.init={quoted}", *flags])}'
+        _, source = loading.called(card)
+        given = f'--input={source.upper()}S --output=predicted'
+        return f'python -m genesis_jax.predict --model={quoted} {given}'
+    return ' '.join(loading.command(str(target), card))
 
 
 def _leaves(tree):

@@ -6,6 +6,7 @@ Cards travel in files that anyone may edit: what decides an output is checked be
 import math
 
 from genesis_jax.errors import UserError
+from genesis_jax.views import VIEWS
 
 PARTS = ('encoder', 'decoder', 'hidden', 'head')
 _UNET, _CLASSIFIER = ('encoder', 'decoder', 'head'), ('encoder', 'head')
@@ -66,7 +67,8 @@ def _is_list(value, fits):
 
 
 def _one_of(*values):
-    return lambda value: value in values, f'one of {", ".join(values)}'
+    shown = ('null' if value is None else value for value in values)
+    return lambda value: value in values, f'one of {", ".join(shown)}'
 
 
 def _of_arrays(dimensions):
@@ -104,6 +106,7 @@ _OF_CARD = {
         lambda v: v is None or (_is_list(v, _is_number) and len(v) == 2 and v[0] < v[1]),
         'two rising numbers, or null',
     ),
+    'view': _one_of(None, *VIEWS),
     'classes': _TEXTS,
     'channels': _TEXTS,
     'assumed': _TEXTS,

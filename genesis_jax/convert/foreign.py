@@ -86,6 +86,27 @@ def assumed(card, known=()):
     return f'assumed, as {source.get("file", "the file")} has no card: {said}' if said else ''
 
 
+def is_resnet(card):
+    """Whether a card is that of a ResNet-18 of another program, as a rule of ImageNet."""
+    if not card.get('source'):
+        return False
+    return list(card['parts']) == ['encoder'] and names.split(card['network'])[1] == 2
+
+
+def trained_for(card):
+    """What a network was trained for here, in words; '' of weights from elsewhere."""
+    config = card['config']
+    data = config.get('data')
+    dataset = data.get('name') if isinstance(data, dict) else None
+    task = card.get('task') or config.get('task')
+    if not task or not dataset:
+        return ''
+    if task == 'restoration':
+        kind = f' ({card["modality"]})' if card.get('modality') else ''
+        return f'pre-trained to restore {dataset}{kind}'
+    return f'trained for {task} of {dataset}'
+
+
 def left_out(card):
     """What a file has and no network here, in words; or ''."""
     found = (card.get('source') or {}).get('left_out')

@@ -1,10 +1,10 @@
-"""The section of a model card that says how to load the network."""
+"""How to load a network, in words: of its model card, and of what a conversion prints."""
 
 import shlex
 
 from genesis_jax.convert import names
 
-_ASKED = ('width', 'upsample', 'epsilon')  # of a fine-tuning's config, which must agree
+_ASKED = ('width', 'epsilon')  # of a fine-tuning's config, which must agree
 
 
 def render(name, card):
@@ -23,13 +23,36 @@ def render(name, card):
     return text + _start(name, card)
 
 
+def called(card):
+    """What an example of a network is called, and what it was taken from: `('cube', 'scan')`."""
+    if names.split(card['network'])[1] == 3:
+        return 'cube', 'scan'
+    return 'image', 'scan' if card.get('view') else 'image'
+
+
+def command(name, card):
+    """The command that fine-tunes the network in `name`: its lines."""
+    decodes, model = 'decoder' in card['parts'], card['config']['model']
+    flags = []
+    if card.get('task') == 'multilabel':
+        flags += ['--config.task=multilabel']
+    if names.split(card['network'])[1] == 2:
+        flags += ['--config.dimensions=2']
+        flags += [f'--config.data.view={card["view"]}'] if card.get('view') else []
+    # (only a config of segmentation has the field, and only a decoder needs it)
+    asked = (*_ASKED, 'upsample') if decodes else _ASKED
+    flags += [f'--config.model.{field}={model[field]}' for field in asked if field in model]
+    config = 'segment' if decodes else 'classify'
+    return (
+        f'python main.py --config=configs/{config}.py --workdir=WORKDIR',
+        f'--config.data.name=DATASET --config.init={shlex.quote(name)}',
+        ' '.join(flags),
+    )
+
+
 def _start(name, card):
-    """The command that fine-tunes the network here."""
-    config = 'segment' if 'decoder' in card['parts'] else 'classify'
-    model = card['config']['model']
-    flags = ['--config.dimensions=2'] if names.split(card['network'])[1] == 2 else []
-    flags += [f'--config.model.{field}={model[field]}' for field in _ASKED if field in model]
-    return _START.format(name=shlex.quote(name), config=config, flags=' '.join(flags))
+    lines = ' \\\n    '.join(command(name, card))
+    return f'\nFine-tuning with genesis-jax:\n\n```sh\n{lines}\n```'
 
 
 _WHOLE = """\
@@ -72,10 +95,3 @@ from genesis_jax import convert
 variables, card = convert.read({name!r})
 ```
 """
-_START = """
-Fine-tuning with genesis-jax:
-
-```sh
-python main.py --config=configs/{config}.py --workdir=WORKDIR \\
-    --config.data.name=DATASET --config.init={name} {flags}
-```"""

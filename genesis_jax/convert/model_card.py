@@ -3,6 +3,7 @@
 import json
 
 from genesis_jax.convert import loading, names
+from genesis_jax.layout import DIVISORS
 
 _TASKS = {  # what the hub calls them, and their losses
     'restoration': ('image-feature-extraction', 'mean squared error'),
@@ -16,6 +17,10 @@ _NETWORKS = {
     'classifier3d': '3D encoder with a classification head',
     'unet2d': '2D U-Net on a ResNet-18',
     'classifier2d': 'ResNet-18 with a classification head',
+}
+_PLANES = {  # of a view
+    'adjacent': 'the slice below, its own, the one above',
+    'orthogonal': 'the central axial, coronal and sagittal plane',
 }
 _STATISTICS = {'synchronised': 'running averages', 'official': 'those of the batch'}
 
@@ -74,7 +79,9 @@ def _opening(card, task):
     what, dataset = _NETWORKS[card['network']], _at(card, 'config', 'data', 'name')
     on = f' on `{dataset}`' if dataset else ''
     if task == 'restoration':
-        return f'{what}, pre-trained{on} to restore corrupted cubes of scans (Models Genesis).'
+        example, source = loading.called(card)
+        seen = f'{example}s' + (f' of {source}s' if source != example else '')
+        return f'{what}, pre-trained{on} to restore corrupted {seen} (Models Genesis).'
     if task:
         return f'{what}, trained{on} for {task}.'
     return f'{what} in the layout of Models Genesis, converted from another format.'
@@ -87,7 +94,7 @@ def _network(card, parameters, dtype):
     yield 'parts', _join(card['parts'])
     yield 'parameters', f'{parameters:,}'
     yield 'channels of the first convolution', model['width']
-    yield 'input channels', _join(card.get('channels')) or card['in_channels']
+    yield 'input channels', _channels(card)
     yield 'outputs', card['outputs'] if 'head' in card['parts'] else None
     yield 'classes', _join(card.get('classes'))
     yield 'units of the hidden layer', model.get('hidden') or None
@@ -100,16 +107,19 @@ def _network(card, parameters, dtype):
 
 def _data(card):
     config, spacing = card['config'], card.get('spacing')
+    example, source = loading.called(card)
     yield 'dataset', _at(config, 'data', 'name')
     yield 'modality', card.get('modality')
-    yield 'scans', _pairs(card.get('scans'))
-    yield 'folds', _pairs(card.get('folds'))
+    if source == 'scan':  # images have neither folds nor millimetres, and are examples themselves
+        yield 'scans', _pairs(card.get('scans'))
+        yield 'folds', _pairs(card.get('folds'))
     yield 'patients', _pairs(card.get('patients'))
     yield 'share of the training patients', _at(config, 'label_fraction')
-    yield 'cubes', _pairs(card.get('cubes'))
+    yield f'{example}s', _pairs(card.get('cubes'))
     yield 'examples', _pairs(card.get('examples'))
-    yield 'voxels of a cube', _size((card.get('cube_shape') or ())[:-1])
-    if 'spacing' in card:
+    elements = {'cube': 'voxels of a cube', 'image': 'pixels of an image'}[example]
+    yield elements, _size((card.get('cube_shape') or ())[:-1])
+    if 'spacing' in card and source == 'scan':
         yield 'spacing', f'{_size(spacing)} mm' if spacing else "each scan's own"
     yield 'intensities', _intensities(card)
 
@@ -127,17 +137,17 @@ def _training(card):
     yield 'tested on fold', card.get('fold')
     yield 'epochs', card.get('epochs')
     yield 'steps of these weights, the best', card.get('step')
-    yield 'cubes a second', _number(card.get('examples_per_second'), 3)
+    yield f'{loading.called(card)[0]}s a second', _number(card.get('examples_per_second'), 3)
     yield 'device', card.get('device')
     yield 'hash of the config', card.get('config_hash')
 
 
 def _losses(card, task):
-    baselines = card.get('baselines') or {}
+    baselines, (example, _) = card.get('baselines') or {}, loading.called(card)
     yield 'loss', _TASKS[task][1] if task and 'validation_loss' in card else None
     yield 'on the validation examples', _number(card.get('validation_loss'))
-    yield 'of the corrupted cube left unchanged', _number(baselines.get('unchanged'))
-    yield 'of the mean of each cube', _number(baselines.get('cube_mean'))
+    yield f'of the corrupted {example} left unchanged', _number(baselines.get('unchanged'))
+    yield f'of the mean of each {example}', _number(baselines.get('cube_mean'))
 
 
 def _source(card):
@@ -150,28 +160,30 @@ def _source(card):
 
 
 def _use(card, task):
+    _, source = loading.called(card)
     if task and task != 'restoration':
         return (
-            f'Research on {task} of scans like those above, prepared in the same way: as it is, or '
-            'as the start of another task.'
+            f'Research on {task} of {source}s like those above, prepared in the same way: as it '
+            'is, or as the start of another task.'
         )
     return (
         f'The start of target tasks in {_dimensions(card)}D medical imaging: classification takes '
         'the encoder, segmentation the encoder and the decoder; both learn further on labelled '
-        'scans.'
+        f'{source}s.'
     )
 
 
 def _limits(card, dtype):
+    _, source = loading.called(card)
     yield 'For research. It is no medical device, and nothing here was tested for use on patients.'
     if _at(card, 'config', 'data', 'name'):
         yield (
-            'A test on scans that it has seen tells nothing. What else those scans have in common '
-            '(patients, scanners, hospitals) is not recorded here.'
+            f'A test on {source}s that it has seen tells nothing. What else those {source}s have '
+            'in common (patients, scanners, hospitals) is not recorded here.'
         )
     else:
-        yield 'Which scans it has seen is not recorded here: ask where the weights come from.'
-    divisor = {3: 8, 2: 32}[_dimensions(card)]
+        yield f'Which {source}s it has seen is not recorded here: ask where the weights come from.'
+    divisor = DIVISORS[_dimensions(card)]
     yield f'It takes {card["in_channels"]} channel(s), and sides that divide by {divisor}.'
     if _at(card, 'config', 'model', 'batch_statistics') == 'official':
         yield 'It normalises with the batch at hand: a prediction depends on its neighbours.'
@@ -185,10 +197,25 @@ def _intensities(card):
         window = (-1000, 1000)  # the only one that data_prep gives to CT
     if window:
         return f'{window[0]:g} … {window[1]:g} become 0 … 1, clipped'
-    if not card.get('modality'):
+    _, source = loading.called(card)
+    if not card.get('modality') or (source == 'image' and 'full_range' not in card):
         return None
+    if source == 'image' and card['full_range']:
+        return (
+            "0 … 255 of 8 bits and 0 … 65535 of 16 bits become 0 … 1; of 32 bits, each image's own "
+            'robust range'
+        )
     whole = 'minimum and maximum' if card.get('full_range') else 'robust range'
-    return f"each scan's own {whole} become 0 … 1, clipped"
+    return f"each {source}'s own {whole} become 0 … 1, clipped"
+
+
+def _channels(card):
+    """How many there are or what they are; of a view, which planes."""
+    of, planes = _join(card.get('channels')), _PLANES.get(card.get('view'))
+    if planes is None:
+        return of or card['in_channels']
+    several = f'{of} of ' if len(card.get('channels') or ()) > 1 else ''
+    return f'{card["in_channels"]}: {several}{planes}'
 
 
 def _table(title, rows):

@@ -11,10 +11,10 @@ import numpy as np
 
 from genesis_jax.convert import card_checks, resnet, table
 from genesis_jax.errors import UserError
+from genesis_jax.layout import LEVELS, last_features, scales
 
 COUNTER = 'num_batches_tracked'  # PyTorch's; our networks have no use for it
 PREFIX = 'module.'  # of networks trained with nn.DataParallel, as the published ones were
-LEVELS = 4
 _FIRST = 'down_tr64.ops.0.conv1.weight'
 _HEADS = {'unet': 'out_tr.final_conv', 'classifier': 'dense_2'}
 NETWORKS = ('unet3d', 'classifier3d', 'unet2d', 'classifier2d')
@@ -144,12 +144,12 @@ class Architecture:
 
     def _rows_2d(self):
         """As `_rows_3d`."""
-        found, channels = [], resnet.scales(self.width)[-1]
+        found, channels = [], scales(self.width)[-1]
         if 'encoder' in self.parts:
             found += resnet.encoder_rows(self.width, self.in_channels)
         if 'decoder' in self.parts:
             found += resnet.decoder_rows(self.width, self.upsample)
-            channels = resnet.last_features(self.width)
+            channels = last_features(self.width)
         return found, channels
 
     def _features(self, level):

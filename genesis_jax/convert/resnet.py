@@ -8,10 +8,9 @@ import re
 
 from genesis_jax.convert import table
 from genesis_jax.errors import UserError
+from genesis_jax.layout import BLOCKS, STAGES, last_features, scales
 
 FIRST = 'conv1.weight'
-STAGES = 4
-BLOCKS = 2  # in each stage
 _CLASSIFIER = 'fc.'  # of ImageNet files, for whatever classes
 _BLOCK = re.compile(r'layer([1-4])\.(\d+)\.')
 _KNOWN = {  # (bottleneck blocks, blocks of each stage)
@@ -23,11 +22,6 @@ _KNOWN = {  # (bottleneck blocks, blocks of each stage)
     (True, (3, 4, 23, 3)): 'ResNet-101',
     (True, (3, 8, 36, 3)): 'ResNet-152',
 }
-
-
-def scales(width):
-    """Channels of the encoder's features, finest first: the stem's, then those of the stages."""
-    return (width, *(width * 2**stage for stage in range(STAGES)))
 
 
 def encoder_rows(width, in_channels):
@@ -63,11 +57,6 @@ def decoder_rows(width, upsample):
         found += table.level('decoder', level, theirs, sizes, 2)
         below = features
     return found
-
-
-def last_features(width):
-    """Channels of the decoder's last level, which the head reads."""
-    return max(1, width // 2)
 
 
 def is_one(state):

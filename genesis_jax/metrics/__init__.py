@@ -14,6 +14,7 @@ from genesis_jax.metrics.cases import (
 )
 from genesis_jax.metrics.overlap import dice, iou, mean_iou_paper, soft_dice
 from genesis_jax.metrics.ranking import (
+    AUC_INTERVAL,
     LUNA16_RATES,
     accuracy,
     auc,
@@ -27,6 +28,7 @@ from genesis_jax.metrics.ranking import (
 from genesis_jax.metrics.surface import TOLERANCE, hd95, surface_dice, surface_distances
 
 __all__ = [
+    'AUC_INTERVAL',
     'CASE_METRICS',
     'LUNA16_RATES',
     'TOLERANCE',

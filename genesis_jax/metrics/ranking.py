@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+AUC_INTERVAL = ('low_of_auc', 'high_of_auc')  # of one test; `auc_low` is that of a finding `low`
 LUNA16_RATES = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8)  # false positives a scan
 
 
@@ -27,8 +28,7 @@ def classification_metrics(labels, probabilities, scan_ids=None):
     low, high = auc_interval(labels, probabilities)
     metrics = {
         'auc': auc(labels, probabilities),
-        'auc_low': low,
-        'auc_high': high,
+        **dict(zip(AUC_INTERVAL, (low, high), strict=True)),
         'average_precision': average_precision(labels, probabilities),
         'accuracy': accuracy(labels, probabilities),
     }

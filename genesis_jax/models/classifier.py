@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
+from genesis_jax.layout import DIVISORS
 from genesis_jax.models import plain, resnet
 from genesis_jax.models.network import Network
 
@@ -34,7 +35,7 @@ class Classifier3D(Classifier):
     """The classifier of volumes `[B, X, Y, Z, C]`, with the encoder of `UNet3D`."""
 
     dimensions = 3
-    divisor = plain.DIVISOR
+    divisor = DIVISORS[3]
     make_encoder = plain.Encoder
 
 
@@ -44,5 +45,5 @@ class Classifier2D(Classifier):
     width: int = 64
 
     dimensions = 2
-    divisor = resnet.DIVISOR
+    divisor = DIVISORS[2]
     make_encoder = resnet.ResNet18

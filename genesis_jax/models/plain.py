@@ -4,10 +4,8 @@ from collections.abc import Callable
 
 import flax.linen as nn
 
+from genesis_jax.layout import LEVELS
 from genesis_jax.models.layers import ConvBlock, max_pool
-
-LEVELS = 4
-DIVISOR = 2 ** (LEVELS - 1)  # every side of the input must divide by it: three max-pools
 
 
 class Encoder(nn.Module):

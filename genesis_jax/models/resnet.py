@@ -4,11 +4,8 @@ from collections.abc import Callable
 
 import flax.linen as nn
 
+from genesis_jax.layout import BLOCKS, STAGES
 from genesis_jax.models.layers import Conv, max_pool_overlapping
-
-STAGES = 4
-BLOCKS = 2  # in each stage
-DIVISOR = 2 ** (STAGES + 1)  # every side of the input must divide by it
 
 
 class ResNet18(nn.Module):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 
+from genesis_jax.layout import last_features
 from genesis_jax.models.layers import Conv, UpConv, upsample_nearest
 from genesis_jax.models.network import Network
 from genesis_jax.models.plain import level_of
@@ -25,7 +26,7 @@ class UNet(Network):
     def __call__(self, x, *, train):
         """Logits `[B, X, Y(, Z), out_channels]` of `[B, X, Y(, Z), C]`; ValueError on bad sides."""
         levels = self.encode(x, train)
-        last = max(1, self.width // 2) if levels[0].shape[1] < x.shape[1] else 0
+        last = last_features(self.width) if levels[0].shape[1] < x.shape[1] else 0
         norm = self.norm(train)
         decoder = Decoder(norm, self.upsample, last, self.dtype, self.remat, name='decoder')
         head = Conv(self.out_channels, (1,) * (x.ndim - 2), self.dtype, name='head')

@@ -1,6 +1,7 @@
 """The 2D U-Net: its encoder is a ResNet-18, so that ImageNet weights load (MedIA 2021, 2D rows)."""
 
-from genesis_jax.models.resnet import DIVISOR, ResNet18
+from genesis_jax.layout import DIVISORS
+from genesis_jax.models.resnet import ResNet18
 from genesis_jax.models.unet import UNet
 
 
@@ -15,5 +16,5 @@ class UNet2D(UNet):
     width: int = 64
 
     dimensions = 2
-    divisor = DIVISOR
+    divisor = DIVISORS[2]
     make_encoder = ResNet18

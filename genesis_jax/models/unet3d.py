@@ -1,6 +1,7 @@
 """The 3D U-Net of Models Genesis (MedIA 2021, section 4; published PyTorch network)."""
 
-from genesis_jax.models.plain import DIVISOR, Encoder
+from genesis_jax.layout import DIVISORS
+from genesis_jax.models.plain import Encoder
 from genesis_jax.models.unet import UNet
 
 
@@ -11,5 +12,5 @@ class UNet3D(UNet):
     """
 
     dimensions = 3
-    divisor = DIVISOR
+    divisor = DIVISORS[3]
     make_encoder = Encoder

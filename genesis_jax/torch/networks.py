@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-LEVELS = 4
-DIVISOR = 2 ** (LEVELS - 1)  # every side of the input must divide by it: three max-pools
+from genesis_jax.layout import DIVISORS, LEVELS
+
 STATISTICS = ('synchronised', 'official')
 
 _CONV = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -34,7 +34,7 @@ class Network(nn.Module):
 
     name = None  # as in cards
     rank = 3  # spatial axes
-    divisor = DIVISOR  # every side of the input must divide by it
+    divisor = DIVISORS[3]  # every side of the input must divide by it
     lines = ()  # on the weights it started from; see `from_pretrained`
 
     def __init__(
@@ -268,7 +268,7 @@ def _blocks(network, channels):
     return nn.Sequential(*(Block(network, *channels[i : i + 2]) for i in range(2)))
 
 
-def check_sides(sides, divisor=DIVISOR):
+def check_sides(sides, divisor):
     """Raises ValueError unless every side divides by `divisor`."""
     if any(side % divisor for side in sides):
         times = {8: 'three', 32: 'five'}[divisor]

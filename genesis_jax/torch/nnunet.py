@@ -28,7 +28,8 @@ from torch import nn
 from genesis_jax.arguments import Parser, path
 from genesis_jax.convert import pytorch
 from genesis_jax.errors import UserError
-from genesis_jax.torch.networks import DIVISOR, LEVELS, UNet3D, check_sides, initialise
+from genesis_jax.layout import DIVISORS, LEVELS
+from genesis_jax.torch.networks import UNet3D, check_sides, initialise
 
 CLASS = 'genesis_jax.torch.nnunet.GenesisPlainConvUNet'
 STRIDES = [[1, 1, 1], *[[2, 2, 2]] * (LEVELS - 1)]  # nnU-Net plans deep supervision by them
@@ -68,7 +69,7 @@ class GenesisPlainConvUNet(nn.Module):
         Raises:
           ValueError: a side does not divide by 8.
         """
-        check_sides(x.shape[2:])
+        check_sides(x.shape[2:], DIVISORS[3])
         return self.decoder(self.encoder(x))
 
 
@@ -152,10 +153,10 @@ def adapt_plans(plans, own, configuration='3d_fullres'):
     if 'inherits_from' in chosen:
         raise UserError(f'{configuration} inherits from another; choose {chosen["inherits_from"]}')
     sides = chosen['patch_size']
-    if len(sides) != 3 or any(side % DIVISOR for side in sides):
+    if len(sides) != 3 or any(side % DIVISORS[3] for side in sides):
         raise UserError(
             f'{configuration} has patches of {sides}, and the network takes three sides that '
-            f'divide by {DIVISOR}; change patch_size in the plans'
+            f'divide by {DIVISORS[3]}; change patch_size in the plans'
         )
     return {
         **plans,

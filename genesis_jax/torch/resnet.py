@@ -7,7 +7,7 @@ so that `load_state_dict(torchvision.models.resnet18(...).state_dict(), strict=F
 from torch import nn
 from torch.nn import functional
 
-from genesis_jax.convert import resnet as names
+from genesis_jax.layout import BLOCKS, DIVISORS, STAGES, last_features, scales
 from genesis_jax.torch.networks import BatchNorm, Classifier, UNet
 
 
@@ -19,7 +19,7 @@ class _OnResNet18:
     """
 
     rank = 2
-    divisor = 2 ** (names.STAGES + 1)
+    divisor = DIVISORS[2]
 
     def __init__(self, *, width=64, **others):
         super().__init__(width=width, **others)
@@ -29,15 +29,15 @@ class _OnResNet18:
         channels = self.channels()
         self.conv1 = nn.Conv2d(self.in_channels, self.width, 7, stride=2, padding=3, bias=False)
         self.bn1 = BatchNorm(self, self.width)
-        for stage in range(1, names.STAGES + 1):
+        for stage in range(1, STAGES + 1):
             before, after = channels[stage - 1 : stage + 1]
             blocks = [BasicBlock(self, before, after, 1 if stage == 1 else 2)]
-            blocks += [BasicBlock(self, after, after, 1) for _ in range(1, names.BLOCKS)]
+            blocks += [BasicBlock(self, after, after, 1) for _ in range(1, BLOCKS)]
             self.add_module(f'layer{stage}', nn.Sequential(*blocks))
 
     def channels(self):
         """Of the features that `encode` gives."""
-        return names.scales(self.width)
+        return scales(self.width)
 
     def levels(self, x):
         """Features of five scales, finest first: the stem's, before its pool, then the stages'."""
@@ -61,7 +61,7 @@ class UNet2D(_OnResNet18, UNet):
         for level, skip in reversed(list(enumerate(skips))):
             found.append((f'up_layer{level}', below, skip, skip))
             below = skip
-        return [*found, ('up_last', below, 0, names.last_features(self.width))]
+        return [*found, ('up_last', below, 0, last_features(self.width))]
 
 
 class Classifier2D(_OnResNet18, Classifier):
