@@ -52,10 +52,6 @@ def changed(**fields):
         ('--config.model=8', 'config.model is a group of fields'),
         ('--config=configs/nc.py', 'configs/nc.py; the nearest are configs/ncs.py, configs/ncc.py'),
         ('--config=config/ncs.py', 'no config config/ncs.py; the nearest are configs/ncs.py'),
-        (
-            '--config=configs/dxc.py:2d',
-            'configs/dxc.py has no variants, and configs/dxc',
-        ),
         ('--config=configs/target.py', 'is no experiment of its own; expected one of bms.py, clas'),
         (
             '--config=configs/genesis_ct.py:blurring',
