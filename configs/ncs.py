@@ -9,7 +9,7 @@ Expected (mean and sd of ten runs, published): mean_iou_paper 74.05 ± 1.97 % fr
 
 In 2D on the same data: `--config=configs/ncs.py:2d` (axial slices), `:2.5d` (each with its
 neighbours); `--config.init` is then a 2D pre-training or a ResNet-18 of ImageNet
-(FILE.pth, FILE.safetensors; it has no decoder: --config.transfer=encoder).
+(FILE.pth, FILE.safetensors; it has no decoder, which starts anew).
 Expected: 70.48 ± 1.07 % from scratch, 72.39 ± 0.77 % from ImageNet, 72.20 ± 0.67 % from Genesis
 Chest CT 2D.
 """
