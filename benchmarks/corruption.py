@@ -28,12 +28,12 @@ MEASURED = {
         'local_shuffle',
     ),
 }
-_LOOP = 40  # cubes of the NumPy loop in one repetition: what happens to each of them is drawn
+_LOOP = 64  # cubes of the NumPy loop in one repetition: what happens to each of them is drawn
 
 
 def main():
     """Measures, shows and keeps; returns the figures."""
-    cubes = 16 if measure.on_cpu() else 512
+    cubes = 64 if measure.on_cpu() else 512  # enough that about half of them are shuffled
     volumes = normalise(host_batch(cubes))
     keys = jax.random.split(jax.random.key(0), cubes)
     found = {'cube': list(CUBE), 'batch': cubes}

@@ -21,13 +21,13 @@ RESULTS = Path(__file__).parent / 'results'
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy', 'torch', 'monai', 'grain')
 
 
-def seconds(functions, repetitions=5):
+def seconds(functions, repetitions=5, warm_up=None):
     """`{name: median seconds}` of functions that return what is to be waited for.
 
-    They are timed in turn, after one call each to warm up: what else the machine does meanwhile
-    slows all of them alike, which a ratio does not see.
+    They are timed in turn, after one call each (or of those to `warm_up` instead): what else the
+    machine does meanwhile slows all of them alike, which a ratio does not see.
     """
-    for function in functions.values():
+    for function in (warm_up or functions).values():
         jax.block_until_ready(function())
     times = {name: [] for name in functions}
     for _ in range(repetitions):
@@ -41,6 +41,14 @@ def seconds(functions, repetitions=5):
 def on_cpu():
     """Whether the CPU is what there is: sizes are smaller then."""
     return jax.default_backend() == 'cpu'
+
+
+def torch_device(torch):
+    """Where PyTorch is to run beside us, `cpu` or `cuda`; None: not on what JAX runs on."""
+    if on_cpu():
+        return 'cpu'
+    same = jax.default_backend() == 'gpu' and torch.cuda.is_available()
+    return 'cuda' if same and jax.device_count() == 1 else None
 
 
 def cores():
@@ -113,8 +121,10 @@ def keep(name, found):
     kept = json.loads(path.read_text('utf-8')) if path.exists() else {}
     kept[name] = {'date': time.strftime('%Y-%m-%d'), 'device': about, **found}
     RESULTS.mkdir(exist_ok=True)
-    path.write_text(json.dumps(kept, indent=2) + '\n', 'utf-8')
-    print(f'kept in benchmarks/results/{path.name}')
+    whole = path.with_suffix('.part')
+    whole.write_text(json.dumps(kept, indent=2) + '\n', 'utf-8')
+    whole.replace(path)
+    print(f'on {about["devices"]} x {about["kind"]}; kept in benchmarks/results/{path.name}')
 
 
 def _text(value):

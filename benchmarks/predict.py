@@ -19,7 +19,9 @@ try:
     from monai.inferers import sliding_window_inference
 
     from genesis_jax import torch as genesis_torch
-except ModuleNotFoundError:
+except ModuleNotFoundError as error:
+    if error.name.partition('.')[0] not in ('torch', 'monai'):
+        raise
     sliding_window_inference = None
 
 SCAN = (256, 256, 128)
@@ -29,25 +31,34 @@ def main():
     """Measures, shows and keeps; returns the figures."""
     width = 4 if measure.on_cpu() else 32
     scan = np.random.default_rng(0).random((*SCAN, 1), dtype=np.float32)
+    small_scan = scan[tuple(slice(2 * side) for side in CUBE[:-1])]  # to warm up
     network = UNet3D(width=width)
     key, small = jax.random.key(0), np.zeros((1, 16, 16, 16, 1), np.float32)
     variables = jax.jit(functools.partial(network.init, train=False))(key, small)
     predict = on_devices(lambda v, x: jax.nn.sigmoid(network.predict(v, x)), variables)
-    ours = functools.partial(sliding_window, predict, scan, window=CUBE[:-1])
-    runs = {'genesis_jax': ours}
+    runs = {'genesis_jax': functools.partial(sliding_window, predict, window=CUBE[:-1])}
     if sliding_window_inference is None:
         print('MONAI is not installed (pip install "genesis-jax[bench]"): nothing to compare with')
-    else:
-        runs['MONAI'] = _monai(width, variables, scan)
+    elif device := measure.torch_device(torch):
+        runs['MONAI'] = _monai(width, variables, device)
     results = {}
 
-    def kept(name):
-        results[name] = runs[name]()
+    def kept(name, scan):
+        results[name] = runs[name](scan)
         return results[name]
 
-    timed = {name: functools.partial(kept, name) for name in runs}
-    taken = measure.seconds(timed, repetitions=1 if measure.on_cpu() else 5)
-    found = {'scan': list(SCAN), 'window': list(CUBE[:-1]), 'width': width, 'seconds': taken}
+    taken = measure.seconds(
+        {name: functools.partial(kept, name, scan) for name in runs},
+        repetitions=(repetitions := 2 if measure.on_cpu() else 5),
+        warm_up={name: functools.partial(kept, name, small_scan) for name in runs},
+    )
+    found = {
+        'scan': list(SCAN),
+        'window': list(CUBE[:-1]),
+        'width': width,
+        'repetitions': repetitions,
+        'seconds': taken,
+    }
     if 'MONAI' in taken:
         found |= {
             'ratio': taken['MONAI'] / taken['genesis_jax'],
@@ -64,18 +75,17 @@ def main():
     return found
 
 
-def _monai(width, variables, scan):
-    """MONAI's prediction of the scan with the same network, `[X, Y, Z, 1]`."""
-    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+def _monai(width, variables, device):
+    """MONAI's function from a scan to its prediction, `[X, Y, Z, 1]`, with the same network."""
     network = genesis_torch.UNet3D(width=width)
     arrays = to_torch(jax.device_get(variables), Architecture(width=width).rows())
     network.load_state_dict(
         {n: torch.from_numpy(a.copy()) for n, a in arrays.items()}, strict=False
     )
     network = network.to(device).eval()
-    volume = torch.from_numpy(scan[..., 0])[None, None]
 
-    def run():
+    def run(scan):
+        volume = torch.from_numpy(scan[..., 0].copy())[None, None]
         with torch.inference_mode():
             found = sliding_window_inference(
                 volume,
@@ -85,9 +95,9 @@ def _monai(width, variables, scan):
                 overlap=0.5,
                 mode='gaussian',
                 sw_device=device,
-                device='cpu',
+                device=device,
             )
-        return found[0, 0, ..., None].numpy()
+        return found[0, 0, ..., None].cpu().numpy()
 
     return run
 

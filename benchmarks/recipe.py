@@ -15,20 +15,27 @@ from genesis_jax.restoration import Steps
 CUBE = (64, 64, 32, 1)
 
 
+RECIPE = {  # what decides the optimisation
+    'epochs': 1_000,
+    'optimizer': {'name': 'sgd', 'learning_rate': 1.0, 'momentum': 0.9, 'weight_decay': 0.0},
+    'schedule': {
+        'name': 'plateau',
+        'factor': 0.5,
+        'patience': 10,
+        'min_delta': 1e-4,
+        'floor': 1e-6,
+        'epochs': 40,
+        'warmup_steps': 0,
+    },
+}
+
+
 def make_steps(width, dtype='float32', remat=False):
     """The steps of `configs/genesis_ct.py` (unified recipe) with a network of this width."""
     config = SimpleNamespace(
-        epochs=1_000,
-        optimizer=SimpleNamespace(name='sgd', learning_rate=1.0, momentum=0.9, weight_decay=0.0),
-        schedule=SimpleNamespace(
-            name='plateau',
-            factor=0.5,
-            patience=10,
-            min_delta=1e-4,
-            floor=1e-6,
-            epochs=40,
-            warmup_steps=0,
-        ),
+        epochs=RECIPE['epochs'],
+        optimizer=SimpleNamespace(**RECIPE['optimizer']),
+        schedule=SimpleNamespace(**RECIPE['schedule']),
     )
     network = UNet3D(width=width, dtype=dtype, remat=remat, axis_name=parallel.AXIS)
     return Steps(network, optim.Optimisation(config, steps_per_epoch=1_000), {}, CUBE)

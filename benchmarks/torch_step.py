@@ -5,18 +5,21 @@ from torch.nn import functional
 
 from genesis_jax.torch import UNet3D
 
+torch._dynamo.config.suppress_errors = True  # what cannot be compiled runs as it is
+
 
 class Step:
     """SGD on the squared error, as the published trainer does.
 
     Args:
       corrupted, target: NumPy `[B, X, Y, Z, 1]` in [0, 1].
+      device: 'cpu' or 'cuda'.
       best: not as published but as fast as PyTorch can: channels last, bfloat16 where it may, and
         compiled where there is a GPU.
     """
 
-    def __init__(self, width, corrupted, target, best=False):
-        self._device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    def __init__(self, width, corrupted, target, device, best=False):
+        self._device = torch.device(device)
         self._best = best
         self._layout = torch.channels_last_3d if best else torch.contiguous_format
         network = UNet3D(width=width).to(self._device, memory_format=self._layout)
@@ -24,10 +27,10 @@ class Step:
         self._cubes, self._target = (self._place(array) for array in (corrupted, target))
         compiles = best and self._device.type == 'cuda'
         self._network = torch.compile(network) if compiles else network
-        torch.backends.cudnn.benchmark = best
 
     def __call__(self):
         """One step, waited for."""
+        torch.backends.cudnn.benchmark = self._best
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._best):
             logits = self._network(self._cubes)
         loss = functional.mse_loss(torch.sigmoid(logits.float()), self._target)

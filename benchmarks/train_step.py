@@ -6,6 +6,7 @@ costs, counted, and how long it takes until the first one.
 """
 
 import functools
+import json
 import math
 import os
 import subprocess
@@ -24,7 +25,9 @@ from genesis_jax.transforms.window import normalise
 
 try:
     from benchmarks import torch_step
-except ModuleNotFoundError:  # no PyTorch here: there is nothing to compare with
+except ModuleNotFoundError as error:
+    if error.name != 'torch':
+        raise
     torch_step = None
 
 _NARROW = 'bfloat16'
@@ -32,17 +35,21 @@ _NARROW = 'bfloat16'
 
 def main():
     """Measures, shows and keeps; returns the figures."""
-    cases = [(8, 2), (32, 2)] if measure.on_cpu() else [(8, 2), (32, 6), (32, 48)]
-    found = {'cube': list(CUBE), 'cases': [_case(*case) for case in cases]}
+    first_step = _first_steps()  # by other processes, before this one takes the device
+    if torch_step is None:
+        print('PyTorch is not installed: nothing to compare with')
+    cases = [(8, 2), (32, 2)] if measure.on_cpu() else [(8, 2), (32, 6), (32, 16)]
+    found = {'cube': list(CUBE), 'first_step': first_step}
+    found['cases'] = [_case(*case) for case in cases]
     found['limits'] = _share_of_limits(found['cases'][-1])
     found['memory'] = _memory(*cases[-1])
-    found['first_step'] = _first_steps(*cases[0 if measure.on_cpu() else -1])
     measure.keep('train_step', found)
     return found
 
 
-def _case(width, cubes):
-    """One size of network and batch, in every way that this machine can."""
+def _case(width, cubes_each):
+    """One size of network and batch (for each device), in every way that this machine can."""
+    cubes = cubes_each * jax.device_count()
     runners = {'genesis_jax, float32': Runner(make_steps(width), cubes)}
     if not measure.on_cpu():
         runners[f'genesis_jax, {_NARROW}'] = Runner(make_steps(width, _NARROW), cubes)
@@ -50,17 +57,18 @@ def _case(width, cubes):
     volumes, keys = normalise(host_batch(cubes)), jax.random.split(jax.random.key(0), cubes)
     corrupt = functools.partial(jax.jit(corrupt_batch), keys, volumes)
     others = {}
-    if torch_step is not None:
+    if torch_step and (device := measure.torch_device(torch_step.torch)):
         pair = [np.asarray(volume) for volume in corrupt()]
         others = {
-            'PyTorch, eager float32': torch_step.Step(width, *pair),
-            'PyTorch, at its best': torch_step.Step(width, *pair, best=True),
+            'PyTorch, eager float32': torch_step.Step(width, *pair, device),
+            'PyTorch, at its best': torch_step.Step(width, *pair, device, best=True),
         }
-    repetitions = 2 if measure.on_cpu() and width > 8 else 5  # such a step takes ten seconds
+    repetitions = 3 if measure.on_cpu() and width > 8 else 5  # such a step takes ten seconds
     taken = measure.seconds({**runners, **others, 'corruption alone': corrupt}, repetitions)
     found = {
         'width': width,
         'cubes': cubes,
+        'repetitions': repetitions,
         'seconds': taken,
         'flops_by_hand': flops_by_hand(runners['genesis_jax, float32'].state.params, cubes),
         'flops_by_xla': {name: run.cost() for name, run in runners.items()},
@@ -110,7 +118,7 @@ def _share_of_limits(case):
     dtype = 'float32' if measure.on_cpu() else _NARROW
     name = f'genesis_jax, {dtype}'
     limits = measure.limits(dtype)
-    rate = case['flops_by_hand'] / case['seconds'][name]
+    rate = case['flops_by_hand'] / jax.device_count() / case['seconds'][name]
     limits['share_of_matrix_rate'] = rate / limits['matrix_flops_per_second']
     rows = {
         f'matrix product, {dtype}, TFLOP/s': limits['matrix_flops_per_second'] / 1e12,
@@ -130,31 +138,37 @@ def _share_of_limits(case):
 
 
 def _memory(width, cubes):
-    """Bytes on the device that a step takes beside state and batch, per cube."""
-    found = {}
+    """Bytes on a device that a step takes beside state and batch, per cube."""
+    found = {'width': width, 'cubes': cubes}
     for remat in (False, True):
-        run = Runner(make_steps(width, remat=remat), cubes)
+        run = Runner(make_steps(width, remat=remat), cubes * jax.device_count())
         found['rematerialised' if remat else 'kept'] = run.memory() / cubes
     measure.show(
         f'Device memory of a step, width {width}, {cubes} cubes',
-        [{'activations': name, 'MiB per cube': value / 2**20} for name, value in found.items()],
+        [
+            {'activations': name, 'MiB per cube': found[name] / 2**20}
+            for name in ('kept', 'rematerialised')
+        ],
     )
     return found
 
 
-def _first_steps(width, cubes):
+def _first_steps():
     """Seconds from a cold start to the end of the first step, without and with a cache."""
     found = {}
     with tempfile.TemporaryDirectory() as cache:
         environment = os.environ | {'JAX_COMPILATION_CACHE_DIR': cache}
-        command = [sys.executable, '-m', 'benchmarks.first_step', str(width), str(cubes)]
+        command = [sys.executable, '-m', 'benchmarks.first_step']
         for name in ('first start', 'second start'):
             start = time.perf_counter()
-            subprocess.run(command, env=environment, check=True)
+            run = subprocess.run(
+                command, env=environment, check=True, stdout=subprocess.PIPE, text=True
+            )
             found[name] = time.perf_counter() - start
+    found |= json.loads(run.stdout.splitlines()[-1])
     found['ratio'] = found['second start'] / found['first start']
     measure.show(
-        f'From start to first step, width {width}, {cubes} cubes',
+        f'From start to first step, width {found["width"]}, {found["cubes"]} cubes',
         [{'': name, 'seconds': found[name]} for name in ('first start', 'second start')],
     )
     return found

@@ -3,12 +3,16 @@
 import json
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
-from benchmarks import measure, numpy_corruption
+from benchmarks import measure, numpy_corruption, recipe
+from benchmarks.data import on_records
 from benchmarks.train_step import flops_by_hand
+from configs import genesis_ct
+from genesis_jax import parallel
 
 SHAPE = (64, 64, 32)
 
@@ -63,7 +67,32 @@ def test_figures_of_one_benchmark_leave_those_of_others(tmp_path, monkeypatch):
     assert kept['one']['device']['platform'] == 'cpu'
 
 
+def test_they_run_the_published_recipe():
+    config = genesis_ct.get_config()
+    assert config.epochs == recipe.RECIPE['epochs']
+    for part in ('optimizer', 'schedule'):
+        assert config[part].to_dict() == recipe.RECIPE[part]
+
+
+def test_a_slow_reader_costs_its_time(monkeypatch):
+    monkeypatch.setattr(parallel, 'shard', lambda batch: batch)
+
+    class Step:
+        def step(self, batch):
+            return batch
+
+    def slow():
+        for number in range(9):
+            time.sleep(0.02)
+            yield number
+
+    start = time.perf_counter()
+    assert on_records(Step(), slow(), steps=8) == 7
+    assert time.perf_counter() - start > 9 * 0.02
+
+
 def test_they_start_without_data_packages():
     blocked = ('ml_collections', 'tensorflow_datasets', 'grain', 'monai', 'SimpleITK')
-    code = f'import sys; sys.modules |= dict.fromkeys({blocked}); import benchmarks.all'
+    modules = 'corruption, train_step, data, predict, first_step, all'
+    code = f'import sys; sys.modules |= dict.fromkeys({blocked}); from benchmarks import {modules}'
     subprocess.run([sys.executable, '-c', code], check=True)

@@ -51,10 +51,18 @@ def spatial_axes(module):
     return [len(re.findall(r'\d', layout)) for layout in layouts]
 
 
+def kernels_of_27_taps(module):
+    """How many convolutions slide a kernel of 3x3x3, or are the gradient of one."""
+    types = re.findall(r'stablehlo\.convolution\(.*?: \((.*?)\) -> (\S+)', module)
+    return sum('3x3x3x' in f'{arguments} {result}' for arguments, result in types)
+
+
 @pytest.mark.parametrize('platform', ['tpu', 'cuda'])
 def test_accelerators_get_native_3d_convolutions_and_nothing_that_scatters(lower, platform):
     module = lower(platform)
     assert set(spatial_axes(module)) == {3}
+    # Forwards, towards the input (but of the first) and towards the kernel.
+    assert kernels_of_27_taps(module) == 3 * 14 - 1
     assert not re.findall(r'stablehlo\.(scatter|select_and_scatter|sort)\b', module)
 
 
