@@ -110,6 +110,14 @@ def read_header(path: Path, alone: bool = False) -> sitk.ImageFileReader:
     return reader
 
 
+def patient_id(path: Path) -> str:
+    """The patient that a file names, empty if it names none or cannot be read."""
+    try:
+        return tag_of(read_header(path), '0010|0020')
+    except ScanError:  # told when the scan is read
+        return ''
+
+
 def _execute(reader: sitk.ImageFileReader | sitk.ImageSeriesReader) -> sitk.Image:
     try:
         with own_locale():

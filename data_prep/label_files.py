@@ -7,11 +7,12 @@ from pathlib import Path
 from data_prep.prepare import PrepareError
 from data_prep.volumes import Scan
 
-# Of nnU-Net and the Decathlon, LUNA16 (lungs), LiTS, BraTS 2018 and 3D Slicer, the VSD's BraTS
-# 2013.
+# Of nnU-Net, the Decathlon, AMOS and BTCV, TotalSegmentator, LUNA16 (lungs), LiTS and KiTS, BraTS
+# 2018, 3D Slicer and ACDC, the VSD's BraTS 2013.
 _LABEL = re.compile(
-    r'(.*/)?(labels(T[rs])?/.*|masks/.*|seg-lungs[^/]*/.*|segmentation-\d+\.[^/]*|'
-    r'[^/]*[-_.](seg|mask|labels?)\.[a-z.]+|VSD\.Brain[^/]*\.OT\b.*)',
+    r'(.*/)?(labels?(T[rs]|Va)?/.*|(masks|segmentations?)/.*|seg-lungs[^/]*/.*|'
+    r'segmentation(-\d+)?\.[^/]*|[^/]*[-_.](seg|segmentation|mask|labels?|gt)\.[a-z.]+|'
+    r'VSD\.Brain[^/]*\.OT\b.*)',
     re.IGNORECASE,
 )
 _SHOWN = 3  # names in a line

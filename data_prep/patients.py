@@ -2,18 +2,22 @@
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
+from data_prep import dicom
 from data_prep.prepare import Entry, PrepareError, validating
 from data_prep.volumes import Scan
 
 # Folders that hold many patients: splits, grades of BraTS, parts of LUNA16, LiTS and nnU-Net.
 _GROUP = re.compile(
     r'(train(ing)?|val(idation)?|test(ing)?)([-_ ](data|set|batch[-_ ]?\d+))?|'
-    r'[hl]gg|images(t[rs])?|subset\d',
+    r'[hl]gg|images(t[rs]|va)?|subset\d',
     re.IGNORECASE,
 )
+_SUBJECT = re.compile(r'sub-[A-Za-z0-9]+')  # a subject's folder in BIDS, `derivatives` included
+_CHANNEL = re.compile(r'(.*)_(\d{4})')  # of nnU-Net
 
 
 def patient_of(name: str, pattern: re.Pattern | None, of: str) -> str:
@@ -28,21 +32,56 @@ def patient_of(name: str, pattern: re.Pattern | None, of: str) -> str:
     return match[1] if pattern.groups else match[0]
 
 
-def patients_by_folder(scans: Sequence[Scan]) -> dict[str, str]:
-    """The patient of every scan id, where nothing but folders tells.
+def told_patients(scans: Sequence[Scan]) -> dict[str, str]:
+    """The patient of every scan id, where no pattern tells.
 
-    All scans of a folder are of one patient, whatever lies between (studies, sequences): of the
-    first folder that not all scans share and that is no split or grade by its name. A scan without
-    such a folder is a patient of its own.
+    All scans of a folder are of one patient, whatever lies between (studies, sequences): of a
+    folder `sub-LABEL`, as in BIDS, or of the first one that not all scans share and that is no
+    split or grade by its name. A scan without such a folder is a patient of its own, but with the
+    other channels of its case (`CASE_0000`, `CASE_0001`), as in nnU-Net. Where DICOM files name
+    several patients, all folders of one are his.
     """
-    folders = {scan.scan_id: PurePosixPath(scan.scan_id).parts[:-1] for scan in scans}
+    patients = _by_folder([scan.scan_id for scan in scans])
+    ids = {scan.scan_id: dicom.patient_id(scan.files[0]) for scan in scans if scan.is_dicom}
+    if len(set(ids.values()) - {''}) > 1:  # (one alone is what anonymising left)
+        first: dict[str, str] = {}
+        joined = {
+            patients[scan_id]: first.setdefault(named, patients[scan_id])
+            for scan_id, named in ids.items()
+            if named
+        }
+        patients = {scan_id: joined.get(own, own) for scan_id, own in patients.items()}
+    return patients
+
+
+def _by_folder(scan_ids: Sequence[str]) -> dict[str, str]:
+    folders = {scan_id: PurePosixPath(scan_id).parts[:-1] for scan_id in scan_ids}
     shared = len(os.path.commonprefix(list(folders.values())))
+    cases = _cases(scan_ids)
     patients = {}
     for scan_id, folder in folders.items():
+        subject = next(filter(_SUBJECT.fullmatch, folder), None)
         own = (end for end in range(shared, len(folder)) if not _GROUP.fullmatch(folder[end]))
         end = next(own, None)
-        patients[scan_id] = scan_id if end is None else '/'.join(folder[: end + 1])
+        if subject is not None:
+            patients[scan_id] = subject
+        elif end is None:
+            patients[scan_id] = cases.get(scan_id, scan_id)
+        else:
+            patients[scan_id] = '/'.join(folder[: end + 1])
     return patients
+
+
+def _cases(scan_ids: Sequence[str]) -> dict[str, str]:
+    """The cases of scans that are channels of nnU-Net; none, if they do not all look like that."""
+    channels = defaultdict(list)
+    for match in map(_CHANNEL.fullmatch, scan_ids):
+        if match:
+            channels[match[1]].append(int(match[2]))
+    counted = all(sorted(found) == list(range(len(found))) for found in channels.values())
+    if not counted or len(channels) < 2 or sum(map(len, channels.values())) < len(scan_ids):
+        return {}  # (a folder of scan_0000, scan_0001, ... is no case)
+    return {f'{case}_{number:04}': case for case, found in channels.items() for number in found}
 
 
 def split_by_patient(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data_prep.label_files import without_labels
 from data_prep.options import existing_folder, make_parser, run
-from data_prep.patients import patient_of, patients_by_folder, split_by_patient
+from data_prep.patients import patient_of, split_by_patient, told_patients
 from data_prep.prepare import Entry, PrepareError
 from data_prep.split_options import BY_FOLDER, add_patient_pattern, add_validation_share
 from data_prep.volumes import MODALITIES, find_scans
@@ -54,7 +54,7 @@ def list_entries(
     """Every scan below the source, split by patient, and lines on what decided that.
 
     Files that are labels by their names are left out. Without a `pattern` that finds the patient in
-    a scan's id, folders tell: see `patients.patients_by_folder`.
+    a scan's id, folders and files tell: see `patients.told_patients`.
 
     Raises:
       PrepareError: there is no scan, one only, or they are of one patient.
@@ -69,7 +69,7 @@ def list_entries(
     if len(scans) == 1:
         raise PrepareError(f'one scan found in {source}, at least two needed to split by scan')
     if pattern is None:
-        patients = patients_by_folder(scans)
+        patients = told_patients(scans)
     else:
         patients = {scan.scan_id: patient_of(scan.scan_id, pattern, 'scan') for scan in scans}
     entries = split_by_patient(scans, patients, validation_share, seed, 'scans')
@@ -78,13 +78,14 @@ def list_entries(
 
 def _how(patients: Mapping[str, str], pattern: re.Pattern | None) -> str:
     """A line on what told the patients."""
-    count = len(set(patients.values()))
+    names = sorted(set(patients.values()))
     if pattern is not None:
-        return f'Split: by patient, {count} found by --patient_pattern'
-    if count < len(patients):
+        return f'Split: by patient, {len(names)} found by --patient_pattern'
+    if len(names) < len(patients):
+        shown = ', '.join(names[:3]) + (', ...' if names[3:] else '')
         return (
-            f'Split: by patient, {count} told by the folders; if they are not, give '
-            '--patient_pattern'
+            f'Split: by patient, {len(names)} told by folders and files ({shown}); if they are '
+            'not, give --patient_pattern'
         )
     return (
         'Split: by scan, each as a patient of its own; where there are several of one, '

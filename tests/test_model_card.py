@@ -90,6 +90,7 @@ def datasets(tmp_path_factory):
     folder = tmp_path_factory.mktemp('balls_of_cards')
     make(folder, 'segment', 'segmentation', per_patient=1, size=(32, 32, 16))
     make(folder, 'classify', 'classification', size=(32, 32, 16))
+    make(folder, 'classify_2d', 'classification', size=(32, 32))
     make(folder, 'multilabel', 'multilabel', per_patient=4, size=(32, 32))
     return folder
 
@@ -101,6 +102,7 @@ def datasets(tmp_path_factory):
         (ADJACENT | {'parts': ['encoder'], 'outputs': 3}, 'classify'),
         (ADJACENT | {'outputs': 3}, 'segment'),
         ({'view': 'slices', 'config': {'model': {**MODEL, 'upsample': 'nearest'}}}, 'segment'),
+        ({}, 'classify_2d'),
         (FINDS, 'multilabel'),
     ],
 )

@@ -2,13 +2,15 @@
 
 import re
 
+import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from test_volumes import write_series
 
 from data_prep import scans, slices
-from data_prep.patients import patients_by_folder
+from data_prep.patients import told_patients
 from data_prep.phantom import main as phantom
-from data_prep.volumes import Scan
+from data_prep.volumes import Scan, find_scans
 
 CUBES = ['--cube_size=16,16,16', '--cubes_per_scan=2']
 
@@ -25,12 +27,29 @@ CUBES = ['--cube_size=16,16,16', '--cubes_per_scan=2']
         (['imagesTr/a', 'imagesTr/b', 'imagesTs/c'], ['imagesTr/a', 'imagesTr/b', 'imagesTs/c']),
         (['Training Batch 1/v', 'test/v'], ['Training Batch 1/v', 'test/v']),
         (['flat/a', 'flat/b'], ['flat/a', 'flat/b']),
+        (['raw/sub-1/a', 'derivatives/x/sub-1/a', 'raw/sub-2/a'], ['sub-1', 'sub-1', 'sub-2']),
+        (['images/a_0000', 'images/a_0001', 'images/b_0000'], ['images/a', 'images/a', 'images/b']),
+        (['s_0000', 's_0001', 's_0002'], ['s_0000', 's_0001', 's_0002']),
+        (['s_0000', 's_0001', 't_0001'], ['s_0000', 's_0001', 't_0001']),
         (['training_7/t1', 'training_7/t2', 'x'], ['training_7', 'training_7', 'x']),
     ],
 )  # fmt: skip
 def test_folders_tell_the_patients(ids, patients):
-    found = patients_by_folder([Scan(scan_id, scan_id, ()) for scan_id in ids])
+    found = told_patients([Scan(scan_id, scan_id, ()) for scan_id in ids])
     assert [found[scan_id] for scan_id in ids] == patients
+
+
+def test_folders_of_one_dicom_patient_are_joined(tmp_path):
+    voxels = np.zeros((8, 8, 3), np.int16)
+    named = {'study10': 'ANN', 'study11': 'ANN', 'study20': 'BEN', 'unnamed': ''}
+    for number, (folder, name) in enumerate(named.items()):
+        tags = {'t0010_0020': name, 't0020_000e': f'1.2.{number}'}
+        write_series(tmp_path / folder, voxels, **tags)
+    found = told_patients(find_scans(tmp_path))
+    assert list(found.values()) == ['study10', 'study10', 'study20', 'unnamed']
+    # What anonymising made all alike tells nothing.
+    alone = told_patients(find_scans(tmp_path / 'study10') + find_scans(tmp_path / 'study11'))
+    assert len(set(alone.values())) == 2
 
 
 @pytest.fixture(scope='module')
@@ -64,7 +83,7 @@ def test_sequences_of_a_patient_stay_together_without_their_labels(
     said = capsys.readouterr().out
     assert 'Scans read: 20, skipped: 0' in said
     assert 'Left out, as labels by their names: 5 of 25 files (HGG/' in said
-    assert 'Split: by patient, 5 told by the folders' in said
+    assert 'Split: by patient, 5 told by folders and files (HGG/' in said
     assert f'--config=configs/{config}.py' in said
     train, validation = homes(tmp_path)
     assert len(train) == 16 and len(validation) == 4

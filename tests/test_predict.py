@@ -177,7 +177,12 @@ def test_results_of_an_earlier_run_are_no_input(tmp_path):
         ('a/label', 'a/b-label'),
         ('subset0/1.2', 'seg-lungs-LUNA16/1.2'),
         ('masked/a', 'masks/a'),
-        ('segmentation', 'labelsTs/deep/er'),
+        ('segment', 'labelsTs/deep/er'),
+        ('case_0/imaging', 'case_0/segmentation'),
+        ('imagesVa/a', 'labelsVa/a'),
+        ('s1/ct', 's1/segmentations/liver'),
+        ('img/a', 'label/a'),
+        ('p_frame01', 'p_frame01_gt'),
     ],
 )
 def test_label_files_are_no_input(tmp_path, capsys, scan, label):

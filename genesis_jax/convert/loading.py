@@ -39,10 +39,12 @@ def command(name, card):
     if names.split(card['network'])[1] == 2:
         flags += ['--config.dimensions=2']
         flags += [f'--config.data.view={card["view"]}'] if card.get('view') else []
+    # Masks are prepared of scans only, so networks of images go on to classify.
+    segments = decodes and called(card)[1] == 'scan'
     # (only a config of segmentation has the field, and only a decoder needs it)
-    asked = (*_ASKED, 'upsample') if decodes else _ASKED
+    asked = (*_ASKED, 'upsample') if segments else _ASKED
     flags += [f'--config.model.{field}={model[field]}' for field in asked if field in model]
-    config = 'segment' if decodes else 'classify'
+    config = 'segment' if segments else 'classify'
     return (
         f'python main.py --config=configs/{config}.py --workdir=WORKDIR',
         f'--config.data.name=DATASET --config.init={shlex.quote(name)}',
