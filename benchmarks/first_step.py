@@ -18,4 +18,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    measure.command(main, __doc__)
