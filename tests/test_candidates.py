@@ -437,7 +437,7 @@ def test_one_scan_of_two_patients_is_refused(lists, tmp_path, capsys):
 
 
 def test_a_point_outside_a_dicom_series_is_refused_by_the_worker(tmp_path):
-    from tests.test_volumes import write_series
+    from scanned import write_series
 
     write_series(tmp_path / 'scans' / 'one', np.zeros((8, 8, 4), np.int16))
     scan = candidates.find_scans(tmp_path / 'scans')[0]

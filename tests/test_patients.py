@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from test_volumes import write_series
+from scanned import write_series
 
 from data_prep import scans, slices
 from data_prep.patients import told_patients

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from oblique import CARD, DIRECTIONS, assert_same_geometry, make_image, read_table, write
+from scanned import make_voxels, write_series
 
 from data_prep.geometry import read_placed, restore
 from data_prep.inputs import find_inputs
@@ -146,8 +147,6 @@ def test_channels_come_from_numbered_files_or_from_one_4d_file(tmp_path):
 
 
 def test_a_dicom_folder_becomes_one_nifti_named_after_it(tmp_path):
-    from test_volumes import make_voxels, write_series
-
     write_series(tmp_path / 'patient', make_voxels())
     outcome = run_bright(tmp_path / 'patient', tmp_path / 'out')
     assert outcome.scans == 1, outcome.skipped
