@@ -130,3 +130,19 @@ def make_target(balls):
         return config
 
     return make
+
+
+@pytest.fixture
+def frames(tmp_path):
+    """Twelve images, two for each of six patients, in four formats; and their classes."""
+    from PIL import Image
+    from pixels import pixels_of
+
+    source = tmp_path / 'frames'
+    rows = []
+    for index in range(12):
+        name = f'p{index // 2}/f{index}.{("png", "jpg", "tif", "BMP")[index % 4]}'
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels_of(index)).save(source / name)
+        rows.append([name, 'abc'[index % 3], f'patient{index // 2}'])
+    return source, rows
