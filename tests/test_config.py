@@ -1,26 +1,18 @@
 """Configs and flags: every mistake is one sentence, before anything is compiled."""
 
 import importlib
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from configured import changed
 
 from configs import demo, ecc, genesis_ct, genesis_ct_2d, ncc, ncs
-from genesis_jax import data, labelled, optim
-from genesis_jax.config import (
-    check_cubes,
-    check_shape,
-    config_hash,
-    difference,
-    resolve,
-    to_json,
-)
+from genesis_jax import data, labelled
+from genesis_jax.config import check_cubes, check_shape, difference, resolve, to_json
 from genesis_jax.errors import UserError
-from genesis_jax.workdir import claim, claim_group
 
 ROOT = Path(__file__).parent.parent
 
@@ -29,12 +21,6 @@ def run_main(*arguments, env=None):
     command = [sys.executable, 'main.py', *arguments]
     env = os.environ | (env or {})
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=env, check=False)
-
-
-def changed(**fields):
-    config = genesis_ct.get_config()
-    config.update_from_flattened_dict({k.replace('__', '.'): v for k, v in fields.items()})
-    return config
 
 
 @pytest.mark.parametrize(
@@ -269,66 +255,6 @@ def test_runs_of_earlier_versions_resume():
     assert difference(saved, in_2d) == ('dimensions', 3, 2)
 
 
-def test_a_workdir_belongs_to_one_config(tmp_path):
-    config = resolve(genesis_ct.get_config(), devices=1)
-    claim(
-        tmp_path, resolve(changed(seed=5), devices=1)
-    )  # it never came to a checkpoint, so it may be taken over
-    claim(tmp_path, config)
-    (tmp_path / 'checkpoints' / '3').mkdir(parents=True)
-    claim(tmp_path, resolve(genesis_ct.get_config(), devices=1))
-    about = json.loads((tmp_path / 'config.json').read_text())
-    assert about['config'] == to_json(config) and about['hash'] == config_hash(config)
-    assert about['versions']['jax']
-    other = resolve(changed(optimizer__learning_rate=0.5), devices=1)
-    with pytest.raises(UserError, match=r'config.optimizer.learning_rate=1.0, but .*=0.5'):
-        claim(tmp_path, other)
-    assert difference(to_json(config), other) == ('optimizer.learning_rate', 1.0, 0.5)
-    assert config_hash(config) != config_hash(other)
-    with pytest.raises(UserError, match="on 'luna16', but this command is a pre-training on 'own'"):
-        claim(tmp_path, resolve(changed(data__name='own', batch_size=1), devices=1))
-
-
-def test_a_workdir_belongs_to_one_task(tmp_path):
-    """Even before anything was trained in it."""
-    pretraining, tuning = (resolve(c.get_config(), devices=1) for c in (genesis_ct, ncc))
-    claim_group(tmp_path / 'ncc', tuning)
-    claim(tmp_path / 'ncc' / 'seed_0', tuning)
-    claim(tmp_path / 'genesis', pretraining)
-    before = (tmp_path / 'ncc' / 'config.json').read_bytes()
-    for folder in ('ncc', 'ncc/seed_0'):
-        words = "fine-tuning for classification on 'ncc', but this command is a pre-training on"
-        with pytest.raises(UserError, match=words):
-            claim(tmp_path / folder, pretraining)
-    assert (tmp_path / 'ncc' / 'config.json').read_bytes() == before
-    with pytest.raises(UserError, match="belongs to a pre-training on 'luna16', but"):
-        claim_group(tmp_path / 'genesis', tuning)
-    with pytest.raises(UserError, match="but this command is a fine-tuning for .* on 'ecc'"):
-        claim_group(tmp_path / 'ncc', resolve(ecc.get_config(), devices=1))
-
-
-@pytest.mark.parametrize('text', ['{"architecture": {}}', '[]', '{"config": {"task": 1}}', 'x'])
-def test_a_config_of_something_else_is_not_overwritten(text, tmp_path):
-    (tmp_path / 'config.json').write_text(text)
-    for claiming, config in ((claim, genesis_ct), (claim_group, ncc)):
-        with pytest.raises(UserError, match='is not that of a run'):
-            claiming(tmp_path, resolve(config.get_config(), devices=1))
-    assert (tmp_path / 'config.json').read_text() == text
-
-
-def test_a_workdir_must_be_a_folder_one_can_write_in(tmp_path):
-    config = resolve(genesis_ct.get_config(), devices=1)
-    (tmp_path / 'file').write_text('')
-    with pytest.raises(UserError, match='cannot write in --workdir=.*choose another'):
-        claim(tmp_path / 'file', config)
-    (tmp_path / 'full').mkdir()
-    (tmp_path / 'full' / 'thesis.tex').write_text('')
-    with pytest.raises(UserError, match='holds files but no run; choose an empty'):
-        claim(tmp_path / 'full', config)
-    with pytest.raises(UserError, match='is a URL; expected a folder'):
-        claim('gs://bucket/run', config)
-
-
 @pytest.mark.parametrize(
     'variant, happening',
     [
@@ -353,58 +279,3 @@ def test_variants_do_what_they_are_called(module, variant, happening):
         'in': paint * (1 - out),
     }
     assert {name for name, p in probabilities.items() if p > 0} == happening
-
-
-# --- Optimisers and schedules
-
-
-def rate(name, step, **fields):
-    config = changed(schedule__name=name, **{f'schedule__{k}': v for k, v in fields.items()})
-    return float(optim.make_schedule(config.schedule, 0.8, steps_per_epoch=10, epochs=20)(step))
-
-
-def test_schedules():
-    assert rate('constant', 150) == rate('plateau', 150) == pytest.approx(0.8)
-    assert rate('step', 9, epochs=1) == pytest.approx(0.8)
-    assert rate('step', 10, epochs=1) == pytest.approx(0.4)
-    assert rate('cosine', 0) == pytest.approx(0.8)
-    assert rate('cosine', 100) == pytest.approx(0.4)
-    assert rate('cosine', 200) == pytest.approx(0, abs=1e-6)
-    for name in optim.SCHEDULES:
-        assert rate(name, 0, warmup_steps=8) == 0
-        assert rate(name, 4, warmup_steps=8) == pytest.approx(0.4)
-        assert rate(name, 8, warmup_steps=8) == pytest.approx(0.8)
-
-
-def test_momentum_and_decay_reach_the_optimiser():
-    def moves(name, gradient=1.0, **fields):
-        fields = {f'optimizer__{k}': v for k, v in fields.items()}
-        rule = optim.make_optimizer(
-            changed(optimizer__name=name, **fields).optimizer, lambda _: 0.5
-        )
-        state, seen = rule.init(2.0), []
-        for _ in range(2):
-            update, state = rule.update(gradient, state, 2.0)
-            seen.append(float(update))
-        return seen
-
-    assert moves('sgd', momentum=0.9) == pytest.approx([-0.5, -0.95])
-    assert moves('sgd', momentum=0.0) == pytest.approx([-0.5, -0.5])
-    assert moves('adam') == pytest.approx([-0.5, -0.5], rel=1e-4)
-    assert moves('adamw', gradient=0.0, weight_decay=0.1) == pytest.approx([-0.1, -0.1])
-
-
-def test_plateau_halves_after_ten_epochs_without_gain_down_to_the_floor():
-    def scales(name, losses, **fields):
-        rule = optim.make_plateau(changed(schedule__name=name, **fields).schedule, 1.0)
-        state, seen = rule.init({'w': 0.0}), []
-        for loss in losses:
-            _, state = rule.update({}, state, value=loss)
-            seen.append(float(state.scale))
-        return seen
-
-    # A gain of less than 1e-4 is none; the first epoch always is one.
-    assert scales('plateau', [1.0 - 1e-6 * i for i in range(12)])[9:] == [1.0, 0.5, 0.5]
-    assert scales('plateau', [1.0 - 1e-2 * i for i in range(30)])[-1] == 1.0
-    assert scales('plateau', [1.0] * 60, schedule__floor=0.2)[-1] == pytest.approx(0.2)
-    assert scales('cosine', [1.0] * 60)[-1] == 1.0
