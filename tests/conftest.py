@@ -146,3 +146,26 @@ def frames(tmp_path):
         Image.fromarray(pixels_of(index)).save(source / name)
         rows.append([name, 'abc'[index % 3], f'patient{index // 2}'])
     return source, rows
+
+
+@pytest.fixture(scope='session')
+def pretrained(tmp_path_factory):
+    """A workdir with the exports of a pre-training at width 2, without the pre-training."""
+    from genesis_jax.checkpoints import export
+    from genesis_jax.models import UNet3D
+
+    workdir = tmp_path_factory.mktemp('pretrained')
+    network = UNet3D(width=2)
+    variables = jax.jit(
+        lambda: network.init(jax.random.key(7), np.zeros((1, 16, 16, 16, 1)), train=False)
+    )()
+    card = {
+        'network': 'unet3d',
+        'config': {'model': {'width': 2, 'upsample': 'transpose', 'epsilon': 1e-5}},
+    }
+    for name, parts in (
+        ('encoder', ('encoder',)),
+        ('encoder_decoder', ('encoder', 'decoder', 'head')),
+    ):
+        export(workdir / 'export' / name, variables, parts, card)
+    return workdir

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from converted import make, same
 from orbax.checkpoint import v1 as ocp
-from test_finetune import begin
+from tuned import begin
 
 from genesis_jax import convert
 from genesis_jax.cards import load_model
