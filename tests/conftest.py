@@ -3,6 +3,7 @@
 import json
 import locale
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -169,3 +170,19 @@ def pretrained(tmp_path_factory):
     ):
         export(workdir / 'export' / name, variables, parts, card)
     return workdir
+
+
+@pytest.fixture(scope='module')
+def sources(request, tmp_path_factory):
+    """Phantoms by layout, of as many patients as the module's PHANTOMS says; not to be changed."""
+    from segmented import make
+
+    base = tmp_path_factory.mktemp('sources')
+    wanted = request.module.PHANTOMS.items()
+    return {layout: make(layout, base / layout, patients) for layout, patients in wanted}
+
+
+@pytest.fixture
+def copied(sources, tmp_path):
+    """Makes a copy of a phantom, to be spoiled."""
+    return lambda layout: shutil.copytree(sources[layout], tmp_path / layout)

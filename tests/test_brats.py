@@ -1,0 +1,107 @@
+"""BraTS: from its files, of either layout, to aligned records of several channels."""
+
+import shutil
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from segmented import array_of, metadata, part, prepare, read, refused
+
+from data_prep import brats
+from data_prep.patches import GridPatches, LabelledVolume
+
+PHANTOMS = {'brats2013': 3, 'brats2018': 4}  # patients by layout
+
+
+@pytest.mark.parametrize('layout', ['brats2013', 'brats2018'])
+def test_brats_folds_hold_patients_and_their_channels(sources, tmp_path, layout):
+    assert prepare(brats, sources[layout], tmp_path, '--channels=t1ce,flair') == 0
+    records, cases = read(tmp_path, 'bms'), read(tmp_path, 'bms_cases')
+    assert set(records) == set(cases) == {'fold_0', 'fold_1', 'fold_2'}
+    patients = [{r['patient'] for r in rows} for rows in cases.values()]
+    assert sum(map(len, patients)) == len(set.union(*patients)) > 2
+    by_id = {}
+    for split, rows in cases.items():
+        for case in rows:
+            by_id[case['scan_id']] = case
+            assert case['fold'] == int(split[-1])
+            folder = sources[layout] / case['scan_id'].decode()
+            # a case id ends in the examination, which is not the patient's
+            assert case['scan_id'].decode() == f'{case["patient"].decode()}_1'
+            images = [next(folder.rglob(f'*{kind}*')) for kind in ('t1ce', 'flair')] if (
+                layout == 'brats2018'
+            ) else [next(folder.glob(f'*MR_{kind}.*/*')) for kind in ('T1c', 'Flair')]  # fmt: skip
+            for channel, path in enumerate(images):
+                image = sitk.ReadImage(str(path))
+                size = case['mask'].shape
+                expected = sitk.Resample(
+                    image, size, sitk.Transform(), sitk.sitkLinear, image.GetOrigin(),
+                    (1.5625,) * 3, image.GetDirection(),
+                )  # fmt: skip
+                voxels = case['cube'][..., channel]
+                np.testing.assert_array_equal(voxels, sitk.GetArrayFromImage(expected).T)
+                low, high = case['window'][channel]
+                assert (voxels.min(), voxels.max()) == (low, high)
+            np.testing.assert_allclose(case['spacing'], 1.5625)
+            assert set(np.unique(case['mask'])) == {0, 1}
+    for record in sum(records.values(), []):
+        case = by_id[record['scan_id']]
+        np.testing.assert_array_equal(record['cube'], part(case['cube'], record['origin']))
+        np.testing.assert_array_equal(record['mask'], part(case['mask'], record['origin']))
+        assert (record['cube'] > 0).any(axis=-1).mean() >= 0.1
+        steps = record['origin'] * 1.5625 / 30
+        np.testing.assert_allclose(steps, steps.round(), atol=0.5 * 1.5625 / 30)
+    assert metadata(tmp_path, 'bms')['channels'] == ['T1CE', 'FLAIR']
+
+
+def test_brats_crops_are_the_published_ones():
+    """100 x 100 x 50 voxels of 1 mm, resized to 64 x 64 x 32, every 30 voxels."""
+    shape = (154, 154, 99)  # 240 x 240 x 155 mm at 1.5625 mm
+    voxels = np.ones((*shape, 1), np.int16)
+    voxels[0, 0, 0] = 0
+    volume = LabelledVolume(voxels, np.zeros(shape, np.uint8), (1.5625,) * 3, np.array([[0, 1]]))
+    starts = np.array(GridPatches().starts(None, volume)) * 1.5625
+    for axis, last in enumerate((120, 120, 90)):
+        expected = np.arange(0, last + 1, 30)
+        np.testing.assert_allclose(np.unique(starts[:, axis]), expected, atol=0.8)
+    assert len(starts) == 5 * 5 * 4
+
+
+@pytest.mark.parametrize(('positive', 'labels'), [('core', (1, 4)), ('enhancing', (4,))])
+def test_parts_of_the_tumour_can_be_the_target(sources, tmp_path, positive, labels):
+    flags = (f'--positive={positive}', '--spacing=5.55556,6.25,7')  # as stored
+    assert prepare(brats, sources['brats2018'], tmp_path, *flags) == 0
+    assert metadata(tmp_path, 'bms')['classes'] == ['background', f'tumour_{positive}']
+    for case in sum(read(tmp_path, 'bms_cases').values(), []):
+        (path,) = sources['brats2018'].joinpath(case['scan_id'].decode()).glob('*_seg.nii.gz')
+        np.testing.assert_array_equal(case['mask'], np.isin(array_of(path)[0], labels))
+
+
+def test_brats_refuses_missing_files(copied, tmp_path, capsys):
+    source, data_dir = copied('brats2018'), tmp_path / 'data'
+    next(source.rglob('*_001_1_t2.nii.gz')).unlink()
+    assert prepare(brats, source, tmp_path / 'good') == 0  # it is not asked for
+    said = refused(brats, source, data_dir, '--channels=t2', capsys=capsys)
+    assert 'HGG/Brats18_PHANTOM_001_1 has no file of t2 (found: flair, seg, t1, t1ce); add' in said
+    next(source.rglob('*_000_1_seg.nii.gz')).unlink()
+    said = refused(brats, source, data_dir, capsys=capsys)
+    assert 'HGG/Brats18_PHANTOM_000_1 has no file of its labels' in said
+    said = refused(brats, source, data_dir, '--folds=9', capsys=capsys)
+    assert 'no file of its labels' in said
+    shutil.rmtree(source / 'HGG')
+    said = refused(brats, source, data_dir, capsys=capsys)
+    assert '1 patients cannot be dealt into 3 folds' in said
+
+
+@pytest.mark.parametrize(
+    ('case', 'patient'),
+    [
+        ('HGG/brats_tcia_pat105_0002', 'HGG/brats_tcia_pat105'),
+        ('LGG/Brats18_TCIA10_152_1', 'LGG/Brats18_TCIA10_152'),
+        ('BraTS20_Training_001', 'BraTS20_Training_001'),
+        ('BraTS2021_00002', 'BraTS2021_00002'),
+        ('HG/0001', 'HG/0001'),
+    ],
+)
+def test_brats_patients_are_told_from_examinations(case, patient):
+    assert brats._EXAMINATION.sub(r'\1', case) == patient
