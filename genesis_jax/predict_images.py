@@ -9,6 +9,8 @@ from genesis_jax.errors import UserError
 from genesis_jax.examples import predict_examples
 from genesis_jax.outcome import Outcome
 
+_NAMED = 3  # of the images that a line of the closing summary is about
+
 
 def classify_images(source, predict, card, output, *, batch_size, overwrite=False):
     """Classifies an image (PNG, JPEG, TIFF, BMP), or every one in a folder.
@@ -42,9 +44,13 @@ def classify_images(source, predict, card, output, *, batch_size, overwrite=Fals
     outcome.table.unlink(missing_ok=True)  # should every image fail, no earlier one stays
     names = [f'p_{name}' for name in card['classes'][-card['outputs'] :]]
     records = _read(tqdm(images, 'images', unit='image', disable=None), card, outcome)
+    dark = []
     for record, found in predict_examples(predict, records, batch_size, card['window']):
         outcome.rows.append({'image': record['shown']} | _row(names, found))
         outcome.scans += 1
+        dark += [record['shown']] * record['dark']
+    if dark:
+        outcome.lines.append(_darkness(dark))
     if outcome.scans:
         outcome.write()
     return outcome
@@ -52,6 +58,16 @@ def classify_images(source, predict, card, output, *, batch_size, overwrite=Fals
 
 def _row(names, found):
     return dict(zip(names, map(float, found), strict=True))
+
+
+def _darkness(shown):
+    """A line on the images that the network saw nearly black."""
+    more = f' and {len(shown) - _NAMED} more' if len(shown) > _NAMED else ''
+    return (
+        'Nearly black, less than an eighth of the bit depth being used: '
+        f'{", ".join(shown[:_NAMED])}{more}; rescale them to the full range, unless the network '
+        'was trained on images as dark'
+    )
 
 
 def _read(images, card, outcome):
@@ -63,5 +79,9 @@ def _read(images, card, outcome):
         except Exception as error:  # whatever one file does to a library, the others are predicted
             outcome.skip(image.shown, error)
             continue
-        window = np.array([grey.window], np.float32)
-        yield {'cube': grey.pixels[..., None], 'window': window, 'shown': image.shown}
+        yield {
+            'cube': grey.pixels[..., None],
+            'window': np.array([grey.window], np.float32),
+            'shown': image.shown,
+            'dark': bool(grey.remark),  # there is no other; its words are those of a preparation
+        }
