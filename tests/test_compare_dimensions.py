@@ -130,9 +130,27 @@ def test_views_and_widths_that_differ_within_2d_are_told(tmp_path, five):
     _, text = lay_out(tmp_path, five, '--overwrite')
     lines = [line for line in text.splitlines() if line.startswith('- ')]
     assert lines == [
-        '- ncc: `data.view`: slices (2D scratch, 2D Genesis); adjacent (2D ImageNet)',
+        '- ncc: 2D ImageNet: slices with their neighbours (`data.view`: adjacent)',
         '- ncc: `model.width`: 64 (2D scratch, 2D ImageNet); 32 (2D Genesis)',
     ]
+
+
+def test_readings_other_than_slices_are_told(tmp_path, five):
+    _, text = lay_out(tmp_path, five)
+    assert 'single slices' not in text
+    for path, view in zip(five, ('orthogonal', 'orthogonal', 'adjacent'), strict=False):
+        write_config(path, dimensions=2, data={'view': view})
+    _, text = lay_out(tmp_path, five, '--overwrite')
+    told = [
+        'ncc: 2D scratch, 2D ImageNet: three orthogonal planes (`data.view`: orthogonal)',
+        'ncc: 2D Genesis: slices with their neighbours (`data.view`: adjacent)',
+    ]
+    lines = text.splitlines()
+    (heading,) = [line for line in lines if 'read in 2D otherwise than as single slices' in line]
+    after = lines[lines.index(heading) + 1 :]
+    assert 'published' in heading and after == ['', *(f'- {line}' for line in told)]
+    latex = (tmp_path / 'out/dimensions.tex').read_text()
+    assert f'% reading: {told[0]}' in latex
 
 
 def test_tasks_of_2d_alone_have_no_p(tmp_path):

@@ -11,8 +11,12 @@ from genesis_jax.compare.runs import short_name
 from genesis_jax.compare.tables import factor, p_value, runs, spread_text, tex, title
 from genesis_jax.errors import UserError
 
-_PER_DIMENSIONS = {'data.view', 'model.width'}  # each has its own, as a matter of course
-_OF_DIMENSIONS = {'dimensions', *_PER_DIMENSIONS}
+_PER_DIMENSIONS = {'model.width'}  # each has its own, as a matter of course
+_OF_DIMENSIONS = {'dimensions', 'data.view', *_PER_DIMENSIONS}  # (views are told as readings)
+_READINGS = {  # of `data.view`, other than single slices
+    'adjacent': 'slices with their neighbours',
+    'orthogonal': 'three orthogonal planes',
+}
 _RESTORED = re.compile(r'pre-trained to restore (\w+)(?: \((\w+)\))?')  # as `foreign` says
 
 
@@ -47,6 +51,7 @@ class Table:
     tasks: list[Task]
     test: str
     recipes: list[str]  # in what else the configs of a task differ
+    readings: list[str]  # which methods in 2D are not of single slices
 
 
 def lay_out(workdirs, names=None, *, welch=False):
@@ -79,6 +84,9 @@ def lay_out(workdirs, names=None, *, welch=False):
             for (name, _), found in by_task.items()
             for line in _differences(found)
         ],
+        readings=[
+            f'{name}: {line}' for (name, _), found in by_task.items() for line in _readings(found)
+        ],
     )
 
 
@@ -103,13 +111,21 @@ def _start(workdir):
 
 
 def _differences(entries):
-    """Lines on what else differs: of views and widths, between methods of equal dimensions."""
+    """Lines on what else differs: of widths, between methods of equal dimensions."""
     lines = recipes.differences(entries, _OF_DIMENSIONS)
     for dimensions in (2, 3):
         own = [entry for entry in entries if entry.workdir.config['dimensions'] == dimensions]
         if own:
             lines += recipes.differences(own, only=_PER_DIMENSIONS)
     return lines
+
+
+def _readings(entries):
+    """Lines on methods that are in 2D, but not of single slices."""
+    views = [(entry.workdir.config.get('data.view'), entry.method) for entry in entries]
+    for view in dict.fromkeys(view for view, _ in views if view in _READINGS):
+        methods = ', '.join(method for other, method in views if other == view)
+        yield f'{methods}: {_READINGS[view]} (`data.view`: {view})'
 
 
 def _column(name, workdir):
@@ -174,6 +190,13 @@ def markdown(table):
         *(f'| {" | ".join(cells)} |' for cells in _cells(table)),
         '',
     ]
+    if table.readings:
+        lines += [
+            'These are read in 2D otherwise than as single slices, and published figures stand by '
+            'the name of the column alone:',
+            '',
+        ]
+        lines += [f'- {line}' for line in table.readings] + ['']
     if table.recipes:
         lines += [
             'The configs differ in more than start and dimensions:',
@@ -196,6 +219,7 @@ def latex(table):
         rf'{" & ".join(map(tex, _head(table)))} \\',
         r'\midrule',
         *(rf'{" & ".join(map(tex, cells))} \\' for cells in _cells(table)),
+        *(f'% reading: {line}' for line in table.readings),
         *(f'% configs differ: {line}' for line in table.recipes),
         r'\bottomrule',
         r'\end{tabular}',
