@@ -166,8 +166,11 @@ def check_cubes(config, shape, count):
     check_warmup(config, count // config.batch_size)
 
 
-def check_shape(config, shape):
+def check_shape(config, shape, other=None):
     """The shape of an example: of records `[X, Y(, Z), C]`, seen as `config.data.view` says.
+
+    Args:
+      other: the option that chooses another dataset, where the config is not to be changed.
 
     Raises:
       UserError: the network has other dimensions, or cannot halve such sides.
@@ -175,12 +178,14 @@ def check_shape(config, shape):
     found, view, dimensions = len(shape) - 1, config.data.view, config.dimensions
     holds = f'the dataset {config.data.name!r} has {found}D records ({_size(shape)})'
     if view is not None and found != 3:
-        raise UserError(f'config.data.view={view} is of 3D records and {holds}; leave it out')
+        way_out = f'choose another {other}' if other else 'leave it out'
+        raise UserError(f'config.data.view={view} is of 3D records and {holds}; {way_out}')
     if view is None and found != dimensions:
-        way_out = ', or read it in 2D with --config.data.view=slices' if found == 3 else ''
+        in_2d = ', or read it in 2D with --config.data.view=slices' if found == 3 else ''
+        way_out = f'a --config or a --config.data.name of as many dimensions{in_2d}'
         raise UserError(
-            f'config.dimensions={dimensions} and {holds}; choose a --config or a '
-            f'--config.data.name of as many dimensions{way_out}'
+            f'config.dimensions={dimensions} and {holds}; choose '
+            + (f'another {other}' if other else way_out)
         )
     try:
         check_sides(shape[:dimensions], NETWORKS[name_of(config.task, dimensions)].divisor)

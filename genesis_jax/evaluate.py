@@ -167,7 +167,7 @@ def _main(args):
     config = config_of(card)
     config.data.dir = args.data_dir or config.data.dir
     config.data.name = args.name or config.data.name
-    dataset = labelled.open_labelled(config)
+    dataset = labelled.open_labelled(config, other='--name')
     check_data(card, dataset, args.model, config.data.name)
     if args.split == 'test' and not args.other_patients:
         check_unseen(card, dataset, args.model, config.data.name)

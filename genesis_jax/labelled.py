@@ -86,20 +86,23 @@ class Chosen:
         return self._sources[split][place]
 
 
-def open_labelled(config):
+def open_labelled(config, other=None):
     """Opens the dataset that `config.data` names and splits it.
 
     A dataset of folds is tested on fold `data.fold` (0 where that is None); of the other patients a
     share of `data.validation_share` validates. Of the training patients `label_fraction` is kept:
     a smaller fraction is part of a larger one, and which patients come first depends on the seed.
 
+    Args:
+      other: the option that chooses another dataset, where the config is not to be changed.
+
     Raises:
       UserError: there is no such dataset, it is not labelled for the task, its records do not fit
         the network, or a split is empty.
     """
-    builder = _open(config)
+    builder = _open(config, other)
     about, stored = builder.info.metadata, builder.info.features['cube'].shape
-    shape = check_shape(config, stored)
+    shape = check_shape(config, stored, other)
     by_patient = _places(about['records'])
     split_of = _split(about['records'], config.data)
     patients = {split: [p for p in by_patient if split_of[p] == split] for split in SPLITS}
@@ -152,7 +155,7 @@ def fingerprint(patient):
     return hashlib.sha256(patient.encode()).hexdigest()[:12]
 
 
-def _open(config):
+def _open(config, other=None):
     wanted, task = config.data, config.task
     builder = data.open_dataset(wanted, _SOURCES.get(wanted.name) or _of_others(config))
     about = builder.info.metadata or {}
@@ -160,7 +163,7 @@ def _open(config):
         raise UserError(
             f'the dataset {wanted.name!r} in {wanted.dir!r} is for '
             f'{about.get("task", "pre-training")} and config.task is {task}; choose another '
-            '--config.data.name or --config'
+            + (other or '--config.data.name or --config')
         )
     return builder
 

@@ -232,6 +232,19 @@ def test_records_must_have_the_dimensions_of_the_network(fields, shape, sentence
 
 
 @pytest.mark.parametrize(
+    ('fields', 'shape'),
+    [
+        ({'dimensions': 2}, (64, 64, 32, 1)),
+        ({'dimensions': 2, 'data.view': 'slices'}, (64, 64, 1)),
+    ],
+)
+def test_a_config_that_is_settled_is_not_to_be_changed(fields, shape):
+    config = resolve(changed(transforms__flip_axes=(0, 1), **fields), devices=1)
+    with pytest.raises(UserError, match='; choose another --name$'):
+        check_shape(config, shape, other='--name')
+
+
+@pytest.mark.parametrize(
     ('fields', 'sentence'),
     [
         ({'data.view': 'slices'}, 'none in 3D'),

@@ -221,7 +221,7 @@ def test_what_cannot_be_tested_is_said(runs, balls, tmp_path, capsys):
         ([f'--model={runs["seg"].parent}'], f'such as {runs["seg"]}'),
         ([f'--model={runs["seg"]}', '--name=nothing'], "there is no dataset 'nothing'"),
         ([f'--model={runs["seg"]}', '--name=many'], 'choose a dataset of the same classes'),
-        ([f'--model={runs["seg"]}', '--name=cls'], 'is for classification'),
+        ([f'--model={runs["seg"]}', '--name=cls'], 'segmentation; choose another --name\n'),
     ):
         assert words in refusal(capsys, *arguments, out)
     assert not (tmp_path / 'out').exists()
