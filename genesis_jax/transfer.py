@@ -4,6 +4,7 @@ Strict: a part that is asked for is there in full and fits, or the run does not 
 """
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,6 +16,10 @@ from genesis_jax.convert import card_checks, first_kernel, foreign, names
 from genesis_jax.errors import UserError
 
 PARTS = {'encoder': ('encoder',), 'encoder_decoder': ('encoder', 'decoder')}
+_NAMES = {  # of starts in papers, which are no values of config.init
+    'imagenet': '; for ImageNet name the file of a network, such as resnet18.pth',
+    'genesis': '; for Genesis name the --workdir of its pre-training, such as runs/genesis_ct',
+}
 _COMPARED = ('width', 'upsample', 'epsilon')  # of the network: else it computes something else
 
 
@@ -89,7 +94,10 @@ def _folder(config):
     try:
         return convert.locate(config.init, (config.transfer, *convert.EXPORTS))
     except UserError as error:
-        raise UserError(f'config.init={config.init}: {error}') from None
+        way_out = ''
+        if not Path(config.init).expanduser().exists():
+            way_out = f', or scratch{_NAMES.get(config.init.lower(), "")}'
+        raise UserError(f'config.init={config.init}: {error}{way_out}') from None
 
 
 def _converted(folder, card):

@@ -149,7 +149,9 @@ def test_folds_share_no_patient(make_target):
 @pytest.mark.parametrize(
     ('fields', 'words'),
     [
-        ({'init': 'nowhere'}, 'config.init=nowhere: there is no such file or folder'),
+        ({'init': 'nowhere'}, 'init=nowhere: there is no such file or folder as .*, or scratch$'),
+        ({'init': 'ImageNet'}, r'or scratch; for ImageNet name the file .* resnet18\.pth$'),
+        ({'init': 'genesis'}, 'or scratch; for Genesis name the --workdir of its pre-training'),
         ({'init': 'DATA'}, 'is no exported network'),
         ({'init': 'CHECKPOINT'}, 'is no exported network'),
         ({'init': 'PRE', 'model.width': 4}, 'add --config.model.width=2'),
