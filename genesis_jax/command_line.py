@@ -12,6 +12,8 @@ from genesis_jax.fields import flatten
 _EXPERIMENT = re.compile(r'^def get_config\((\)|\w+ *=)', re.MULTILINE)
 _PLAIN = re.compile(r'^def get_config\(\)', re.MULTILINE)  # of a config without variants
 
+_ALIKE = 0.65  # the ratio of difflib from which a field may have been meant
+
 
 def parse_flags(argv):
     """`app.run(flags_parser=...)`: a bad flag ends in one sentence."""
@@ -44,9 +46,7 @@ def _explain(argv, error):
                 f'config.{name} is a group of fields; set one of them: --config.{name}.FIELD=VALUE'
             )
         if name not in fields:
-            return (
-                f'there is no field config.{name}; the nearest is config.{_nearest(name, fields)}'
-            )
+            return f'there is no field config.{name}; {_instead(name, fields)}'
         if any(words in str(error) for words in (f'--{flag}={value}:', f'base 10: {value!r}')):
             now = '' if fields[name] is None else f', such as {fields[name]!r}'
             return f'--{flag}={value}: expected {flags.FLAGS[flag].flag_type()}{now}'
@@ -96,12 +96,24 @@ def _last_line(error):
     return str(error).strip().splitlines()[-1].strip().removeprefix('ValueError: ')
 
 
-def _nearest(name, fields):
-    """The field most like `name`, in full or in its last part."""
-    leaf = name.rpartition('.')[2]
+def _instead(name, fields):
+    """What to write for an unknown field: the one most like it, or where none is, those beside."""
+    group, dot, leaf = name.rpartition('.')
+    beside = [field for field in fields if dot and field.startswith(group + dot)]
 
     def likeness(field):
-        pairs = ((name, field), (leaf, field.rpartition('.')[2]))
-        return max(difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs)
+        last = _ratio(leaf, field.rpartition('.')[2])
+        whole = _ratio(name, field)
+        # In a group that there is, its name says nothing of which field was meant.
+        return last if beside else max(last, whole), whole
 
-    return max(fields, key=likeness)
+    nearest = max(fields, key=likeness)
+    if likeness(nearest)[0] >= _ALIKE:
+        return f'the nearest is config.{nearest}'
+    tops = (field.partition('.') for field in fields)
+    expected = beside or dict.fromkeys(top + dot + '…' * bool(dot) for top, dot, _ in tops)
+    return f'expected one of {", ".join(expected)}'
+
+
+def _ratio(a, b):
+    return difflib.SequenceMatcher(None, a, b).ratio()
