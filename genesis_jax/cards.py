@@ -26,7 +26,7 @@ def load_model(folder):
     """
     variables, card = load_export(_locate(folder), _EXPECTED)
     if card.get('task') not in LOSSES:
-        raise UserError(f'{folder} is a network that restores cubes; expected {_EXPECTED}')
+        raise UserError(f'{folder} is a network that restores its input; expected {_EXPECTED}')
     if lacking := [name for name in _FIELDS if name not in card]:
         raise UserError(
             f'the card of {folder} is damaged, it has no {lacking[0]!r}; copy or export it again'
@@ -52,8 +52,8 @@ def _locate(folder):
             return inside
     if (path / 'export').is_dir() or (path / 'encoder').is_dir():
         raise UserError(
-            f'{folder} is of a pre-training, whose network restores cubes; expected {_EXPECTED}: '
-            'fine-tune it with main.py and --config.init'
+            f'{folder} is of a pre-training, whose network restores its input; expected '
+            f'{_EXPECTED}: fine-tune it with main.py and --config.init'
         )
     runs = [*path.glob('seed_*'), *([path] if (path / 'checkpoints').is_dir() else [])]
     if runs and not any(path.glob('seed_*/export/model')):

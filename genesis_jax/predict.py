@@ -39,7 +39,7 @@ def main(argv=None):
 def _make_parser():
     parser = Parser(
         prog='python -m genesis_jax.predict',
-        description='Predicts on scans with a fine-tuned network.',
+        description='Predicts on scans, or on images, with a fine-tuned network.',
     )
     parser.add_argument(
         '--model', required=True, metavar='DIR', help='a run (WORKDIR/seed_0) or its export/model'

@@ -273,7 +273,7 @@ def test_what_is_no_model_is_told_from_what_it_is(tmp_path, exported, capsys):
     (tmp_path / 'published.pt').write_bytes(b'PK\x03\x04')
     for name, words in {
         'none': 'there is no folder',
-        'pre': 'is of a pre-training, whose network restores cubes',
+        'pre': 'is of a pre-training, whose network restores its input',
         'pre/export': 'is of a pre-training',
         'stopped': 'its run has not ended',
         'group': 'its run has not ended',
