@@ -40,17 +40,22 @@ def main():
     with _processes() as pool:
         for name, (options, loop) in MEASURED.items():
             ours = jax.jit(functools.partial(corrupt_batch, **options))
-            taken = measure.seconds(
+            taken = measure.times(
                 {
                     'genesis_jax': functools.partial(ours, keys, volumes),
-                    'NumPy, one process': functools.partial(_loop, loop),
-                    'NumPy, one per core': functools.partial(_loop_in_all, pool, loop),
+                    'NumPy, one process': functools.partial(_loop, loop, _LOOP),
+                    'NumPy, one per core': functools.partial(_loop_in_all, pool, loop, _LOOP),
                 }
             )
             sizes = (cubes, _LOOP, _LOOP * measure.cores())
-            per_cube = {who: s / n for (who, s), n in zip(taken.items(), sizes, strict=True)}
+            samples = {
+                who: [value / size for value in values]
+                for (who, values), size in zip(taken.items(), sizes, strict=True)
+            }
+            per_cube = measure.medians(samples)
             found[name] = {
                 'seconds_per_cube': per_cube,
+                'samples': samples,
                 'ratios': {who: value / per_cube['genesis_jax'] for who, value in per_cube.items()},
             }
             rows = [
@@ -73,16 +78,16 @@ def _processes():
     return concurrent.futures.ProcessPoolExecutor(measure.cores(), mp_context=context)
 
 
-def _loop(function, seed=0):
+def _loop(function, cubes, seed=0):
     rng = np.random.default_rng(seed)
     cube = rng.random(CUBE[:-1], dtype=np.float32)
-    for _ in range(_LOOP):
+    for _ in range(cubes):
         getattr(numpy_corruption, function)(rng, cube)
 
 
-def _loop_in_all(pool, function):
+def _loop_in_all(pool, function, cubes):
     seeds = range(measure.cores())
-    list(pool.map(_loop, [function] * len(seeds), seeds))
+    list(pool.map(_loop, [function] * len(seeds), [cubes] * len(seeds), seeds))
 
 
 if __name__ == '__main__':

@@ -26,20 +26,21 @@ def main():
         print(f'{error.name} is not installed: nothing can be read from disk here')
         return None
     width, cubes = (4, 2) if measure.on_cpu() else (32, 16)
-    run = Runner(make_steps(width), cubes * jax.device_count())
+    run = Runner(make_steps(width, measure.dtype()), cubes * jax.device_count())
     with tempfile.TemporaryDirectory() as folder:
         source = records.write(Path(folder), host_batch(_RECORDS)['cube'])
-        taken = measure.seconds(
+        samples = measure.times(
             {
                 'batch on the device': lambda: [run() for _ in range(_STEPS)][-1],
                 'records from disk': lambda: on_records(
-                    run, records.batches(source, cubes * jax.device_count())
+                    run, records.batches(source, cubes * jax.device_count()), _STEPS
                 ),
             },
-            repetitions=(repetitions := 3),
+            repetitions=3,
             warm_up={'step': run},
         )
-    taken = {name: value / _STEPS for name, value in taken.items()}
+    samples = {name: [v / _STEPS for v in values] for name, values in samples.items()}
+    taken = measure.medians(samples)
     ratio = taken['records from disk'] / taken['batch on the device']
     measure.show(
         f'Training step, width {width}, {cubes} cubes of 64x64x32',
@@ -52,15 +53,16 @@ def main():
         'width': width,
         'cubes': cubes,
         'steps': _STEPS,
-        'repetitions': repetitions,
+        'dtype': measure.dtype(),
         'seconds': taken,
+        'samples': samples,
         'ratio': ratio,
     }
     measure.keep('data', found)
     return found
 
 
-def on_records(run, batches, steps=_STEPS):
+def on_records(run, batches, steps):
     """Takes steps as the training loop does; returns the last loss.
 
     A step is under way while the next batch is read and placed. The reader starts here, so that all

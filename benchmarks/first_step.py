@@ -13,8 +13,10 @@ def main():
     """Takes one step; the last line tells of which size."""
     parallel.start()
     width, cubes = (8, 2) if measure.on_cpu() else (32, 16)
-    jax.block_until_ready(Runner(make_steps(width), cubes * jax.device_count())())
-    print(json.dumps({'width': width, 'cubes': cubes}))
+    dtype = measure.dtype()
+    run = Runner(make_steps(width, dtype), cubes * jax.device_count())
+    jax.block_until_ready(run())
+    print(json.dumps({'width': width, 'cubes': cubes, 'dtype': dtype}))
 
 
 if __name__ == '__main__':

@@ -21,26 +21,42 @@ RESULTS = Path(__file__).parent / 'results'
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy', 'torch', 'monai', 'grain')
 
 
-def seconds(functions, repetitions=5, warm_up=None):
-    """`{name: median seconds}` of functions that return what is to be waited for.
+def times(functions, repetitions=5, calls=1, warm_up=None):
+    """`{name: seconds of a call, by repetition}` of functions that return what to wait for.
 
-    They are timed in turn, after one call each (or of those to `warm_up` instead): what else the
-    machine does meanwhile slows all of them alike, which a ratio does not see.
+    They are timed in turn, after one call each (or of those to `warm_up` instead), so that what
+    else the machine does falls on all of them.
+
+    Args:
+      calls: in one repetition, of which only the last is waited for: as in training, the next one
+        is handed over while an accelerator is at work.
     """
     for function in (warm_up or functions).values():
-        jax.block_until_ready(function())
-    times = {name: [] for name in functions}
+        _wait(function())
+    found = {name: [] for name in functions}
     for _ in range(repetitions):
         for name, function in functions.items():
             start = time.perf_counter()
-            jax.block_until_ready(function())
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(found) for name, found in times.items()}
+            for _ in range(calls):
+                result = function()
+            _wait(result)
+            found[name].append((time.perf_counter() - start) / calls)
+    return found
+
+
+def medians(found):
+    """`{name: median}` of what `times` returns."""
+    return {name: statistics.median(values) for name, values in found.items()}
 
 
 def on_cpu():
     """Whether the CPU is what there is: sizes are smaller then."""
     return jax.default_backend() == 'cpu'
+
+
+def dtype():
+    """The numbers that a user would compute with here."""
+    return 'float32' if on_cpu() else 'bfloat16'
 
 
 def torch_device(torch):
@@ -68,25 +84,27 @@ def device():
     }
 
 
-def limits(dtype):
-    """What the device can do: its measured matrix rate in a dtype, its copy bandwidth."""
-    side, count, mebibytes = (2048, 2, 256) if on_cpu() else (8192, 20, 1024)
-    a = jax.random.normal(jax.random.key(0), (side, side), dtype)
+def limits():
+    """What the device can do: its measured matrix rate in `dtype()`, its copy bandwidth."""
+    side, products_each, mebibytes = (2048, 2, 256) if on_cpu() else (8192, 20, 1024)
+    copies_each = 20  # so that the first touch of the memory does not count
+    a = jax.random.normal(jax.random.key(0), (side, side), dtype())
     wide = jnp.ones((mebibytes, 512, 512), jnp.float32)
 
     @jax.jit
     def products(a):
-        return jax.lax.fori_loop(0, count, lambda _, b: (a @ b) * jnp.asarray(0.01, dtype), a)
+        scale = jnp.asarray(0.01, a.dtype)
+        return jax.lax.fori_loop(0, products_each, lambda _, b: (a @ b) * scale, a)
 
     @jax.jit
     def copies(wide):
-        return jax.lax.fori_loop(0, count, lambda _, x: x + 1, wide)
+        return jax.lax.fori_loop(0, copies_each, lambda _, x: x + 1, wide)
 
-    times = seconds({'products': lambda: products(a), 'copies': lambda: copies(wide)})
+    taken = medians(times({'products': lambda: products(a), 'copies': lambda: copies(wide)}))
     return {
-        'dtype': dtype,
-        'matrix_flops_per_second': count * 2 * side**3 / times['products'],
-        'copied_bytes_per_second': count * 2 * wide.nbytes / times['copies'],
+        'dtype': dtype(),
+        'matrix_flops_per_second': products_each * 2 * side**3 / taken['products'],
+        'copied_bytes_per_second': copies_each * 2 * wide.nbytes / taken['copies'],
     }
 
 
@@ -116,7 +134,7 @@ def show(title, rows):
 def keep(name, found):
     """Writes one benchmark's figures into this device's file, beside those of the other ones."""
     about = device()
-    label = f'cpu {about["cores"]} cores' if on_cpu() else about['kind']
+    label = about['kind'] + (f' {about["cores"]} cores' if on_cpu() else '')
     path = RESULTS / f'{re.sub("[^a-z0-9]+", "_", label.lower()).strip("_")}.json'
     kept = json.loads(path.read_text('utf-8')) if path.exists() else {}
     kept[name] = {'date': time.strftime('%Y-%m-%d'), 'device': about, **found}
@@ -125,6 +143,12 @@ def keep(name, found):
     whole.write_text(json.dumps(kept, indent=2) + '\n', 'utf-8')
     whole.replace(path)
     print(f'on {about["devices"]} x {about["kind"]}; kept in benchmarks/results/{path.name}')
+
+
+def _wait(result):
+    jax.block_until_ready(result)
+    if hasattr(result, 'cpu'):  # PyTorch's
+        result.cpu()
 
 
 def _text(value):

@@ -29,35 +29,47 @@ SCAN = (256, 256, 128)
 
 def main():
     """Measures, shows and keeps; returns the figures."""
-    width = 4 if measure.on_cpu() else 32
-    scan = np.random.default_rng(0).random((*SCAN, 1), dtype=np.float32)
+    if sliding_window_inference is None:
+        print('MONAI is not installed (pip install "genesis-jax[bench]"): nothing to compare with')
+    if measure.on_cpu():
+        # Wider networks on less: the whole scan would take minutes.
+        cases = [(4, SCAN, 'float32', 2), (8, (128, 128, 64), 'float32', 3)]
+    else:
+        cases = [(32, SCAN, 'float32', 5), (32, SCAN, 'bfloat16', 5)]
+    found = {'window': list(CUBE[:-1]), 'cases': [_case(*case) for case in cases]}
+    measure.keep('predict', found)
+    return found
+
+
+def _case(width, shape, dtype, repetitions):
+    """One network on one scan, in every way that this machine can."""
+    scan = np.random.default_rng(0).random((*shape, 1), dtype=np.float32)
     small_scan = scan[tuple(slice(2 * side) for side in CUBE[:-1])]  # to warm up
-    network = UNet3D(width=width)
+    network = UNet3D(width=width, dtype=dtype)
     key, small = jax.random.key(0), np.zeros((1, 16, 16, 16, 1), np.float32)
     variables = jax.jit(functools.partial(network.init, train=False))(key, small)
     predict = on_devices(lambda v, x: jax.nn.sigmoid(network.predict(v, x)), variables)
     runs = {'genesis_jax': functools.partial(sliding_window, predict, window=CUBE[:-1])}
-    if sliding_window_inference is None:
-        print('MONAI is not installed (pip install "genesis-jax[bench]"): nothing to compare with')
-    elif device := measure.torch_device(torch):
-        runs['MONAI'] = _monai(width, variables, device)
+    if sliding_window_inference and (device := measure.torch_device(torch)):
+        runs['MONAI'] = _monai(width, dtype, variables, device)
     results = {}
 
     def kept(name, scan):
         results[name] = runs[name](scan)
         return results[name]
 
-    taken = measure.seconds(
+    samples = measure.times(
         {name: functools.partial(kept, name, scan) for name in runs},
-        repetitions=(repetitions := 2 if measure.on_cpu() else 5),
+        repetitions,
         warm_up={name: functools.partial(kept, name, small_scan) for name in runs},
     )
+    taken = measure.medians(samples)
     found = {
-        'scan': list(SCAN),
-        'window': list(CUBE[:-1]),
+        'scan': list(shape),
         'width': width,
-        'repetitions': repetitions,
+        'dtype': dtype,
         'seconds': taken,
+        'samples': samples,
     }
     if 'MONAI' in taken:
         found |= {
@@ -65,17 +77,16 @@ def main():
             'largest_difference': float(np.abs(results['MONAI'] - results['genesis_jax']).max()),
         }
     measure.show(
-        f'Sliding window over {"x".join(map(str, SCAN))} voxels, width {width}',
+        f'Sliding window over {"x".join(map(str, shape))} voxels, width {width}, {dtype}',
         [
             {'': name, 'seconds': value, 'takes times ours': value / taken['genesis_jax']}
             for name, value in taken.items()
         ],
     )
-    measure.keep('predict', found)
     return found
 
 
-def _monai(width, variables, device):
+def _monai(width, dtype, variables, device):
     """MONAI's function from a scan to its prediction, `[X, Y, Z, 1]`, with the same network."""
     network = genesis_torch.UNet3D(width=width)
     arrays = to_torch(jax.device_get(variables), Architecture(width=width).rows())
@@ -86,12 +97,13 @@ def _monai(width, variables, device):
 
     def run(scan):
         volume = torch.from_numpy(scan[..., 0].copy())[None, None]
-        with torch.inference_mode():
+        narrow = torch.autocast(device, torch.bfloat16, enabled=dtype == 'bfloat16')
+        with torch.inference_mode(), narrow:
             found = sliding_window_inference(
                 volume,
                 roi_size=CUBE[:-1],
                 sw_batch_size=whole_batch(),
-                predictor=lambda x: torch.sigmoid(network(x)),
+                predictor=lambda x: torch.sigmoid(network(x).float()),
                 overlap=0.5,
                 mode='gaussian',
                 sw_device=device,

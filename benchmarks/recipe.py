@@ -3,7 +3,6 @@
 Needs neither ml_collections nor a dataset.
 """
 
-import functools
 from types import SimpleNamespace
 
 import numpy as np
@@ -57,9 +56,9 @@ class Runner:
     """Takes one step after the other with one batch that stays on the device."""
 
     def __init__(self, steps, cubes):
-        self.steps = steps
         self.state = parallel.create(steps.init)
         self.batch = parallel.shard(host_batch(cubes))
+        self._train = steps.train.lower(self.state, self.batch).compile()
 
     def __call__(self):
         """One step; returns its loss, to be waited for."""
@@ -67,17 +66,9 @@ class Runner:
 
     def step(self, batch):
         """One step with this batch on the device."""
-        self.state, metrics = self.steps.train(self.state, batch)
+        self.state, metrics = self._train(self.state, batch)
         return metrics['loss']
-
-    def cost(self):
-        """Floating-point operations of a step on one device, as XLA counts them."""
-        return self._compiled.cost_analysis()['flops']
 
     def memory(self):
         """Bytes on one device that a step takes beside its arguments and results."""
-        return self._compiled.memory_analysis().temp_size_in_bytes
-
-    @functools.cached_property
-    def _compiled(self):
-        return self.steps.train.lower(self.state, self.batch).compile()
+        return self._train.memory_analysis().temp_size_in_bytes

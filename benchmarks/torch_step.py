@@ -5,8 +5,6 @@ from torch.nn import functional
 
 from genesis_jax.torch import UNet3D
 
-torch._dynamo.config.suppress_errors = True  # what cannot be compiled runs as it is
-
 
 class Step:
     """SGD on the squared error, as the published trainer does.
@@ -15,7 +13,10 @@ class Step:
       corrupted, target: NumPy `[B, X, Y, Z, 1]` in [0, 1].
       device: 'cpu' or 'cuda'.
       best: not as published but as fast as PyTorch can: channels last, bfloat16 where it may, and
-        compiled where there is a GPU.
+        compiled where that works.
+
+    Attributes:
+      compiled: whether it is.
     """
 
     def __init__(self, width, corrupted, target, device, best=False):
@@ -25,19 +26,29 @@ class Step:
         network = UNet3D(width=width).to(self._device, memory_format=self._layout)
         self._optimizer = torch.optim.SGD(network.parameters(), lr=1.0, momentum=0.9)
         self._cubes, self._target = (self._place(array) for array in (corrupted, target))
-        compiles = best and self._device.type == 'cuda'
-        self._network = torch.compile(network) if compiles else network
+        self.compiled = best
+        self._network = torch.compile(network) if best else network
+        if best:
+            try:
+                self._gradients()
+            except Exception as error:  # of whatever compiler it calls
+                print(f'torch.compile failed ({str(error).strip().splitlines()[0]}): left out')
+                self.compiled, self._network = False, network
 
     def __call__(self):
-        """One step, waited for."""
+        """One step; its loss, to be waited for."""
+        loss = self._gradients()
+        self._optimizer.step()
+        return loss
+
+    def _gradients(self):
         torch.backends.cudnn.benchmark = self._best
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._best):
             logits = self._network(self._cubes)
         loss = functional.mse_loss(torch.sigmoid(logits.float()), self._target)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self._optimizer.step()
-        return loss.item()
+        return loss.detach()
 
     def _place(self, array):
         moved = torch.from_numpy(array.copy()).permute(0, 4, 1, 2, 3).contiguous()

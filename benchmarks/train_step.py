@@ -9,6 +9,7 @@ import functools
 import json
 import math
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,9 @@ from flax.traverse_util import flatten_dict
 
 from benchmarks import measure
 from benchmarks.recipe import CUBE, Runner, host_batch, make_steps
+from genesis_jax.losses import squared_error
+from genesis_jax.models import UNet3D
+from genesis_jax.transfer import shapes_of
 from genesis_jax.transforms import corrupt_batch
 from genesis_jax.transforms.window import normalise
 
@@ -29,8 +33,6 @@ except ModuleNotFoundError as error:
     if error.name != 'torch':
         raise
     torch_step = None
-
-_NARROW = 'bfloat16'
 
 
 def main():
@@ -42,7 +44,6 @@ def main():
     found = {'cube': list(CUBE), 'first_step': first_step}
     found['cases'] = [_case(*case) for case in cases]
     found['limits'] = _share_of_limits(found['cases'][-1])
-    found['memory'] = _memory(*cases[-1])
     measure.keep('train_step', found)
     return found
 
@@ -51,10 +52,11 @@ def _case(width, cubes_each):
     """One size of network and batch (for each device), in every way that this machine can."""
     cubes = cubes_each * jax.device_count()
     runners = {'genesis_jax, float32': Runner(make_steps(width), cubes)}
-    if not measure.on_cpu():
-        runners[f'genesis_jax, {_NARROW}'] = Runner(make_steps(width, _NARROW), cubes)
-    # The corruption alone, as the step runs it.
-    volumes, keys = normalise(host_batch(cubes)), jax.random.split(jax.random.key(0), cubes)
+    if (dtype := measure.dtype()) != 'float32':
+        runners[f'genesis_jax, {dtype}'] = Runner(make_steps(width, dtype), cubes)
+    # The corruption alone, as each device runs it.
+    volumes = normalise(host_batch(cubes_each))
+    keys = jax.random.split(jax.random.key(0), cubes_each)
     corrupt = functools.partial(jax.jit(corrupt_batch), keys, volumes)
     others = {}
     if torch_step and (device := measure.torch_device(torch_step.torch)):
@@ -64,15 +66,22 @@ def _case(width, cubes_each):
             'PyTorch, at its best': torch_step.Step(width, *pair, device, best=True),
         }
     repetitions = 3 if measure.on_cpu() and width > 8 else 5  # such a step takes ten seconds
-    taken = measure.seconds({**runners, **others, 'corruption alone': corrupt}, repetitions)
+    samples = measure.times(
+        {**runners, **others, 'corruption alone': corrupt},
+        repetitions,
+        calls=1 if measure.on_cpu() else 10,
+    )
+    taken = measure.medians(samples)
     found = {
         'width': width,
         'cubes': cubes,
-        'repetitions': repetitions,
         'seconds': taken,
+        'samples': samples,
+        'compiled_by_pytorch': [name for name, step in others.items() if step.compiled],
         'flops_by_hand': flops_by_hand(runners['genesis_jax, float32'].state.params, cubes),
-        'flops_by_xla': {name: run.cost() for name, run in runners.items()},
+        'flops_by_xla': cubes * flops_by_xla(width),
     }
+    found['memory'] = _memory(width, cubes_each, runners[f'genesis_jax, {dtype}'])
     best = min(taken[name] for name in runners)
     found['share_of_corruption'] = taken['corruption alone'] / best
     found['ratios'] = {name: taken[name] / taken['genesis_jax, float32'] for name in others}
@@ -113,11 +122,31 @@ def flops_by_hand(params, cubes):
     return cubes * (3 * forward - first)
 
 
+def flops_by_xla(width):
+    """Operations of the network in a step on one cube, forwards and backwards, counted by XLA.
+
+    As accelerators get it, before it is optimised: on CPUs convolutions are loops, of which XLA
+    counts one turn, and on GPUs calls of a library, of which it counts nothing.
+    """
+    network = UNet3D(width=width)
+    cube = jax.ShapeDtypeStruct((1, *CUBE), np.float32)
+    variables = shapes_of(network, CUBE[-1])
+
+    def loss(params, variables, cube):
+        variables = variables | {'params': params}
+        logits, _ = network.apply(variables, cube, train=True, mutable=['batch_stats'])
+        return squared_error(jax.nn.sigmoid(logits), cube).mean()
+
+    with jax.default_device(jax.devices('cpu')[0]):
+        traced = jax.jit(jax.grad(loss)).trace(variables['params'], variables, cube)
+        return traced.lower(lowering_platforms=('tpu',)).cost_analysis()['flops']
+
+
 def _share_of_limits(case):
     """What the device could do beside what a step asks of it."""
-    dtype = 'float32' if measure.on_cpu() else _NARROW
+    limits = measure.limits()
+    dtype = limits['dtype']
     name = f'genesis_jax, {dtype}'
-    limits = measure.limits(dtype)
     rate = case['flops_by_hand'] / jax.device_count() / case['seconds'][name]
     limits['share_of_matrix_rate'] = rate / limits['matrix_flops_per_second']
     rows = {
@@ -126,8 +155,7 @@ def _share_of_limits(case):
         f'step of {case["cubes"]} cubes, width {case["width"]}, TFLOP counted by hand': (
             case['flops_by_hand'] / 1e12
         ),
-        # A loop's body counts once, and on CPUs the convolutions are loops.
-        'the same, counted by XLA': case['flops_by_xla'][name] / 1e12,
+        'the same, counted by XLA': case['flops_by_xla'] / 1e12,
         'share of the matrix rate in our step': limits['share_of_matrix_rate'],
     }
     measure.show(
@@ -137,14 +165,16 @@ def _share_of_limits(case):
     return limits
 
 
-def _memory(width, cubes):
+def _memory(width, cubes, run):
     """Bytes on a device that a step takes beside state and batch, per cube."""
-    found = {'width': width, 'cubes': cubes}
-    for remat in (False, True):
-        run = Runner(make_steps(width, remat=remat), cubes * jax.device_count())
-        found['rematerialised' if remat else 'kept'] = run.memory() / cubes
+    remat = Runner(make_steps(width, measure.dtype(), remat=True), cubes * jax.device_count())
+    found = {
+        'dtype': measure.dtype(),
+        'kept': run.memory() / cubes,
+        'rematerialised': remat.memory() / cubes,
+    }
     measure.show(
-        f'Device memory of a step, width {width}, {cubes} cubes',
+        f'Device memory of a step, width {width}, {cubes} cubes, {found["dtype"]}',
         [
             {'activations': name, 'MiB per cube': found[name] / 2**20}
             for name in ('kept', 'rematerialised')
@@ -154,18 +184,23 @@ def _memory(width, cubes):
 
 
 def _first_steps():
-    """Seconds from a cold start to the end of the first step, without and with a cache."""
-    found = {}
+    """Seconds from a cold start to the end of the first step: without a cache, then with it."""
+    samples = []
     with tempfile.TemporaryDirectory() as cache:
         environment = os.environ | {'JAX_COMPILATION_CACHE_DIR': cache}
         command = [sys.executable, '-m', 'benchmarks.first_step']
-        for name in ('first start', 'second start'):
+        for _ in range(4):
             start = time.perf_counter()
             run = subprocess.run(
                 command, env=environment, check=True, stdout=subprocess.PIPE, text=True
             )
-            found[name] = time.perf_counter() - start
-    found |= json.loads(run.stdout.splitlines()[-1])
+            samples.append(time.perf_counter() - start)
+    found = json.loads(run.stdout.splitlines()[-1])
+    found |= {
+        'first start': samples[0],
+        'second start': statistics.median(samples[1:]),
+        'second starts': samples[1:],
+    }
     found['ratio'] = found['second start'] / found['first start']
     measure.show(
         f'From start to first step, width {found["width"]}, {found["cubes"]} cubes',

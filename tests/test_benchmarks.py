@@ -5,14 +5,19 @@ import subprocess
 import sys
 import time
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import measure, numpy_corruption, recipe
+from benchmarks import corruption, data, measure, numpy_corruption, predict, recipe, train_step
 from benchmarks.data import on_records
-from benchmarks.train_step import flops_by_hand
+from benchmarks.train_step import flops_by_hand, flops_by_xla
 from configs import genesis_ct
 from genesis_jax import parallel
+from genesis_jax.convert.names import Architecture, to_torch
+from genesis_jax.models import UNet3D
+from genesis_jax.transfer import shapes_of
 
 SHAPE = (64, 64, 32)
 
@@ -54,6 +59,54 @@ def test_operations_are_counted_by_hand():
     voxels = np.prod(SHAPE)
     first, second = 2 * 27 * 4 * voxels, 2 * 27 * 32 * voxels / 8
     assert flops_by_hand(params, cubes=2) == 2 * (2 * first + 3 * second)
+
+
+def test_xla_counts_nearly_as_many():
+    by_hand = flops_by_hand(shapes_of(UNet3D(width=2), 1)['params'], cubes=1)
+    assert 0.9 < flops_by_xla(2) / by_hand < 1  # it leaves out what meets the padding
+
+
+def test_pytorch_takes_the_same_step(rng):
+    torch_step = pytest.importorskip('benchmarks.torch_step', reason='PyTorch is not installed')
+    network = UNet3D(width=2)
+    cubes, target = rng.random((2, 2, 16, 16, 16, 1), dtype=np.float32)
+    variables = jax.jit(lambda: network.init(jax.random.key(0), cubes, train=True))()
+    step = torch_step.Step(2, cubes, target, 'cpu')
+    arrays = to_torch(jax.device_get(variables), Architecture(width=2).rows())
+    tensors = {name: torch_step.torch.from_numpy(a.copy()) for name, a in arrays.items()}
+    step._network.load_state_dict(tensors, strict=False)
+
+    def loss(params):
+        logits, _ = network.apply(
+            variables | {'params': params}, cubes, train=True, mutable=['batch_stats']
+        )
+        return jnp.mean((jax.nn.sigmoid(logits) - target) ** 2)
+
+    params = variables['params']
+    for _ in range(2):
+        found, gradient = jax.jit(jax.value_and_grad(loss))(params)
+        np.testing.assert_allclose(float(step()), found, rtol=1e-4)
+        params = jax.tree.map(lambda p, g: p - g, params, gradient)
+
+
+@pytest.mark.slow
+def test_every_benchmark_runs_to_its_figures(tmp_path, monkeypatch):
+    torch_step = pytest.importorskip('benchmarks.torch_step', reason='PyTorch is not installed')
+    monkeypatch.setattr(torch_step.torch, 'compile', lambda network: network)  # takes a minute
+    monkeypatch.setattr(measure, 'RESULTS', tmp_path)
+    monkeypatch.setattr(corruption, '_LOOP', 1)
+    monkeypatch.setattr(data, '_STEPS', 2)
+    assert set(corruption.main()['whole chain']['ratios']) > {'NumPy, one process'}
+    assert data.main()['ratio'] > 0
+    case = train_step._case(2, 1)
+    assert case['ratios']['PyTorch, at its best'] > 0 and case['memory']['kept'] > 0
+    assert train_step._first_steps()['ratio'] < 1
+    case = predict._case(2, (64, 64, 64), 'float32', 1)
+    assert len(case['samples']['genesis_jax']) == 1
+    if predict.sliding_window_inference:
+        assert case['ratio'] > 0 and case['largest_difference'] < 0.3
+    (kept,) = tmp_path.iterdir()
+    assert set(json.loads(kept.read_text('utf-8'))) == {'corruption', 'data'}
 
 
 def test_figures_of_one_benchmark_leave_those_of_others(tmp_path, monkeypatch):

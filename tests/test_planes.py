@@ -46,7 +46,13 @@ def test_result_and_gradients_are_those_of_the_native_convolution(shape, sides, 
 
 
 @pytest.mark.parametrize(
-    'shape, blocks', [((2, 8, 8, 8, 3), 1), ((1, 12, 32, 32, 2), 6), ((2, 7, 40, 40, 1), 7)]
+    'shape, blocks',
+    [
+        ((2, 8, 8, 8, 3), 1),
+        ((1, 12, 32, 32, 2), 6),
+        ((2, 7, 40, 40, 1), 7),
+        ((1, 97, 32, 32, 1), 97),
+    ],
 )
 def test_blocks_are_as_many_as_the_cache_wants(shape, blocks):
     assert len(_blocks(jnp.zeros(shape))) == blocks

@@ -90,6 +90,21 @@ def test_losses_are_mean_squared_errors_of_the_sigmoid(make, batch):
     assert loss == pytest.approx(means['loss'], rel=1e-5)
 
 
+def test_accelerators_and_cpus_compute_the_same(make, batch, monkeypatch):
+    found = trained(*make(), batch, 2)
+
+    def of_accelerators(*arguments, cpu, default):
+        return default(*arguments)
+
+    monkeypatch.setattr(jax.lax, 'platform_dependent', of_accelerators)
+    expected = trained(*make(), batch, 2)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+    for ours, theirs in zip(
+        jax.tree.leaves(found[1].params), jax.tree.leaves(expected[1].params), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
 def test_a_plateau_shortens_the_steps(make, batch):
     steps, state = make(schedule__patience=1, schedule__min_delta=10.0)
     start = jax.device_get(state.params)
