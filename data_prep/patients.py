@@ -38,20 +38,27 @@ def told_patients(scans: Sequence[Scan]) -> dict[str, str]:
     All scans of a folder are of one patient, whatever lies between (studies, sequences): of a
     folder `sub-LABEL`, as in BIDS, or of the first one that not all scans share and that is no
     split or grade by its name. A scan without such a folder is a patient of its own, but with the
-    other channels of its case (`CASE_0000`, `CASE_0001`), as in nnU-Net. Where DICOM files name
-    several patients, all folders of one are his.
+    other channels of its case (`CASE_0000`, `CASE_0001`), as in nnU-Net. A folder whose DICOM files
+    name several patients is nobody's (of a year, a sequence, a site): they tell whose each of its
+    scans is. Any other folder stays whole, joined with all else of the patient whom it names.
     """
-    patients = _by_folder([scan.scan_id for scan in scans])
+    folders = _by_folder([scan.scan_id for scan in scans])
     ids = {scan.scan_id: dicom.patient_id(scan.files[0]) for scan in scans if scan.is_dicom}
-    if len(set(ids.values()) - {''}) > 1:  # (one alone is what anonymising left)
-        first: dict[str, str] = {}
-        joined = {
-            patients[scan_id]: first.setdefault(named, patients[scan_id])
-            for scan_id, named in ids.items()
-            if named
-        }
-        patients = {scan_id: joined.get(own, own) for scan_id, own in patients.items()}
-    return patients
+    ids = {scan_id: named for scan_id, named in ids.items() if named}
+    if len(set(ids.values())) < 2:  # one alone is what anonymising left
+        return folders
+    held = defaultdict(set)
+    for scan_id, named in ids.items():
+        held[folders[scan_id]].add(named)
+    first: dict[str, str] = {}  # names each, so that no PatientID enters a dataset
+    joined = {}
+    for scan_id, named in ids.items():
+        part = folders[scan_id] if len(held[folders[scan_id]]) == 1 else scan_id
+        joined[part] = first.setdefault(named, part)
+    return {
+        scan_id: joined.get(scan_id, joined.get(folder, folder))
+        for scan_id, folder in folders.items()
+    }
 
 
 def _by_folder(scan_ids: Sequence[str]) -> dict[str, str]:
@@ -100,7 +107,7 @@ def split_by_patient(
     if len(set(patients.values())) < 2:
         raise PrepareError(
             f'the {of} are of one patient only ({next(iter(patients.values()))}), at least two '
-            'needed to split by patient'
+            f'needed to split by patient; tell them apart with --patient_pattern, or add {of}'
         )
     held_out = validating(patients.values(), share, seed)
     return [

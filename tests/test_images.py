@@ -98,7 +98,7 @@ def test_patients_that_nothing_tells_are_pointed_out(frames, run):
         (['--folds=5'], 2, '--folds is of a CSV file; give --csv, too'),
         (['--csv=nope.csv'], 2, 'the file nope.csv does not exist; check its name'),
         (['--patient_pattern=(q)'], 1, 'finds nothing in the name of the image p0/f0'),
-        (['--patient_pattern=p'], 1, 'the images are of one patient only (p), at least two'),
+        (['--patient_pattern=p'], 1, 'patient; tell them apart with --patient_pattern, or add im'),
     ],
 )
 def test_options_that_cannot_be_met_are_refused(flags, status, said, frames, run):

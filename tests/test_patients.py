@@ -39,17 +39,49 @@ def test_folders_tell_the_patients(ids, patients):
     assert [found[scan_id] for scan_id in ids] == patients
 
 
-def test_folders_of_one_dicom_patient_are_joined(tmp_path):
-    voxels = np.zeros((8, 8, 3), np.int16)
-    named = {'study10': 'ANN', 'study11': 'ANN', 'study20': 'BEN', 'unnamed': ''}
-    for number, (folder, name) in enumerate(named.items()):
+def write_dicom(folder, named):
+    """A series for every path below the folder, whose files name this patient."""
+    for number, (path, name) in enumerate(named.items()):
         tags = {'t0010_0020': name, 't0020_000e': f'1.2.{number}'}
-        write_series(tmp_path / folder, voxels, **tags)
+        write_series(folder / path, np.zeros((8, 8, 3), np.int16), **tags)
+
+
+def test_folders_of_one_dicom_patient_are_joined(tmp_path):
+    write_dicom(tmp_path, {'study10': 'ANN', 'study11': 'ANN', 'study20': 'BEN', 'unnamed': ''})
     found = told_patients(find_scans(tmp_path))
     assert list(found.values()) == ['study10', 'study10', 'study20', 'unnamed']
     # What anonymising made all alike tells nothing.
     alone = told_patients(find_scans(tmp_path / 'study10') + find_scans(tmp_path / 'study11'))
     assert len(set(alone.values())) == 2
+
+
+@pytest.mark.parametrize(
+    ('named', 'patients'),
+    [
+        # By sequence, and by year with a patient who returns.
+        (
+            {'T1/a': 'ANN', 'T1/b': 'BEN', 'T2/a': 'ANN', 'T2/b': 'BEN'},
+            ['T1/a/1.2.0', 'T1/b/1.2.1', 'T1/a/1.2.0', 'T1/b/1.2.1'],
+        ),
+        (
+            {'2019/a': 'ANN', '2019/b': 'BEN', '2020/a': 'ANN', '2020/b': ''},
+            ['2019/a/1.2.0', '2019/b/1.2.1', '2019/a/1.2.0', '2019/a/1.2.0'],
+        ),
+        # The folder is left to those whom nothing names, in whatever order they come.
+        (
+            {'2019/a': '', '2019/b': 'BEN', '2019/c': 'ANN', '2018': 'BEN'},
+            ['2018', '2019', '2018', '2019/c/1.2.2'],
+        ),
+    ],
+)
+def test_dicom_patients_are_told_apart_within_a_folder(named, patients, tmp_path):
+    write_dicom(tmp_path, named)
+    assert list(told_patients(find_scans(tmp_path)).values()) == patients
+
+
+def test_folders_of_one_patient_each_stay_so_whatever_anonymising_left(tmp_path):
+    write_dicom(tmp_path, {'p1/a': 'ANON', 'p1/b': 'ANON', 'p2/a': 'ANON', 'p2/b': ''})
+    assert list(told_patients(find_scans(tmp_path)).values()) == ['p1', 'p1', 'p2', 'p2']
 
 
 @pytest.fixture(scope='module')
@@ -102,7 +134,11 @@ def test_a_pattern_tells_patients_otherwise(brats, tmp_path, capsys):
 @pytest.mark.parametrize(
     ('flags', 'said'),
     [
-        (['--patient_pattern=(Brats18)'], 'the scans are of one patient only (Brats18), at least'),
+        (
+            ['--patient_pattern=(Brats18)'],
+            'the scans are of one patient only (Brats18), at least two needed to split by patient; '
+            'tell them apart with --patient_pattern, or add scans\n',
+        ),
         (['--patient_pattern=nobody'], 'nobody finds nothing in the name of the scan HGG/Brats18'),
     ],
 )
