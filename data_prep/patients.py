@@ -17,6 +17,7 @@ _GROUP = re.compile(
     re.IGNORECASE,
 )
 _SUBJECT = re.compile(r'sub-[A-Za-z0-9]+')  # a subject's folder in BIDS, `derivatives` included
+_OF_SUBJECT = re.compile(r'(sub-[A-Za-z0-9]+)_')  # starts a file's name in BIDS, wherever it lies
 _CHANNEL = re.compile(r'(.*)_(\d{4})')  # of nnU-Net
 
 
@@ -36,11 +37,12 @@ def told_patients(scans: Sequence[Scan]) -> dict[str, str]:
     """The patient of every scan id, where no pattern tells.
 
     All scans of a folder are of one patient, whatever lies between (studies, sequences): of a
-    folder `sub-LABEL`, as in BIDS, or of the first one that not all scans share and that is no
-    split or grade by its name. A scan without such a folder is a patient of its own, but with the
-    other channels of its case (`CASE_0000`, `CASE_0001`), as in nnU-Net. A folder whose DICOM files
-    name several patients is nobody's (of a year, a sequence, a site): they tell whose each of its
-    scans is. Any other folder stays whole, joined with all else of the patient whom it names.
+    folder `sub-LABEL`, as in BIDS (whose files' names begin with it, too), or of the first one that
+    not all scans share and that is no split or grade by its name. A scan without such a folder is a
+    patient of its own, but with the other channels of its case (`CASE_0000`, `CASE_0001`), as in
+    nnU-Net. A folder whose DICOM files name several patients is nobody's (of a year, a sequence, a
+    site): they tell whose each of its scans is. Any other folder stays whole, joined with all else
+    of the patient whom it names.
     """
     folders = _by_folder([scan.scan_id for scan in scans])
     ids = {scan.scan_id: dicom.patient_id(scan.files[0]) for scan in scans if scan.is_dicom}
@@ -68,6 +70,8 @@ def _by_folder(scan_ids: Sequence[str]) -> dict[str, str]:
     patients = {}
     for scan_id, folder in folders.items():
         subject = next(filter(_SUBJECT.fullmatch, folder), None)
+        if of_subject := _OF_SUBJECT.match(PurePosixPath(scan_id).name):
+            subject = subject or of_subject[1]
         own = (end for end in range(shared, len(folder)) if not _GROUP.fullmatch(folder[end]))
         end = next(own, None)
         if subject is not None:
