@@ -274,6 +274,13 @@ def _check_patients(patients: Mapping[str, str], parts: Mapping[str, str]) -> No
             raise PrepareError(
                 f'patient {patient} is in both lists: {other} and {name}; download them again'
             )
+    trained = [patient for patient, name in first.items() if parts[name] == 'train']
+    if len(trained) < 2:
+        whose = f'one patient only ({trained[0]})' if trained else 'no patient'
+        raise PrepareError(
+            f'the radiographs of train_val_list.txt that are there are of {whose}, at least two '
+            'needed to train and validate; add radiographs of others'
+        )
 
 
 if __name__ == '__main__':

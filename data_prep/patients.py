@@ -28,7 +28,8 @@ def patient_of(name: str, pattern: re.Pattern | None, of: str) -> str:
     match = pattern.search(name)
     if not match:
         raise PrepareError(
-            f'--patient_pattern={pattern.pattern} finds nothing in the name of the {of} {name}'
+            f'--patient_pattern={pattern.pattern} finds nothing in the name of the {of} {name}; '
+            'correct it or leave it out'
         )
     return match[1] if pattern.groups else match[0]
 

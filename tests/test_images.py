@@ -97,7 +97,7 @@ def test_patients_that_nothing_tells_are_pointed_out(frames, run):
         (['--split_column=set'], 2, '--split_column is of a CSV file; give --csv, too'),
         (['--folds=5'], 2, '--folds is of a CSV file; give --csv, too'),
         (['--csv=nope.csv'], 2, 'the file nope.csv does not exist; check its name'),
-        (['--patient_pattern=(q)'], 1, 'finds nothing in the name of the image p0/f0'),
+        (['--patient_pattern=(q)'], 1, 'in the name of the image p0/f0; correct it or leave'),
         (['--patient_pattern=p'], 1, 'patient; tell them apart with --patient_pattern, or add im'),
     ],
 )

@@ -143,6 +143,7 @@ def test_a_pattern_tells_patients_otherwise(brats, tmp_path, capsys):
             'tell them apart with --patient_pattern, or add scans\n',
         ),
         (['--patient_pattern=nobody'], 'nobody finds nothing in the name of the scan HGG/Brats18'),
+        (['--patient_pattern=nobody'], '_flair; correct it or leave it out\n'),
     ],
 )
 @pytest.mark.parametrize('module', [scans, slices])
