@@ -130,7 +130,7 @@ def prepare_labelled(
     """Prepares the dataset `data_dir/name`; unusable cases are skipped and listed in the summary.
 
     The dataset depends on the cases and `work`, not on the order of the cases or the number of
-    workers. Records of a patient are neighbours.
+    workers. Records of a patient are neighbours. If a split has none, nothing is written.
 
     Args:
       cases: of every split.
@@ -177,7 +177,7 @@ def prepare_labelled(
         for split, patients in books[name].records.items():
             summary.patients[split] = len(patients)
         for book in books.values():
-            book.close({**common, 'summary': asdict(summary)})
+            book.close(None if summary.lacking else {**common, 'summary': asdict(summary)})
     return summary
 
 
@@ -211,8 +211,11 @@ class _Book:
             rows.append([case.patient, 0])
         rows[-1][1] += len(items)
 
-    def close(self, metadata: dict[str, Any]) -> None:
-        self._writer.close({**metadata, 'records': self.records})
+    def close(self, metadata: dict[str, Any] | None) -> None:
+        if metadata is None:
+            self._writer.discard()
+        else:
+            self._writer.close({**metadata, 'records': self.records})
 
 
 def _example(case: Case, prepared: Prepared, item: Item) -> dict[str, Any]:
