@@ -96,6 +96,7 @@ def _prepare_labelled(args: argparse.Namespace) -> LabelledSummary:
         },
         config='dxc' if table.multilabel else 'iuc',
         skip_duplicates=True,
+        table=str(args.csv),
         notes=notes,
         workers=args.workers,
     )

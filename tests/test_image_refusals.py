@@ -59,3 +59,26 @@ def test_an_unlabelled_split_without_an_image_is_no_dataset(frames, prepare, tmp
         'split has no images, because its files were skipped or gave none, so no dataset was '
         'written; correct those listed, add files or choose another --seed\n'
     )
+
+
+@pytest.mark.parametrize('patient', ['patient0', 'patient2'])
+def test_an_image_of_two_labels_is_refused(patient, frames, prepare, tmp_path):
+    source, rows = frames
+    for copy, (name, *_) in (('x.png', rows[0]), ('y.png', rows[0]), ('same.png', rows[4])):
+        (source / copy).write_bytes((source / name).read_bytes())
+    copies = [['x.png', 'b', patient], ['y.png', 'c', patient], ['same.png', *rows[4][1:]]]
+    status, said = prepare(rows + copies)
+    assert status == 1 and nothing_left(tmp_path) and said.count('\n') == 1
+    assert said.startswith(f'python -m data_prep.images: {tmp_path}/t.csv: ')
+    assert said.count(' hold one image, labelled ') == 2 and said.endswith('; correct it\n')
+    assert all(name in said for name in ('p0/f0.png', 'x.png', 'y.png')) and 'same' not in said
+
+
+def test_an_image_of_other_findings_is_refused(frames, prepare, tmp_path):
+    source, rows = frames
+    (source / 'x.png').write_bytes((source / 'p0/f0.png').read_bytes())
+    rows = [[name, 'mass|edema', patient] for name, _, patient in rows]
+    status, said = prepare([*rows, ['x.png', '', 'patient0']], ('image', 'labels', 'patient'))
+    assert status == 1 and nothing_left(tmp_path)
+    expected = 'p0/f0.png and x.png hold one image, labelled edema|mass and nothing; correct it\n'
+    assert said.endswith(expected)
