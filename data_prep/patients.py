@@ -3,7 +3,7 @@
 import os
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from data_prep import dicom
@@ -32,6 +32,11 @@ def patient_of(name: str, pattern: re.Pattern | None, of: str) -> str:
             'correct it or leave it out'
         )
     return match[1] if pattern.groups else match[0]
+
+
+def split_line(patients: Iterable[str], how: str = 'found by --patient_pattern') -> str:
+    """The summary's line on how many patients the scans or images were split by."""
+    return f'Split: by patient, {len(set(patients))} {how}'
 
 
 def told_patients(scans: Sequence[Scan]) -> dict[str, str]:

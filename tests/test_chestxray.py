@@ -78,6 +78,7 @@ def listed(source, name):
 
 def test_both_datasets_follow_the_official_lists(source, run, tmp_path):
     said = run()
+    assert said.count('Split: by patient, 30 told by the column Patient ID\n') == 1
     assert '--config=configs/genesis_xray.py' in said and '--config=configs/dxc.py' in said
     unlabelled, about = read(tmp_path, 'chestxray')
     labelled, declared = read(tmp_path, 'dxc')

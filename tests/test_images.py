@@ -68,6 +68,7 @@ def test_a_folder_without_labels_is_split_by_patient(frames, run, tmp_path):
     damage('flipped', source / 'p0' / 'bad.png')
     said = run(source, '--patient_pattern=(.*)/')
     assert 'Files read: 12, skipped: 1\nImages: train 10, validation 2\n' in said
+    assert 'Split: by patient, 6 found by --patient_pattern\n' in said
     assert '  p0/bad.png is damaged (broken PNG file' in said
     assert '--config=configs/genesis_ultrasound.py' in said
     records, metadata = read(tmp_path)
