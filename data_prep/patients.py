@@ -18,6 +18,7 @@ _GROUP = re.compile(
 )
 _SUBJECT = re.compile(r'sub-[A-Za-z0-9]+')  # a subject's folder in BIDS, `derivatives` included
 _OF_SUBJECT = re.compile(r'(sub-[A-Za-z0-9]+)_')  # starts a file's name in BIDS, wherever it lies
+_LAST_WORD = re.compile(r'[-_][^-_]*$')  # of a file's name, the sequence in IXI
 _CHANNEL = re.compile(r'(.*)_(\d{4})')  # of nnU-Net
 
 
@@ -99,6 +100,36 @@ def _cases(scan_ids: Sequence[str]) -> dict[str, str]:
     if not counted or len(channels) < 2 or sum(map(len, channels.values())) < len(scan_ids):
         return {}  # (a folder of scan_0000, scan_0001, ... is no case)
     return {f'{case}_{number:04}': case for case, found in channels.items() for number in found}
+
+
+def like_sequences(patients: Mapping[str, str]) -> str:
+    """A line on folders that count as patients and look like sequences; empty if none do.
+
+    They do where more names recur in several of them than they are: folders of patients share the
+    names of a few visits or sequences, those of sequences share the names of all patients.
+
+    Args:
+      patients: by scan id.
+    """
+    for whole in (False, True):
+        holders = defaultdict(set)
+        for scan_id, folder in patients.items():
+            if scan_id.startswith(f'{folder}/') and not _SUBJECT.fullmatch(folder):
+                holders[_name_in(folder, scan_id, whole)].add(folder)
+        recurring = {name: sorted(held) for name, held in holders.items() if len(held) > 1}
+        if len(recurring) > len(set().union(*recurring.values())):
+            name, (one, other, *_) = min(recurring.items())
+            return (
+                f'These folders look like sequences rather than patients ({one} and {other} both '
+                f'hold {name}); if they are, give --patient_pattern, or patients lie in both splits'
+            )
+    return ''
+
+
+def _name_in(folder: str, scan_id: str, whole: bool) -> str:
+    """Of what a folder holds, the one that a scan is, or lies in; of files less the last word."""
+    name, is_folder, _ = scan_id.removeprefix(f'{folder}/').partition('/')
+    return name if whole or is_folder else _LAST_WORD.sub('', name)
 
 
 def split_by_patient(

@@ -5,10 +5,10 @@ import re
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from scanned import write_series
+from scanned import write, write_series
 
 from data_prep import scans, slices
-from data_prep.patients import told_patients
+from data_prep.patients import like_sequences, told_patients
 from data_prep.phantom import main as phantom
 from data_prep.volumes import Scan, find_scans
 
@@ -40,6 +40,33 @@ CUBES = ['--cube_size=16,16,16', '--cubes_per_scan=2']
 def test_folders_tell_the_patients(ids, patients):
     found = told_patients([Scan(scan_id, scan_id, ()) for scan_id in ids])
     assert [found[scan_id] for scan_id in ids] == patients
+
+
+NUMBERS = range(4)
+
+
+@pytest.mark.parametrize(
+    ('ids', 'example'),
+    [
+        (
+            [f'IXI-T{t}/IXI00{n}-Guys-08{n}-T{t}' for n in NUMBERS for t in (1, 2)],
+            'IXI-T1 and IXI-T2 both hold IXI000-Guys-080',
+        ),
+        ([f'T{t}/p{n}/x{t}' for n in NUMBERS for t in (1, 2)], 'T1 and T2 both hold p0'),
+        ([f'T{t}/p_{n}' for n in NUMBERS for t in (1, 2)], 'T1 and T2 both hold p_0'),
+        ([f'all/T{t}/p{n}' for n in NUMBERS for t in (1, 2)], 'all/T1 and all/T2 both hold p0'),
+        # Patients, whose visits or sequences have the same names.
+        ([f'p{n}/visit{v}/x' for n in NUMBERS for v in (1, 2)], ''),
+        ([f'p{n}/visit_{v}' for n in NUMBERS for v in (1, 2)], ''),
+        ([f'p{n}/p{n}_t{t}' for n in NUMBERS for t in (1, 2)], ''),
+        ([f'sub-{n}/ses-{v}/x' for n in (1, 2) for v in NUMBERS], ''),
+        ([f's{n % 2}/p{n}/x' for n in NUMBERS], ''),
+        ([f'p{n}' for n in NUMBERS], ''),
+    ],
+)
+def test_folders_that_look_like_sequences_are_told(ids, example):
+    said = like_sequences(told_patients([Scan(scan_id, scan_id, ()) for scan_id in ids]))
+    assert f'({example})' in said if example else not said
 
 
 def write_dicom(folder, named):
@@ -153,3 +180,17 @@ def test_patterns_that_cannot_split_are_refused(module, flags, said, brats, tmp_
         module.main(flags)
     error = capsys.readouterr().err
     assert said in error and error.count('\n') == 1
+
+
+def test_the_summary_says_that_folders_look_like_sequences(tmp_path, capsys):
+    for number in range(3):
+        for folder in ('T1', 'T2'):
+            (tmp_path / 's' / folder).mkdir(parents=True, exist_ok=True)
+            voxels = np.random.default_rng(number).normal(size=(40, 40, 24)).astype(np.float32)
+            write(tmp_path / 's' / folder, f'p{number}_{folder}.nii.gz', voxels)
+    flags = [f'--source={tmp_path}/s', f'--data_dir={tmp_path}', '--name=d', '--modality=mri']
+    assert scans.main([*flags, *CUBES, '--workers=1']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (index,) = [number for number, line in enumerate(lines) if line.startswith('Split: ')]
+    assert '2 told by folders and files (T1, T2)' in lines[index]
+    assert '(T1 and T2 both hold p0)' in lines[index + 1]
