@@ -24,9 +24,10 @@ from data_prep.options import (
     common_parser,
     report,
 )
+from data_prep.patients import split_line
 from data_prep.points import read_rows
 from data_prep.prepare import Entry, PrepareError, check_absent, prepare, validating
-from data_prep.records import dataset_folder
+from data_prep.records import SPLITS, dataset_folder
 from data_prep.split_options import add_validation_share
 from data_prep.summary import LabelledSummary, Summary, listed
 from data_prep.volumes import Scan
@@ -37,7 +38,8 @@ FINDINGS = (
     'Hernia',
 )  # fmt: skip
 _TABLES = ('Data_Entry_2017.csv', 'Data_Entry_2017_v2020.csv')
-_COLUMNS = ('Image Index', 'Finding Labels', 'Patient ID')
+_PATIENT = 'Patient ID'
+_COLUMNS = ('Image Index', 'Finding Labels', _PATIENT)
 _LISTS = {'train_val_list.txt': 'train', 'test_list.txt': 'test'}
 _SHARE = 0.11  # leaves about the 77,074 images that the paper pre-trained on, of 86,524
 
@@ -128,12 +130,13 @@ def _prepare_unlabelled(
         Entry(shot.image, shot.split, FIXED_SPLITS.index(shot.split), shot.patient)
         for shot in radiographs
     ]
+    patients = {entry.patient for entry in entries if entry.split in SPLITS}
     return prepare(
         entries,
         name='chestxray',
         data_dir=args.data_dir,
         recipe=_recipe(args),
-        notes=notes,
+        notes=[*notes, split_line(patients, f'told by the column {_PATIENT}')],
         workers=args.workers,
     )
 
@@ -274,6 +277,13 @@ def _check_patients(patients: Mapping[str, str], parts: Mapping[str, str]) -> No
             raise PrepareError(
                 f'patient {patient} is in both lists: {other} and {name}; download them again'
             )
+    trained = [patient for patient, name in first.items() if parts[name] == 'train']
+    if len(trained) < 2:
+        whose = f'one patient only ({trained[0]})' if trained else 'no patient'
+        raise PrepareError(
+            f'the radiographs of train_val_list.txt that are there are of {whose}, at least two '
+            'needed to train and validate; add radiographs of others'
+        )
 
 
 if __name__ == '__main__':

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import SimpleITK as sitk
 
 from data_prep.errors import PrepareError
+from data_prep.summary import listed
 
 
 def identity_of(channels: Iterable[sitk.Image]) -> bytes:
@@ -45,3 +46,28 @@ class Owners:
                 f'{patient}), so a network may be tested on what it learned from; remove one of '
                 'them'
             )
+
+
+class Labels:
+    """How each image is labelled: one that is labelled in two ways teaches and tests nothing."""
+
+    def __init__(self):
+        self._first: dict[bytes, tuple[str, str]] = {}
+        self._clashes: list[str] = []
+
+    def note(self, identity: bytes, label: str, shown: str) -> None:
+        """Takes note of an image."""
+        first, other = self._first.setdefault(identity, (label, shown))
+        if first != label:
+            self._clashes.append(
+                f'{other} and {shown} hold one image, labelled {first} and {label}'
+            )
+
+    def check(self, table: str) -> None:
+        """To be called at the end, so that all are named at once.
+
+        Raises:
+          PrepareError: the table labels an image in two ways.
+        """
+        if self._clashes:
+            raise PrepareError(f'{table}: {listed(self._clashes)}; correct it')

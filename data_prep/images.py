@@ -27,7 +27,7 @@ from data_prep.options import (
     common_parser,
     report,
 )
-from data_prep.patients import patient_of, split_by_patient
+from data_prep.patients import patient_of, split_by_patient, split_line
 from data_prep.prepare import PrepareError, prepare
 from data_prep.records import dataset_folder
 from data_prep.split_options import (
@@ -67,7 +67,7 @@ def _prepare(args: argparse.Namespace) -> Summary:
         name=args.name,
         data_dir=args.data_dir,
         recipe=ImageRecipe(args.size, args.window, args.seed),
-        notes=() if args.patient_pattern else [OWN_PATIENTS],
+        notes=[split_line(patients.values()) if args.patient_pattern else OWN_PATIENTS],
         workers=args.workers,
     )
 
@@ -96,6 +96,7 @@ def _prepare_labelled(args: argparse.Namespace) -> LabelledSummary:
         },
         config='dxc' if table.multilabel else 'iuc',
         skip_duplicates=True,
+        table=str(args.csv),
         notes=notes,
         workers=args.workers,
     )

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from tqdm import tqdm
 
-from data_prep.identity import Owners
+from data_prep.identity import Labels, Owners
 from data_prep.integrity import ScanError
 from data_prep.pool import in_order
 from data_prep.prepare import (
@@ -125,12 +125,13 @@ def prepare_labelled(
     config: str | None = None,
     notes: Sequence[str] = (),
     skip_duplicates: bool = False,
+    table: str = '',
     workers: int | None = None,
 ) -> LabelledSummary:
     """Prepares the dataset `data_dir/name`; unusable cases are skipped and listed in the summary.
 
     The dataset depends on the cases and `work`, not on the order of the cases or the number of
-    workers. Records of a patient are neighbours.
+    workers. Records of a patient are neighbours. If a split has none, nothing is written.
 
     Args:
       cases: of every split.
@@ -139,6 +140,7 @@ def prepare_labelled(
       config: of configs/, for the closing hint (default: the one named as the dataset).
       notes: lines for the summary on what was left out beforehand.
       skip_duplicates: an image that two patients have is kept once, instead of refused.
+      table: that labels every image; one that it labels in two ways is refused.
       workers: processes (default: one per core; 1 works in this process).
 
     Raises:
@@ -155,7 +157,7 @@ def prepare_labelled(
     interruption = Interruption()
     common = {**asdict(declaration), 'recipe': dict(recipe)}
     sizes = {name: tuple(cube_size), f'{name}_cases': (None, None, None)}
-    owners = Owners()
+    owners, labels = Owners(), Labels()
     bar = tqdm(results, desc='cases', total=len(ordered), unit='case', disable=None)
     with staged(data_dir, list(sizes)) as stage, interruption, closing(results), bar:
         books = {key: _Book(stage, key, size, declaration) for key, size in sizes.items()}
@@ -164,20 +166,25 @@ def prepare_labelled(
             if prepared.reason:
                 summary.skip(case.shown, prepared.reason)
                 continue
+            held = [_held(item) for item in prepared.items]
+            if table:
+                names = [declaration.classes[index] for index in sum(held, [])]
+                labels.note(prepared.identity, '|'.join(names) or 'nothing', case.shown)
             if not skip_duplicates:
                 owners.check(prepared.identity, case.patient, case.shown)
             elif other := owners.find_other(prepared.identity, case.patient, case.shown):
                 summary.skip(case.shown, same_image(*other))
                 continue
-            summary.count(case.split, case.case_id, [_held(item) for item in prepared.items])
+            summary.count(case.split, case.case_id, held)
             remark(summary.remarks, prepared.remark)
             books[name].add(case, prepared, prepared.items)
             if prepared.whole is not None:
                 books[f'{name}_cases'].add(case, prepared, [prepared.whole])
+        labels.check(table)
         for split, patients in books[name].records.items():
             summary.patients[split] = len(patients)
         for book in books.values():
-            book.close({**common, 'summary': asdict(summary)})
+            book.close(None if summary.lacking else {**common, 'summary': asdict(summary)})
     return summary
 
 
@@ -211,8 +218,11 @@ class _Book:
             rows.append([case.patient, 0])
         rows[-1][1] += len(items)
 
-    def close(self, metadata: dict[str, Any]) -> None:
-        self._writer.close({**metadata, 'records': self.records})
+    def close(self, metadata: dict[str, Any] | None) -> None:
+        if metadata is None:
+            self._writer.discard()
+        else:
+            self._writer.close({**metadata, 'records': self.records})
 
 
 def _example(case: Case, prepared: Prepared, item: Item) -> dict[str, Any]:

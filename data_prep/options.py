@@ -197,7 +197,7 @@ def report(parser: Parser, work: Callable[[], Summary | LabelledSummary], datase
     except KeyboardInterrupt:
         parser.exit(130, f'{parser.prog}: interrupted, so no dataset was written\n')
     print(summary.text(dataset))
-    return int(summary.is_empty)
+    return int(bool(summary.lacking))
 
 
 def folder(text: str) -> Path:

@@ -121,10 +121,11 @@ def prepare(
 ) -> Summary:
     """Prepares the dataset `data_dir/name`; unusable scans are skipped and listed in the summary.
 
-    The dataset depends on the scans, their ids and the recipe, not on the order of the entries
-    or the number of workers (default: one per core; 1 works in this process, more need a main
-    module that Python can import again). An image that two patients have is kept once. The `notes`
-    go into the summary: lines on what was left out beforehand.
+    Nothing is written if that leaves a split without records. The dataset depends on the scans,
+    their ids and the recipe, not on the order of the entries or the number of workers (default: one
+    per core; 1 works in this process, more need a main module that Python can import again). An
+    image that two patients have is kept once. The `notes` go into the summary: lines on what was
+    left out beforehand.
 
     Raises:
       PrepareError: the dataset exists, a split has no scans, or two scans share an id.
@@ -147,7 +148,10 @@ def prepare(
             sampled = _unless_copy(entry, sampled or Sampled(reason=KILLED), owners)
             if entry.split in SPLITS:
                 writer.add(entry.split, _examples(entry, sampled, summary))
-        writer.close({'recipe': asdict(recipe), 'summary': asdict(summary)})
+        if summary.lacking:
+            writer.discard()
+        else:
+            writer.close({'recipe': asdict(recipe), 'summary': asdict(summary)})
     return summary
 
 

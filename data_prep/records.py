@@ -5,6 +5,7 @@ order given; readers shuffle, which ArrayRecord's random access makes free.
 """
 
 import math
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -119,6 +120,10 @@ class SplitsWriter:
         if self._writer is not None:
             self._info.metadata.update(metadata)
             self._writer.close_all()
+
+    def discard(self) -> None:
+        """Instead of `close`: leaves no dataset."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _open(self) -> None:
         self._folder.mkdir(parents=True)

@@ -7,7 +7,13 @@ from pathlib import Path
 
 from data_prep.label_files import without_labels
 from data_prep.options import existing_folder, make_parser, run
-from data_prep.patients import patient_of, split_by_patient, told_patients
+from data_prep.patients import (
+    like_sequences,
+    patient_of,
+    split_by_patient,
+    split_line,
+    told_patients,
+)
 from data_prep.prepare import Entry, PrepareError
 from data_prep.split_options import BY_FOLDER, add_patient_pattern, add_validation_share
 from data_prep.volumes import MODALITIES, find_scans
@@ -73,24 +79,23 @@ def list_entries(
     else:
         patients = {scan.scan_id: patient_of(scan.scan_id, pattern, 'scan') for scan in scans}
     entries = split_by_patient(scans, patients, validation_share, seed, 'scans')
-    return entries, [*notes, _how(patients, pattern)]
+    return entries, [*notes, *_how(patients, pattern)]
 
 
-def _how(patients: Mapping[str, str], pattern: re.Pattern | None) -> str:
-    """A line on what told the patients."""
+def _how(patients: Mapping[str, str], pattern: re.Pattern | None) -> list[str]:
+    """Lines on what told the patients."""
     names = sorted(set(patients.values()))
     if pattern is not None:
-        return f'Split: by patient, {len(names)} found by --patient_pattern'
+        return [split_line(names)]
     if len(names) < len(patients):
         shown = ', '.join(names[:3]) + (', ...' if names[3:] else '')
-        return (
-            f'Split: by patient, {len(names)} told by folders and files ({shown}); if they are '
-            'not, give --patient_pattern'
-        )
-    return (
+        how = f'told by folders and files ({shown}); if they are not, give --patient_pattern'
+        doubt = like_sequences(patients)
+        return [split_line(names, how), *([doubt] if doubt else [])]
+    return [
         'Split: by scan, each as a patient of its own; where there are several of one, '
         '--patient_pattern keeps them in one split'
-    )
+    ]
 
 
 if __name__ == '__main__':

@@ -6,10 +6,11 @@ import re
 from data_prep.options import Parser, number
 
 BY_FOLDER = (
-    'a folder with all below it is a patient: sub-LABEL, else the first below the source that does '
-    'not hold every scan and is not called train, test, HGG, imagesTr and the like; a scan in no '
-    'such folder is a patient, with its other channels (CASE_0000, CASE_0001); folders of one '
-    'DICOM PatientID are joined'
+    'a folder with all below it is a patient: sub-LABEL (or files called sub-LABEL_...), else the '
+    'first below the source that does not hold every scan and is not called train, test, HGG, '
+    'imagesTr and the like; a scan in no such folder is a patient, with its other channels '
+    '(CASE_0000, CASE_0001); in a folder of several DICOM PatientIDs these tell, and other folders '
+    'of one are joined'
 )
 
 

@@ -59,9 +59,9 @@ class Summary:
             self.few[scan_id] = found
 
     @property
-    def is_empty(self) -> bool:
-        """Whether no cube was found, so that no dataset was written."""
-        return not any(self.cubes.values())
+    def lacking(self) -> list[str]:
+        """The splits without a cube; if there is one, no dataset is written."""
+        return [split for split, count in self.cubes.items() if not count]
 
     def text(self, dataset: Path) -> str:
         """The closing summary of a preparation into the folder `dataset`."""
@@ -100,19 +100,16 @@ class Summary:
         ]
 
     def _closing(self, dataset: Path) -> list[str]:
-        if self.is_empty:
+        if len(self.lacking) == len(self.cubes):
             return [f'No {self.parts} are left, so no dataset was written.']
-        empty = [
-            f'The {split} split has no {self.parts}, because its {self.sources} were skipped or '
-            'gave none, so this dataset cannot train: delete it and prepare it again without the '
-            f'{self.sources} listed, with more {self.sources} or with another --seed'
-            for split, count in self.cubes.items()
-            if not count
-        ]
+        if self.lacking:
+            return [
+                f'The {self.lacking[0]} split has no {self.parts}, because its {self.sources} were '
+                'skipped or gave none, so no dataset was written; correct those listed, add '
+                f'{self.sources} or choose another --seed'
+            ]
         data_dir, name = dataset.parents[1], dataset.parent.name
         written = f'Dataset: {dataset} (this summary: its metadata.json)'
-        if empty:
-            return [written, *empty]
         return [
             written,
             f'Next: python main.py --config=configs/{self.config}.py --config.data.dir={data_dir} '
@@ -169,9 +166,9 @@ class LabelledSummary:
             self.per_class[split][self.classes[index]] += 1
 
     @property
-    def is_empty(self) -> bool:
-        """Whether no record was found, so that no dataset was written."""
-        return not any(self.records.values())
+    def lacking(self) -> list[str]:
+        """The splits without a record; if there is one, no dataset is written."""
+        return [split for split in self.splits if not self.records[split]]
 
     def text(self, dataset: Path) -> str:
         """The closing summary of a preparation into the folder `dataset`."""
@@ -202,19 +199,17 @@ class LabelledSummary:
         return [f'Cases without a record: {listed(sorted(self.without))}']
 
     def _closing(self, dataset: Path) -> list[str]:
-        if self.is_empty:
+        if self.lacking == self.splits:
             return ['No records are left, so no dataset was written.']
+        if self.lacking:
+            return [
+                f'The split {self.lacking[0]} has no records, because its cases were skipped or '
+                'gave none, so no dataset was written; correct those listed, or add cases'
+            ]
         data_dir, name = dataset.parents[1], dataset.parent.name
         written = f'Dataset: {dataset} (this summary: its metadata.json)'
         if cases := [path for path in [dataset_folder(data_dir, f'{name}_cases')] if path.exists()]:
             written += f'; whole scans for the evaluation: {cases[0]}'
-        if empty := [split for split in self.splits if not self.records[split]]:
-            return [
-                written,
-                f'The split {empty[0]} has no records, because its cases were skipped or gave '
-                'none, so this dataset cannot be used: delete it and prepare it again without the '
-                'cases listed or with more of them',
-            ]
         named = '' if name == self.config else f' --config.data.name={name}'
         return [
             written,

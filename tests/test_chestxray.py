@@ -78,6 +78,7 @@ def listed(source, name):
 
 def test_both_datasets_follow_the_official_lists(source, run, tmp_path):
     said = run()
+    assert said.count('Split: by patient, 30 told by the column Patient ID\n') == 1
     assert '--config=configs/genesis_xray.py' in said and '--config=configs/dxc.py' in said
     unlabelled, about = read(tmp_path, 'chestxray')
     labelled, declared = read(tmp_path, 'dxc')
@@ -192,6 +193,18 @@ def edit(source, name, old, new):
 def test_a_release_that_contradicts_itself_is_refused(spoil, said, source, run):
     spoil(source)
     assert said in run(status=1)
+
+
+@pytest.mark.parametrize(
+    ('kept', 'whose'), [('00000001_', 'of one patient only (1)'), ('x', 'of no patient')]
+)
+def test_one_patient_cannot_train_and_validate(kept, whose, source, run):
+    train_val = listed(source, 'train_val_list.txt')
+    for path in source.glob('images_*/images/*.png'):
+        if path.stem in train_val and not path.name.startswith(kept):
+            path.unlink()
+    said = f'the radiographs of train_val_list.txt that are there are {whose}, at least two needed'
+    assert f'{said} to train and validate; add radiographs of others\n' in run(status=1)
 
 
 def test_no_copy_of_a_test_image_is_pretrained_on(source, run, tmp_path):

@@ -68,6 +68,7 @@ def test_a_folder_without_labels_is_split_by_patient(frames, run, tmp_path):
     damage('flipped', source / 'p0' / 'bad.png')
     said = run(source, '--patient_pattern=(.*)/')
     assert 'Files read: 12, skipped: 1\nImages: train 10, validation 2\n' in said
+    assert 'Split: by patient, 6 found by --patient_pattern\n' in said
     assert '  p0/bad.png is damaged (broken PNG file' in said
     assert '--config=configs/genesis_ultrasound.py' in said
     records, metadata = read(tmp_path)
@@ -97,8 +98,8 @@ def test_patients_that_nothing_tells_are_pointed_out(frames, run):
         (['--split_column=set'], 2, '--split_column is of a CSV file; give --csv, too'),
         (['--folds=5'], 2, '--folds is of a CSV file; give --csv, too'),
         (['--csv=nope.csv'], 2, 'the file nope.csv does not exist; check its name'),
-        (['--patient_pattern=(q)'], 1, 'finds nothing in the name of the image p0/f0'),
-        (['--patient_pattern=p'], 1, 'the images are of one patient only (p), at least two'),
+        (['--patient_pattern=(q)'], 1, 'in the name of the image p0/f0; correct it or leave'),
+        (['--patient_pattern=p'], 1, 'patient; tell them apart with --patient_pattern, or add im'),
     ],
 )
 def test_options_that_cannot_be_met_are_refused(flags, status, said, frames, run):
@@ -205,6 +206,7 @@ def test_an_image_of_two_patients_is_kept_once(frames, run, tmp_path):
     source, rows = frames
     (source / 'p0' / 'f0.png').unlink()
     (source / 'p0' / 'f0.png').write_bytes((source / 'p2' / 'f4.png').read_bytes())
+    rows[4][1] = rows[0][1]
     table = write_table(tmp_path / 't.csv', ('image', 'label', 'patient'), rows)
     said = run(source, f'--csv={table}')
     assert 'Cases read: 11, skipped: 1' in said

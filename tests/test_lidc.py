@@ -306,11 +306,13 @@ def test_metadata_and_summary(pristine, tmp_path, capsys):
     assert not (tmp_path / 'ncs_cases').exists()
 
 
-def test_fewer_nodules_have_more_readers(pristine, tmp_path):
+def test_fewer_nodules_have_more_readers(pristine, tmp_path, capsys):
     counts = []
-    for readers in (1, 3, 4):
-        splits = prepare(pristine, tmp_path / str(readers), f'--min_readers={readers}')
-        counts.append(sum(map(len, splits.values())))
+    for readers in (1, 3, 4):  # four leave splits without any
+        flags = [f'--source={pristine}', '--cube_size=24,24,16', f'--min_readers={readers}']
+        lidc.main([*flags, f'--data_dir={tmp_path / str(readers)}', '--workers=1'])
+        said = capsys.readouterr().out
+        counts.append(sum(map(int, re.findall(r': (\d+) records', said))))
     assert counts[0] > counts[1] > counts[2] > 0
 
 

@@ -5,10 +5,10 @@ import re
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from scanned import write_series
+from scanned import write, write_series
 
 from data_prep import scans, slices
-from data_prep.patients import told_patients
+from data_prep.patients import like_sequences, told_patients
 from data_prep.phantom import main as phantom
 from data_prep.volumes import Scan, find_scans
 
@@ -28,6 +28,9 @@ CUBES = ['--cube_size=16,16,16', '--cubes_per_scan=2']
         (['Training Batch 1/v', 'test/v'], ['Training Batch 1/v', 'test/v']),
         (['flat/a', 'flat/b'], ['flat/a', 'flat/b']),
         (['raw/sub-1/a', 'derivatives/x/sub-1/a', 'raw/sub-2/a'], ['sub-1', 'sub-1', 'sub-2']),
+        (['sub-1_ses-1_T1w', 'sub-1_ses-2_T1w', 'sub-2_T1w'], ['sub-1', 'sub-1', 'sub-2']),
+        (['T1/sub-1_T1w', 'T2/sub-1_T2w', 'T1/sub-2_T1w'], ['sub-1', 'sub-1', 'sub-2']),
+        (['a/sub-1', 'a/sub-x-1_a', 'b/sub-2'], ['a', 'a', 'b']),
         (['images/a_0000', 'images/a_0001', 'images/b_0000'], ['images/a', 'images/a', 'images/b']),
         (['s_0000', 's_0001', 's_0002'], ['s_0000', 's_0001', 's_0002']),
         (['s_0000', 's_0001', 't_0001'], ['s_0000', 's_0001', 't_0001']),
@@ -39,17 +42,76 @@ def test_folders_tell_the_patients(ids, patients):
     assert [found[scan_id] for scan_id in ids] == patients
 
 
-def test_folders_of_one_dicom_patient_are_joined(tmp_path):
-    voxels = np.zeros((8, 8, 3), np.int16)
-    named = {'study10': 'ANN', 'study11': 'ANN', 'study20': 'BEN', 'unnamed': ''}
-    for number, (folder, name) in enumerate(named.items()):
+NUMBERS = range(4)
+
+
+@pytest.mark.parametrize(
+    ('ids', 'example'),
+    [
+        (
+            [f'IXI-T{t}/IXI00{n}-Guys-08{n}-T{t}' for n in NUMBERS for t in (1, 2)],
+            'IXI-T1 and IXI-T2 both hold IXI000-Guys-080',
+        ),
+        ([f'T{t}/p{n}/x{t}' for n in NUMBERS for t in (1, 2)], 'T1 and T2 both hold p0'),
+        ([f'T{t}/p_{n}' for n in NUMBERS for t in (1, 2)], 'T1 and T2 both hold p_0'),
+        ([f'all/T{t}/p{n}' for n in NUMBERS for t in (1, 2)], 'all/T1 and all/T2 both hold p0'),
+        # Patients, whose visits or sequences have the same names.
+        ([f'p{n}/visit{v}/x' for n in NUMBERS for v in (1, 2)], ''),
+        ([f'p{n}/visit_{v}' for n in NUMBERS for v in (1, 2)], ''),
+        ([f'p{n}/p{n}_t{t}' for n in NUMBERS for t in (1, 2)], ''),
+        ([f'sub-{n}/ses-{v}/x' for n in (1, 2) for v in NUMBERS], ''),
+        ([f's{n % 2}/p{n}/x' for n in NUMBERS], ''),
+        ([f'p{n}' for n in NUMBERS], ''),
+    ],
+)
+def test_folders_that_look_like_sequences_are_told(ids, example):
+    said = like_sequences(told_patients([Scan(scan_id, scan_id, ()) for scan_id in ids]))
+    assert f'({example})' in said if example else not said
+
+
+def write_dicom(folder, named):
+    """A series for every path below the folder, whose files name this patient."""
+    for number, (path, name) in enumerate(named.items()):
         tags = {'t0010_0020': name, 't0020_000e': f'1.2.{number}'}
-        write_series(tmp_path / folder, voxels, **tags)
+        write_series(folder / path, np.zeros((8, 8, 3), np.int16), **tags)
+
+
+def test_folders_of_one_dicom_patient_are_joined(tmp_path):
+    write_dicom(tmp_path, {'study10': 'ANN', 'study11': 'ANN', 'study20': 'BEN', 'unnamed': ''})
     found = told_patients(find_scans(tmp_path))
     assert list(found.values()) == ['study10', 'study10', 'study20', 'unnamed']
     # What anonymising made all alike tells nothing.
     alone = told_patients(find_scans(tmp_path / 'study10') + find_scans(tmp_path / 'study11'))
     assert len(set(alone.values())) == 2
+
+
+@pytest.mark.parametrize(
+    ('named', 'patients'),
+    [
+        # By sequence, and by year with a patient who returns.
+        (
+            {'T1/a': 'ANN', 'T1/b': 'BEN', 'T2/a': 'ANN', 'T2/b': 'BEN'},
+            ['T1/a/1.2.0', 'T1/b/1.2.1', 'T1/a/1.2.0', 'T1/b/1.2.1'],
+        ),
+        (
+            {'2019/a': 'ANN', '2019/b': 'BEN', '2020/a': 'ANN', '2020/b': ''},
+            ['2019/a/1.2.0', '2019/b/1.2.1', '2019/a/1.2.0', '2019/a/1.2.0'],
+        ),
+        # The folder is left to those whom nothing names, in whatever order they come.
+        (
+            {'2019/a': '', '2019/b': 'BEN', '2019/c': 'ANN', '2018': 'BEN'},
+            ['2018', '2019', '2018', '2019/c/1.2.2'],
+        ),
+    ],
+)
+def test_dicom_patients_are_told_apart_within_a_folder(named, patients, tmp_path):
+    write_dicom(tmp_path, named)
+    assert list(told_patients(find_scans(tmp_path)).values()) == patients
+
+
+def test_folders_of_one_patient_each_stay_so_whatever_anonymising_left(tmp_path):
+    write_dicom(tmp_path, {'p1/a': 'ANON', 'p1/b': 'ANON', 'p2/a': 'ANON', 'p2/b': ''})
+    assert list(told_patients(find_scans(tmp_path)).values()) == ['p1', 'p1', 'p2', 'p2']
 
 
 @pytest.fixture(scope='module')
@@ -102,8 +164,13 @@ def test_a_pattern_tells_patients_otherwise(brats, tmp_path, capsys):
 @pytest.mark.parametrize(
     ('flags', 'said'),
     [
-        (['--patient_pattern=(Brats18)'], 'the scans are of one patient only (Brats18), at least'),
+        (
+            ['--patient_pattern=(Brats18)'],
+            'the scans are of one patient only (Brats18), at least two needed to split by patient; '
+            'tell them apart with --patient_pattern, or add scans\n',
+        ),
         (['--patient_pattern=nobody'], 'nobody finds nothing in the name of the scan HGG/Brats18'),
+        (['--patient_pattern=nobody'], '_flair; correct it or leave it out\n'),
     ],
 )
 @pytest.mark.parametrize('module', [scans, slices])
@@ -113,3 +180,17 @@ def test_patterns_that_cannot_split_are_refused(module, flags, said, brats, tmp_
         module.main(flags)
     error = capsys.readouterr().err
     assert said in error and error.count('\n') == 1
+
+
+def test_the_summary_says_that_folders_look_like_sequences(tmp_path, capsys):
+    for number in range(3):
+        for folder in ('T1', 'T2'):
+            (tmp_path / 's' / folder).mkdir(parents=True, exist_ok=True)
+            voxels = np.random.default_rng(number).normal(size=(40, 40, 24)).astype(np.float32)
+            write(tmp_path / 's' / folder, f'p{number}_{folder}.nii.gz', voxels)
+    flags = [f'--source={tmp_path}/s', f'--data_dir={tmp_path}', '--name=d', '--modality=mri']
+    assert scans.main([*flags, *CUBES, '--workers=1']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (index,) = [number for number, line in enumerate(lines) if line.startswith('Split: ')]
+    assert '2 told by folders and files (T1, T2)' in lines[index]
+    assert '(T1 and T2 both hold p0)' in lines[index + 1]

@@ -198,14 +198,14 @@ def test_mri_windows_travel_with_the_records(tmp_path):
             assert record['fold'] == fold
 
 
-def test_a_split_whose_scans_gave_nothing_is_left_out_and_said(tmp_path):
+def test_a_split_whose_scans_gave_nothing_is_said_and_no_dataset_written(tmp_path):
     write_scan(tmp_path / 'source' / 'good.nrrd', 0)
     (tmp_path / 'source' / 'bad.nrrd').write_bytes(b'junk')
     good, bad = sorted(find_scans(tmp_path / 'source'), key=lambda scan: scan.scan_id != 'good')
     entries = [Entry(good, 'train', 0), Entry(bad, 'validation', 1)]
     summary = prepare(entries, name='d', data_dir=tmp_path, recipe=Recipe('ct', SMALL), workers=1)
     assert 'The validation split has no cubes' in summary.text(tmp_path / 'd' / '1.0.0')
-    assert set(tfds.builder_from_directory(tmp_path / 'd' / '1.0.0').info.splits) == {'train'}
+    assert summary.lacking == ['validation'] and not (tmp_path / 'd').exists()
 
 
 def test_scans_with_few_cubes_are_listed(tmp_path):
