@@ -13,7 +13,7 @@ class Step:
       corrupted, target: NumPy `[B, X, Y, Z, 1]` in [0, 1].
       device: 'cpu' or 'cuda'.
       best: not as published but as fast as PyTorch can: channels last, bfloat16 where it may, and
-        compiled where that works.
+        compiled where there is a GPU and that works (for two cores it takes a minute, gains little).
 
     Attributes:
       compiled: whether it is.
@@ -26,14 +26,15 @@ class Step:
         network = UNet3D(width=width).to(self._device, memory_format=self._layout)
         self._optimizer = torch.optim.SGD(network.parameters(), lr=1.0, momentum=0.9)
         self._cubes, self._target = (self._place(array) for array in (corrupted, target))
-        self.compiled = best
-        self._network = torch.compile(network) if best else network
-        if best:
-            try:
-                self._gradients()
-            except Exception as error:  # of whatever compiler it calls
-                print(f'torch.compile failed ({str(error).strip().splitlines()[0]}): left out')
-                self.compiled, self._network = False, network
+        self.compiled = best and self._device.type == 'cuda'
+        self._network = torch.compile(network) if self.compiled else network
+        try:
+            self._gradients()
+        except Exception as error:  # of whatever compiler it calls
+            if not self.compiled:
+                raise
+            print(f'torch.compile failed with {type(error).__name__}: PyTorch is measured without')
+            self.compiled, self._network = False, network
 
     def __call__(self):
         """One step; its loss, to be waited for."""
