@@ -13,7 +13,7 @@ class Step:
       corrupted, target: NumPy `[B, X, Y, Z, 1]` in [0, 1].
       device: 'cpu' or 'cuda'.
       best: not as published but as fast as PyTorch can: channels last, bfloat16 where it may, and
-        compiled where there is a GPU and that works (for two cores it takes a minute, gains little).
+        compiled where there is a GPU and that works (two cores need a minute and gain little).
 
     Attributes:
       compiled: whether it is.
