@@ -28,11 +28,11 @@ class Step:
         self._cubes, self._target = (self._place(array) for array in (corrupted, target))
         self.compiled = best and self._device.type == 'cuda'
         self._network = torch.compile(network) if self.compiled else network
+        if not self.compiled:
+            return
         try:
             self._gradients()
         except Exception as error:  # of whatever compiler it calls
-            if not self.compiled:
-                raise
             print(f'torch.compile failed with {type(error).__name__}: PyTorch is measured without')
             self.compiled, self._network = False, network
 
