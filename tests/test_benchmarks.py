@@ -91,14 +91,15 @@ def test_pytorch_takes_the_same_step(rng):
 
 @pytest.mark.slow
 def test_every_benchmark_runs_to_its_figures(tmp_path, monkeypatch):
-    pytest.importorskip('torch', reason='PyTorch is not installed')
     monkeypatch.setattr(measure, 'RESULTS', tmp_path)
     monkeypatch.setattr(corruption, '_LOOP', 1)
     monkeypatch.setattr(data, '_STEPS', 2)
     assert set(corruption.main()['whole chain']['ratios']) > {'NumPy, one process'}
     assert data.main()['ratio'] > 0
     case = train_step._case(2, 1)
-    assert case['ratios']['PyTorch, at its best'] > 0 and case['memory']['kept'] > 0
+    assert case['memory']['kept'] > 0
+    if train_step.torch_step:
+        assert case['ratios']['PyTorch, at its best'] > 0
     assert train_step._first_steps()['ratio'] < 1
     case = predict._case(2, (64, 64, 64), 'float32', 1)
     assert len(case['samples']['genesis_jax']) == 1
