@@ -36,7 +36,7 @@ def main():
                     run, records.batches(source, cubes * jax.device_count()), _STEPS
                 ),
             },
-            repetitions=3,
+            repetitions=2,
             warm_up={'step': run},
         )
     samples = {name: [v / _STEPS for v in values] for name, values in samples.items()}

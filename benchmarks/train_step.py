@@ -65,7 +65,7 @@ def _case(width, cubes_each):
             'PyTorch, eager float32': torch_step.Step(width, *pair, device),
             'PyTorch, at its best': torch_step.Step(width, *pair, device, best=True),
         }
-    repetitions = 3 if measure.on_cpu() and width > 8 else 5  # such a step takes ten seconds
+    repetitions = 2 if measure.on_cpu() and width > 8 else 5  # such a step takes ten seconds
     samples = measure.times(
         {**runners, **others, 'corruption alone': corrupt},
         repetitions,
@@ -189,7 +189,7 @@ def _first_steps():
     with tempfile.TemporaryDirectory() as cache:
         environment = os.environ | {'JAX_COMPILATION_CACHE_DIR': cache}
         command = [sys.executable, '-m', 'benchmarks.first_step']
-        for _ in range(4):
+        for _ in range(3):
             start = time.perf_counter()
             run = subprocess.run(
                 command, env=environment, check=True, stdout=subprocess.PIPE, text=True
