@@ -6,19 +6,22 @@
 Any field of the config is set from the command line (`--config.optimizer.learning_rate=0.1`); the
 config files explain them. Running the same command again resumes the run in that folder.
 
-Parses flags and calls two functions: everything else can be imported, tested and reused.
+Parses flags, prepares the demo and calls one function: everything else can be imported, tested and
+reused.
 """
 
 import sys
+from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from genesis_jax import parallel, report
-from genesis_jax.command_line import parse_flags
+from genesis_jax import parallel
+from genesis_jax.cli.flags import parse_flags
 from genesis_jax.errors import UserError
 from genesis_jax.finetune import finetune
 from genesis_jax.pretrain import pretrain
+from genesis_jax.runs import report
 
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'The experiment: configs/NAME.py[:VARIANT].'
@@ -30,12 +33,31 @@ def main(_):
     logging.set_verbosity(logging.WARNING)  # libraries tell every file they touch
     try:
         parallel.start()
+        _prepare_demo(_CONFIG.value.data)
         if _CONFIG.value.task == 'restoration':
             pretrain(_CONFIG.value, _WORKDIR.value)
         else:
             finetune(_CONFIG.value, _WORKDIR.value, _recipe())
     except UserError as error:
         sys.exit(f'error: {error}')
+
+
+def _prepare_demo(data):
+    """Prepares the dataset of configs/demo.py on first use; every other one is the user's."""
+    if data.name != 'ct_chest_demo':
+        return
+    try:
+        from data_prep import demo
+
+        demo.prepare_demo(Path(data.dir).expanduser())
+    except ImportError as error:
+        raise UserError(
+            f'preparing the demo needs {error.name}; run: pip install "genesis-jax[demo]"'
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f'cannot write the demo in config.data.dir={data.dir} ({error.strerror}); change it'
+        ) from None
 
 
 def _recipe():

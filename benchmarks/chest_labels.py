@@ -15,7 +15,7 @@ import SimpleITK as sitk
 
 from data_prep.demo_labels import LABELS, is_test
 from genesis_jax.metrics import dice
-from genesis_jax.pictures import overlay
+from genesis_jax.runs.pictures import overlay
 
 
 def main(argv=None):

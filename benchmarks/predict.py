@@ -11,8 +11,8 @@ import numpy as np
 from benchmarks import measure
 from benchmarks.recipe import CUBE
 from genesis_jax.convert.names import Architecture, to_torch
+from genesis_jax.inference.sliding import on_devices, sliding_window, whole_batch
 from genesis_jax.models import UNet3D
-from genesis_jax.sliding import on_devices, sliding_window, whole_batch
 
 try:
     import torch

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from genesis_jax import optim, parallel
+from genesis_jax import parallel
 from genesis_jax.models import UNet3D
-from genesis_jax.restoration import Steps
+from genesis_jax.training import optim
+from genesis_jax.training.restoration import Steps
 
 CUBE = (64, 64, 32, 1)
 

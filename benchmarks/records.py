@@ -2,8 +2,8 @@
 
 import tensorflow_datasets as tfds
 
-from data_prep.records import SplitsWriter, dataset_folder, features
-from genesis_jax import data
+from data_prep.build.records import SplitsWriter, dataset_folder, features
+from genesis_jax.data import reading
 
 _NAME = 'benchmark'
 
@@ -20,4 +20,4 @@ def write(folder, cubes):
 
 def batches(source, batch_size):
     """A new iterator over its batches, as a training has."""
-    return data.train_batches(source, batch_size, seed=0)
+    return reading.train_batches(source, batch_size, seed=0)

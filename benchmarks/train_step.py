@@ -21,8 +21,8 @@ from flax.traverse_util import flatten_dict
 
 from benchmarks import measure
 from benchmarks.recipe import CUBE, Runner, host_batch, make_steps
-from genesis_jax.losses import squared_error
 from genesis_jax.models import UNet3D
+from genesis_jax.training.losses import squared_error
 from genesis_jax.transfer import shapes_of
 from genesis_jax.transforms import corrupt_batch
 from genesis_jax.transforms.window import normalise

@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from genesis_jax.workdir import write_atomically
+from genesis_jax.runs.files import write_atomically
 
 WIDTH = 4
 SIZE = '32,32,16'

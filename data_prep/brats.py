@@ -13,12 +13,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep.labelled import Case, deal
-from data_prep.options import number
-from data_prep.patches import GridPatches
-from data_prep.prepare import PrepareError
-from data_prep.segmentation import Plan, run_segmentation, segmentation_parser
-from data_prep.segmented import Files, Reading
+from data_prep.build.masks import Reading
+from data_prep.build.segmentation import Plan, run_segmentation, segmentation_parser
+from data_prep.sampling.patches import GridPatches
+from data_prep.splits.draws import deal
+from data_prep.types import Case, Files
+from genesis_jax.cli.arguments import number
+from genesis_jax.errors import PrepareError
 
 CHANNELS = ('t1', 't1ce', 't2', 'flair')
 _NIFTI = re.compile(r'(?P<case>.+)_(?P<kind>t1|t1ce|t2|flair|seg)\.nii(\.gz)?', re.IGNORECASE)

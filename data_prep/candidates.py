@@ -11,30 +11,19 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from data_prep.allotment import Allotment
-from data_prep.candidates_table import Rows, classes_of, read_table, unused_columns
-from data_prep.labelled import Case, Declaration, prepare_labelled
-from data_prep.options import (
-    Parser,
-    add_cube_size,
-    base_parser,
-    existing_folder,
-    folder,
-    number,
-    report,
-)
-from data_prep.points import (
-    PointRule,
-    check_points,
-    cut_points,
-    gather,
-    parse_position,
-    with_scans,
-)
-from data_prep.prepare import PrepareError
-from data_prep.records import dataset_folder
-from data_prep.split_options import add_table_options, refuse_folds
-from data_prep.volumes import MODALITIES, Scan, find_scans
+from data_prep.build.labelled import prepare_labelled
+from data_prep.build.options import add_cube_size, base_parser, report
+from data_prep.build.points import cut_points
+from data_prep.build.records import dataset_folder
+from data_prep.formats.candidates_csv import Rows, classes_of, read_table, unused_columns
+from data_prep.splits.options import add_table_options, refuse_folds
+from data_prep.splits.table_splits import Allotment
+from data_prep.types import Case, Declaration
+from genesis_jax.cli.arguments import Parser, existing_folder, number, path
+from genesis_jax.errors import PrepareError
+from genesis_jax.imaging.points import PointRule, check_points, gather
+from genesis_jax.imaging.tables import parse_position, with_scans
+from genesis_jax.imaging.volumes import MODALITIES, Scan, find_scans
 
 _COLUMNS = ('scan', 'x', 'y', 'z', 'label')
 
@@ -58,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             find_scans(args.source), args.csv, table, classes, args.split_column, args.folds,
             args.seed,
         )  # fmt: skip
-        check_points(cases, rule)
+        check_points([case.source for case in cases], rule)
         channel = 'CT' if args.modality == 'ct' else args.modality.upper()
         return prepare_labelled(
             cases,
@@ -101,7 +90,7 @@ def _make_parser() -> Parser:
     )
     parser.add_argument(
         '--csv',
-        type=folder,
+        type=path,
         required=True,
         metavar='FILE',
         help='the points; scan is a path below the source, with or without the suffix; of a DICOM '

@@ -14,29 +14,24 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
-from data_prep.image_files import find_images
-from data_prep.image_options import add_image_size, add_image_source
-from data_prep.image_records import ImageRecipe, read_case
-from data_prep.image_table import findings
-from data_prep.labelled import FIXED_SPLITS, Case, prepare_labelled
-from data_prep.options import (
-    Parser,
-    common_parser,
-    report,
-)
-from data_prep.patients import split_line
-from data_prep.points import read_rows
-from data_prep.prepare import Entry, PrepareError, check_absent, prepare, validating
-from data_prep.records import SPLITS, dataset_folder
-from data_prep.split_options import add_validation_share
-from data_prep.summary import LabelledSummary, Summary, listed
-from data_prep.volumes import Scan
+from data_prep.build.images import ImageRecipe, read_case
+from data_prep.build.labelled import prepare_labelled
+from data_prep.build.options import add_image_size, add_image_source, common_parser, report
+from data_prep.build.records import check_absent, dataset_folder
+from data_prep.build.summary import LabelledSummary, Summary
+from data_prep.build.unlabelled import prepare
+from data_prep.formats.chestxray_names import FINDINGS
+from data_prep.formats.images_csv import findings
+from data_prep.splits.draws import validating
+from data_prep.splits.options import add_validation_share
+from data_prep.splits.patients import split_line
+from data_prep.types import FIXED_SPLITS, SPLITS, Case, Entry, listed
+from genesis_jax.cli.arguments import Parser
+from genesis_jax.errors import PrepareError
+from genesis_jax.imaging.images import find_images
+from genesis_jax.imaging.tables import read_rows
+from genesis_jax.imaging.volumes import Scan
 
-FINDINGS = (
-    'Atelectasis', 'Cardiomegaly', 'Effusion', 'Infiltration', 'Mass', 'Nodule', 'Pneumonia',
-    'Pneumothorax', 'Consolidation', 'Edema', 'Emphysema', 'Fibrosis', 'Pleural_Thickening',
-    'Hernia',
-)  # fmt: skip
 _TABLES = ('Data_Entry_2017.csv', 'Data_Entry_2017_v2020.csv')
 _PATIENT = 'Patient ID'
 _COLUMNS = ('Image Index', 'Finding Labels', _PATIENT)

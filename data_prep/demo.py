@@ -12,11 +12,13 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from data_prep.cubes import CubeRule
-from data_prep.options import Parser, folder
-from data_prep.prepare import Entry, PrepareError, Recipe, prepare
-from data_prep.records import dataset_folder
-from data_prep.volumes import find_scans
+from data_prep.build.records import dataset_folder
+from data_prep.build.unlabelled import Recipe, prepare
+from data_prep.sampling.cubes import CubeRule
+from data_prep.types import Entry
+from genesis_jax.cli.arguments import Parser, path
+from genesis_jax.errors import PrepareError
+from genesis_jax.imaging.volumes import find_scans
 
 NAME = 'ct_chest_demo'
 _SLAB = 43  # of 128 voxels along x
@@ -62,12 +64,12 @@ def prepare_demo(data_dir: Path) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Prepares the demo's dataset and returns the exit status."""
     parser = Parser(prog='python -m data_prep.demo', description="The demo's dataset.")
-    parser.add_argument('--data_dir', type=folder, default=Path('data'), metavar='DIR')
+    parser.add_argument('--data_dir', type=path, default=Path('data'), metavar='DIR')
     args = parser.parse_args(argv)
     try:
         name = prepare_demo(args.data_dir)
     except PrepareError as error:
-        parser.exit(1, f'{parser.prog}: {error}\n')
+        parser.fail(error)
     print(f'Dataset: {dataset_folder(args.data_dir, name)}')
     return 0
 

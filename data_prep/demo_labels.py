@@ -13,8 +13,8 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from data_prep.demo import chest_file
-from data_prep.options import Parser, folder
-from data_prep.prepare import PrepareError
+from genesis_jax.cli.arguments import Parser, path
+from genesis_jax.errors import PrepareError
 
 NAME = 'chest_labels'  # of the dataset, also in configs/demo_labels.py
 LABELS = (  # of Segmentation.seg.nrrd, by value
@@ -71,14 +71,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog='python -m data_prep.demo_labels',
         description="A chest CT with seven labels in nnU-Net's layout, from the package slicerio.",
     )
-    parser.add_argument('--out', type=folder, required=True, help='folder to write', metavar='DIR')
+    parser.add_argument('--out', type=path, required=True, help='folder to write', metavar='DIR')
     args = parser.parse_args(argv)
     if args.out.exists():
         parser.error(f'{args.out} already exists; delete it or choose another --out')
     try:
         write_demo_labels(args.out)
     except PrepareError as error:
-        parser.exit(1, f'{parser.prog}: {error}\n')
+        parser.fail(error)
     print(
         f'Wrote {args.out}\nNext: python -m data_prep.nnunet --source={args.out} '
         f'--name={NAME} --spacing=3.047,3.047,3.333 --cube_size=64,64,8 --seed=4'

@@ -17,27 +17,24 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from data_prep.image_files import SUFFIXES, find_images
-from data_prep.image_options import add_image_size, add_image_source
-from data_prep.image_records import ImageRecipe, read_case
-from data_prep.image_table import OWN_PATIENTS, list_cases, read_image_table
-from data_prep.labelled import prepare_labelled
-from data_prep.options import (
-    Parser,
-    common_parser,
-    report,
-)
-from data_prep.patients import patient_of, split_by_patient, split_line
-from data_prep.prepare import PrepareError, prepare
-from data_prep.records import dataset_folder
-from data_prep.split_options import (
+from data_prep.build.images import ImageRecipe, read_case
+from data_prep.build.labelled import prepare_labelled
+from data_prep.build.options import add_image_size, add_image_source, common_parser, report
+from data_prep.build.records import dataset_folder
+from data_prep.build.summary import LabelledSummary, Summary
+from data_prep.build.unlabelled import prepare
+from data_prep.formats.images_csv import OWN_PATIENTS, list_cases, read_image_table
+from data_prep.splits.options import (
     add_patient_pattern,
     add_table_options,
     add_validation_share,
     refuse_folds,
 )
-from data_prep.summary import LabelledSummary, Summary
-from data_prep.volumes import Scan
+from data_prep.splits.patients import patient_of, split_by_patient, split_line
+from genesis_jax.cli.arguments import Parser
+from genesis_jax.errors import PrepareError
+from genesis_jax.imaging.images import SUFFIXES, find_images
+from genesis_jax.imaging.volumes import Scan
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,16 +14,17 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from data_prep import dicom
-from data_prep.crops import crop, crop_mask, prepare_image, to_index, to_world
-from data_prep.identity import identity_of
-from data_prep.integrity import ScanError
-from data_prep.labelled import FIXED_SPLITS, Case, Declaration, Item, Prepared, prepare_labelled
-from data_prep.lidc_xml import Mask, consensus, group, rasterise, read_markings, series_of
-from data_prep.options import add_cube_size, base_parser, existing_folder, number, report
-from data_prep.prepare import PrepareError, digest
-from data_prep.records import dataset_folder
-from data_prep.volumes import Scan, oriented, read_image
+from data_prep.build.labelled import prepare_labelled
+from data_prep.build.options import add_cube_size, base_parser, report
+from data_prep.build.records import dataset_folder
+from data_prep.formats.lidc_xml import Mask, consensus, group, rasterise, read_markings, series_of
+from data_prep.splits.draws import digest
+from data_prep.types import FIXED_SPLITS, Case, Declaration, Item, Prepared
+from genesis_jax.cli.arguments import existing_folder, number
+from genesis_jax.errors import PrepareError, ScanError
+from genesis_jax.imaging import dicom
+from genesis_jax.imaging.crops import crop, crop_mask, prepare_image, to_index, to_world
+from genesis_jax.imaging.volumes import Scan, identity_of, oriented, read_image
 
 CLASSES = ('background', 'nodule')
 _SPLIT_CASES = (510, 100, 408)  # of 1018, the paper's

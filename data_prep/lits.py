@@ -11,17 +11,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep.labelled import FIXED_SPLITS, Case
-from data_prep.options import number
-from data_prep.prepare import PrepareError
-from data_prep.segmentation import (
+from data_prep.build.masks import Reading
+from data_prep.build.segmentation import (
     Plan,
     add_random_patches,
     random_patches,
     run_segmentation,
     segmentation_parser,
 )
-from data_prep.segmented import Files, Reading
+from data_prep.types import FIXED_SPLITS, Case, Files
+from genesis_jax.cli.arguments import number
+from genesis_jax.errors import PrepareError
 
 _FILE = re.compile(r'(volume|segmentation)-(\d+)\.nii(\.gz)?', re.IGNORECASE)
 _SPLIT = (100, 15, 15)

@@ -9,9 +9,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep.options import Parser, existing_folder, make_parser, run
-from data_prep.prepare import Entry, PrepareError
-from data_prep.volumes import find_scans
+from data_prep.build.options import make_parser, run
+from data_prep.types import Entry
+from genesis_jax.cli.arguments import Parser, existing_folder
+from genesis_jax.errors import PrepareError
+from genesis_jax.imaging.volumes import find_scans
 
 _FOLDS = range(10)
 

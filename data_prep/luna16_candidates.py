@@ -14,21 +14,18 @@ from pathlib import Path
 import numpy as np
 
 from data_prep import luna16
-from data_prep.labelled import Case, Declaration, prepare_labelled
+from data_prep.build.labelled import prepare_labelled
+from data_prep.build.options import add_cube_size, base_parser, report
+from data_prep.build.points import cut_points
+from data_prep.build.records import dataset_folder
 from data_prep.luna16 import fold_numbers
-from data_prep.options import add_cube_size, base_parser, existing_folder, folder, number, report
-from data_prep.points import (
-    PointRule,
-    Points,
-    check_points,
-    cut_points,
-    gather,
-    parse_position,
-    read_rows,
-)
-from data_prep.prepare import PrepareError, generator
-from data_prep.records import dataset_folder
-from data_prep.volumes import find_scans
+from data_prep.splits.draws import generator
+from data_prep.types import Case, Declaration
+from genesis_jax.cli.arguments import existing_folder, number, path
+from genesis_jax.errors import PrepareError
+from genesis_jax.imaging.points import PointRule, Points, check_points, gather
+from genesis_jax.imaging.tables import parse_position, read_rows
+from genesis_jax.imaging.volumes import find_scans
 
 CLASSES = ('non-nodule', 'nodule')
 _TABLES = ('candidates_V2.csv', 'candidates_V2/candidates_V2.csv', 'CSVFILES/candidates_V2.csv')
@@ -49,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         '--csv',
-        type=folder,
+        type=path,
         metavar='FILE',
         help='the candidates, also candidates.csv of V1 (default: candidates_V2.csv in the source)',
     )
@@ -95,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         points = read_candidates(table)
         absent = count_absent(args.source, table, points)
         cases = list_cases(args.source, points, folds, ratios, args.seed)
-        check_points(cases, rule)
+        check_points([case.source for case in cases], rule)
         return prepare_labelled(
             cases,
             partial(cut_points, rule=rule),

@@ -16,21 +16,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from data_prep import demo_labels
-from data_prep.dataset_json import DatasetJson, list_files, read_dataset_json, read_splits
-from data_prep.labelled import FIXED_SPLITS, Case, deal
-from data_prep.options import number
-from data_prep.patients import patient_of
-from data_prep.prepare import PrepareError, validating
-from data_prep.segmentation import (
+from data_prep.build.masks import Reading
+from data_prep.build.segmentation import (
     Plan,
     add_random_patches,
     random_patches,
     run_segmentation,
     segmentation_parser,
 )
-from data_prep.segmented import Files, Reading
-from data_prep.split_options import add_patient_pattern, add_validation_share
-from data_prep.volumes import MODALITIES
+from data_prep.formats.dataset_json import DatasetJson, list_files, read_dataset_json, read_splits
+from data_prep.splits.draws import deal, validating
+from data_prep.splits.options import add_patient_pattern, add_validation_share
+from data_prep.splits.patients import patient_of
+from data_prep.types import FIXED_SPLITS, Case, Files
+from genesis_jax.cli.arguments import number
+from genesis_jax.errors import PrepareError
+from genesis_jax.imaging.volumes import MODALITIES
 
 _FOLDS = 5  # as nnU-Net
 

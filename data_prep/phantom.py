@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from data_prep import phantom_images, phantom_points, phantom_volumes
-from data_prep.options import Parser, folder, number, sides
-from data_prep.thorax import thorax
+from data_prep.phantoms import images, points, volumes
+from data_prep.phantoms.thorax import thorax
+from genesis_jax.cli.arguments import Parser, number, path, sides
 
 _SUBSETS = 10
 _UID_ROOT = '1.3.6.1.4.1.14519.5.2.1.6279.6001'  # of the LIDC-IDRI collection
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog='python -m data_prep.phantom',
         description='A folder that looks like a public data set, of drawn patients.',
     )
-    parser.add_argument('--out', type=folder, required=True, help='folder to write', metavar='DIR')
+    parser.add_argument('--out', type=path, required=True, help='folder to write', metavar='DIR')
     parser.add_argument(
         '--layout',
         choices=_LAYOUTS,
@@ -146,33 +146,31 @@ _VOLUMES, _CHEST = (64, 64, 48), (96, 96, 64)
 _LAYOUTS = {
     'luna16': Layout(_write_luna16, 10, (288, 288, 112), 'luna16 --source={out}'),
     'luna16_candidates': Layout(
-        phantom_points.write_luna16_candidates, 20, _CHEST, 'luna16_candidates --source={out}'
+        points.write_luna16_candidates, 20, _CHEST, 'luna16_candidates --source={out}'
     ),
-    'lidc': Layout(phantom_points.write_lidc, 12, _CHEST, 'lidc --source={out}'),
+    'lidc': Layout(points.write_lidc, 12, _CHEST, 'lidc --source={out}'),
     'candidates': Layout(
-        phantom_points.write_candidates,
+        points.write_candidates,
         12,
         _CHEST,
         'candidates --source={out} --csv={out}/candidates.csv --classes=negative,embolism',
     ),
-    'lits': Layout(phantom_volumes.write_lits, 12, _VOLUMES, 'lits --source={out} --split={split}'),
-    'brats2013': Layout(phantom_volumes.write_brats2013, 12, _VOLUMES, 'brats --source={out}'),
-    'brats2018': Layout(phantom_volumes.write_brats2018, 12, _VOLUMES, 'brats --source={out}'),
-    'nnunet': Layout(
-        phantom_volumes.write_nnunet, 12, _VOLUMES, 'nnunet --source={out} --name=phantom'
-    ),
+    'lits': Layout(volumes.write_lits, 12, _VOLUMES, 'lits --source={out} --split={split}'),
+    'brats2013': Layout(volumes.write_brats2013, 12, _VOLUMES, 'brats --source={out}'),
+    'brats2018': Layout(volumes.write_brats2018, 12, _VOLUMES, 'brats --source={out}'),
+    'nnunet': Layout(volumes.write_nnunet, 12, _VOLUMES, 'nnunet --source={out} --name=phantom'),
     'chestxray': Layout(
-        phantom_images.write_chestxray, 40, (256, 256), 'chestxray --source={out}', least=4
+        images.write_chestxray, 40, (256, 256), 'chestxray --source={out}', least=4
     ),
     'ultrasound': Layout(
-        phantom_images.write_ultrasound,
+        images.write_ultrasound,
         12,
         (320, 256),
         'images --source={out} --csv={out}/labels.csv --name=iuc',
         least=3,
     ),
     'decathlon': Layout(
-        phantom_volumes.write_decathlon, 12, _VOLUMES, 'nnunet --source={out} --name=phantom'
+        volumes.write_decathlon, 12, _VOLUMES, 'nnunet --source={out} --name=phantom'
     ),
 }
 

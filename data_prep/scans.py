@@ -5,18 +5,20 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from data_prep.label_files import without_labels
-from data_prep.options import existing_folder, make_parser, run
-from data_prep.patients import (
+from data_prep.build.options import make_parser, run
+from data_prep.splits.options import BY_FOLDER, add_patient_pattern, add_validation_share
+from data_prep.splits.patients import (
     like_sequences,
     patient_of,
     split_by_patient,
     split_line,
     told_patients,
 )
-from data_prep.prepare import Entry, PrepareError
-from data_prep.split_options import BY_FOLDER, add_patient_pattern, add_validation_share
-from data_prep.volumes import MODALITIES, find_scans
+from data_prep.types import Entry
+from genesis_jax.cli.arguments import existing_folder
+from genesis_jax.errors import PrepareError
+from genesis_jax.imaging.label_files import without_labels
+from genesis_jax.imaging.volumes import MODALITIES, find_scans
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,22 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_prep import luna16, scans
-from data_prep.cubes import Cubes, default_rule
-from data_prep.image_files import resized
-from data_prep.image_options import add_image_size
-from data_prep.options import (
-    Parser,
-    base_parser,
-    existing_folder,
-    number,
-    report,
-)
-from data_prep.prepare import Sampled, prepare
-from data_prep.records import dataset_folder
-from data_prep.split_options import BY_FOLDER, add_patient_pattern, add_validation_share
-from data_prep.summary import Summary
-from data_prep.volumes import MODALITIES, Modality, Scan, read_volume
-from genesis_jax.views import neighbours
+from data_prep.build.options import add_image_size, base_parser, report
+from data_prep.build.records import dataset_folder
+from data_prep.build.summary import Summary
+from data_prep.build.unlabelled import prepare
+from data_prep.sampling.cubes import default_rule
+from data_prep.splits.options import BY_FOLDER, add_patient_pattern, add_validation_share
+from data_prep.types import Cubes, Sampled
+from genesis_jax.cli.arguments import Parser, existing_folder, number
+from genesis_jax.imaging.images import resized
+from genesis_jax.imaging.volumes import MODALITIES, Modality, Scan, neighbours, read_volume
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,15 @@ import grain
 import numpy as np
 from tqdm import tqdm
 
-from genesis_jax import labelled, metrics, parallel, results, views
-from genesis_jax.arguments import Parser, path
-from genesis_jax.cards import (
+from genesis_jax import metrics, parallel
+from genesis_jax.cli.arguments import Parser, path
+from genesis_jax.data import labelled, views
+from genesis_jax.errors import UserError
+from genesis_jax.inference.batches import predict_examples
+from genesis_jax.inference.sliding import on_devices, sliding_window, whole_batch
+from genesis_jax.models import from_card, probabilities
+from genesis_jax.runs import results
+from genesis_jax.runs.cards import (
     card_hash,
     check_data,
     check_unseen,
@@ -22,11 +28,8 @@ from genesis_jax.cards import (
     count_seen,
     load_model,
 )
-from genesis_jax.errors import UserError
-from genesis_jax.examples import predict_examples
-from genesis_jax.models import from_card, probabilities
-from genesis_jax.sliding import on_devices, sliding_window, whole_batch
-from genesis_jax.workdir import RESULTS, write_atomically
+from genesis_jax.runs.files import write_atomically
+from genesis_jax.runs.workdir import RESULTS
 
 _WRITTEN = (RESULTS, 'cases.csv', 'predictions.csv')
 _AHEAD = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)  # whole scans are large

@@ -5,22 +5,21 @@ import itertools
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from genesis_jax import data, evaluate, labelled, optim, parallel, pictures, report, results, views
+from genesis_jax import evaluate, parallel
 from genesis_jax.checkpoints import Checkpoints, Progress, export
 from genesis_jax.config import check_warmup, config_hash, resolve, to_json
-from genesis_jax.logs import Log
-from genesis_jax.loop import Task, train
-from genesis_jax.losses import LOSSES
-from genesis_jax.models import NETWORKS, name_of, probabilities
-from genesis_jax.protocols import make_scales
-from genesis_jax.summary import summarise
-from genesis_jax.transfer import merge, open_start, shapes_of
-from genesis_jax.transforms.augment import augment
-from genesis_jax.transforms.window import normalise
-from genesis_jax.workdir import RESULTS, claim, claim_group
+from genesis_jax.data import labelled, reading, views
+from genesis_jax.models import name_of
+from genesis_jax.runs import pictures, report, results
+from genesis_jax.runs.logs import Log
+from genesis_jax.runs.summary import summarise
+from genesis_jax.runs.workdir import RESULTS, claim, claim_group
+from genesis_jax.training.layer_rates import make_scales
+from genesis_jax.training.loop import Task, train
+from genesis_jax.training.supervised import Steps, _outputs, make_network
+from genesis_jax.transfer import open_start, shapes_of
 
 
 def finetune(config, workdir, recipe=''):
@@ -79,7 +78,7 @@ def _run(config, group, programs, recipe):
     steps = programs[steps_per_epoch]
     state = parallel.create(steps.init, np.int32(config.seed), start.variables)
     progress = Progress()
-    batches = data.train_batches(dataset.train, config.batch_size, config.seed)
+    batches = reading.train_batches(dataset.train, config.batch_size, config.seed)
 
     with (
         Log(workdir, parallel.is_main_process()) as log,
@@ -112,77 +111,6 @@ def _run(config, group, programs, recipe):
     return found
 
 
-class Steps:
-    """The programs of one device, and those mapped over all devices.
-
-    As in pre-training, the key of example `position` at step `step` is
-    `fold_in(fold_in(key, step), position)`.
-    """
-
-    def __init__(self, config, network, shape, steps_per_epoch, scales):
-        self._config, self._network, self._shape = config, network, shape
-        self._loss = LOSSES[config.task]()
-        self._optimisation = optim.Optimisation(config, steps_per_epoch, scales)
-        self.train = parallel.spmd(self._train, donate=True)
-        self.evaluate = parallel.spmd(self._evaluate, out_axes=(None, 0))
-        self.end_epoch = self._optimisation.end_epoch
-
-    def init(self, seed, loaded):
-        """A train state with the loaded parts (`Start.variables`) and the others at random."""
-        key = jax.random.fold_in(jax.random.key(seed), 0)
-        smallest = jnp.zeros(self._network.smallest_input(self._shape[-1]))
-        variables = self._network.init(key, smallest, train=False)
-        return self._optimisation.init(merge(variables, loaded), seed)
-
-    def _train(self, state, batch):
-        key = jax.random.fold_in(jax.random.fold_in(state.root_key, 1), state.step)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch['position'])
-        cubes = normalise(batch, self._config.data.window)
-        turn = functools.partial(augment, **self._config.augment.to_dict())
-        cubes, mask = jax.vmap(turn)(keys, cubes, batch.get('mask'))
-        batch = {**batch, 'mask': mask}
-
-        def loss_of(params):
-            variables = {'params': params, 'batch_stats': state.batch_stats}
-            logits, updated = self._network.apply(
-                variables, cubes, train=True, mutable=['batch_stats']
-            )
-            terms = self._loss.terms(logits, batch)
-            totals = jax.lax.psum({k: v.sum(axis=0) for k, v in terms.items()}, parallel.AXIS)
-            return self._loss.loss(totals), updated['batch_stats']
-
-        return self._optimisation.update(state, loss_of)
-
-    def _evaluate(self, state, batch):
-        """Totals over the weighted examples of all devices, and this device's probabilities."""
-        cubes = normalise(batch, self._config.data.window)
-        logits = self._network.predict(state.variables, cubes)
-        terms = self._loss.terms(logits, batch)
-        totals = {name: jnp.tensordot(batch['weight'], v, axes=1) for name, v in terms.items()}
-        answers = probabilities(logits, self._config.task)
-        return jax.lax.psum(totals, parallel.AXIS), (cubes, answers)
-
-    def conclude(self, totals):
-        """Loss and metrics of totals over a whole split."""
-        values = {'loss': self._loss.loss(totals)} | self._loss.metrics(totals)
-        return {name: float(value) for name, value in values.items()}
-
-
-def make_network(config, classes):
-    """The network that `config` trains to tell `classes` apart."""
-    return NETWORKS[name_of(config.task, config.dimensions)](
-        out_channels=_outputs(config, classes),
-        frozen_encoder=config.freeze == 'encoder',
-        axis_name=parallel.AXIS,
-        **config.model.to_dict(),
-    )
-
-
-def _outputs(config, classes):
-    """One logit tells two classes apart; findings that do not exclude each other have one each."""
-    return 1 if len(classes) == 2 and config.task != 'multilabel' else len(classes)
-
-
 def _validate(steps, dataset, config, log, progress, state, epoch, step):
     """Loss and metrics over the validation split; now and then a picture of a segmentation."""
     # the last epoch that there can be, or that there is if it brings no gain
@@ -193,7 +121,7 @@ def _validate(steps, dataset, config, log, progress, state, epoch, step):
     if pictured and parallel.is_main_process() and pictures.available():
         examples = pictures.Examples(dataset.validation.patients, config.pictures)
     totals = []
-    for batch in data.validation_batches(dataset.validation, config.batch_size):
+    for batch in reading.validation_batches(dataset.validation, config.batch_size):
         batch_totals, outputs = steps.evaluate(state, parallel.shard(batch))
         totals.append(batch_totals)
         if examples is not None:

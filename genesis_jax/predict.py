@@ -14,11 +14,11 @@ import importlib.util
 import sys
 
 from genesis_jax import parallel
-from genesis_jax.arguments import Parser, count, path, share
-from genesis_jax.cards import load_model
+from genesis_jax.cli.arguments import Parser, count, path, share
 from genesis_jax.errors import UserError
+from genesis_jax.inference.sliding import on_devices, whole_batch
 from genesis_jax.models import from_card, probabilities
-from genesis_jax.sliding import on_devices, whole_batch
+from genesis_jax.runs.cards import load_model
 
 
 def main(argv=None):
@@ -90,7 +90,7 @@ def _predict(args):
     for package, name in (('SimpleITK', 'SimpleITK'), ('PIL', 'Pillow')):
         if importlib.util.find_spec(package) is None:
             raise UserError(f'reading scans needs {name}; run: pip install "genesis-jax[prep]"')
-    from data_prep.prepare import PrepareError
+    from genesis_jax.errors import PrepareError
 
     variables, card = load_model(args.model)
     _check_task(args, card)
@@ -104,8 +104,8 @@ def _predict(args):
 
 
 def _segment(args, card, predict):
-    from data_prep.inputs import find_inputs
-    from genesis_jax.predict_scans import Segmenter, segment
+    from genesis_jax.inference.inputs import find_inputs
+    from genesis_jax.inference.scans import Segmenter, segment
 
     overlap = card['config'].get('overlap', 0.5) if args.overlap is None else args.overlap
     segmenter = Segmenter(predict, card, overlap, args.batch_size, args.probabilities)
@@ -114,9 +114,9 @@ def _segment(args, card, predict):
 
 
 def _classify(args, card, predict):
-    from data_prep.inputs import find_inputs
-    from genesis_jax.predict_images import classify_images
-    from genesis_jax.predict_points import classify
+    from genesis_jax.inference.images import classify_images
+    from genesis_jax.inference.inputs import find_inputs
+    from genesis_jax.inference.points import classify
 
     options = {'batch_size': whole_batch(args.batch_size), 'overwrite': args.overwrite}
     if _is_of_images(card):

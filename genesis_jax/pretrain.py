@@ -6,14 +6,18 @@ from functools import partial
 import jax
 import numpy as np
 
-from genesis_jax import data, optim, parallel, pictures, report, views
+from genesis_jax import parallel
 from genesis_jax.checkpoints import Checkpoints, Progress, export
-from genesis_jax.config import check_cubes, check_shape, config_hash, resolve, to_json
-from genesis_jax.logs import Log
-from genesis_jax.loop import Task, train
+from genesis_jax.config import check_cubes, config_hash, resolve, to_json
+from genesis_jax.data import reading, views
+from genesis_jax.data.fit import check_shape
 from genesis_jax.models import NETWORKS, name_of
-from genesis_jax.restoration import Steps
-from genesis_jax.workdir import claim
+from genesis_jax.runs import pictures, report
+from genesis_jax.runs.logs import Log
+from genesis_jax.runs.workdir import claim
+from genesis_jax.training import optim
+from genesis_jax.training.loop import Task, train
+from genesis_jax.training.restoration import Steps
 
 EXPORTS = {'encoder': ('encoder',), 'encoder_decoder': ('encoder', 'decoder', 'head')}
 
@@ -29,7 +33,7 @@ def pretrain(config, workdir):
     """
     # --- What is asked for, checked before anything is compiled.
     config = resolve(config, jax.device_count())
-    *sources, features = data.open_splits(config)
+    *sources, features = reading.open_splits(config)
     stored = features['cube'].shape
     cube_shape = check_shape(config, stored)
     train_source, validation_source = (
@@ -42,7 +46,7 @@ def pretrain(config, workdir):
     # --- The network, its optimiser, the steps.
     steps = make_steps(config, cube_shape, steps_per_epoch)
     state, progress = parallel.create(steps.init), Progress()
-    batches = data.train_batches(train_source, config.batch_size, config.seed)
+    batches = reading.train_batches(train_source, config.batch_size, config.seed)
 
     with (
         Log(workdir, parallel.is_main_process()) as log,
@@ -92,7 +96,7 @@ def _evaluate(steps, source, config, log, state, epoch, step):
     `unchanged` returns the corrupted cube as it is; `cube_mean` fills each with its target's mean.
     """
     sums, taken, shown = [], [], _pictured(source, config, epoch)
-    for batch in data.validation_batches(source, config.batch_size):
+    for batch in reading.validation_batches(source, config.batch_size):
         batch_sums, images = steps.evaluate(state, parallel.shard(batch))
         sums.append(batch_sums)
         rows = [row for row, position in enumerate(batch['position']) if position in shown]
@@ -113,7 +117,7 @@ def _pictured(source, config, epoch):
     drawn = config.pictures and wanted and parallel.is_main_process() and pictures.available()
     if not drawn:
         return set()
-    places = data.of_different_scans(source, config.pictures)
+    places = reading.of_different_scans(source, config.pictures)
     # Of several processes, the first, which draws, reads every so-many-th example.
     return {place - place % jax.process_count() for place in places}
 
@@ -129,8 +133,8 @@ def _card(config, cube_shape, counts, progress, parts):
         'config': to_json(config),
         'config_hash': config_hash(config),
         'cubes': counts,
-        **data.provenance(config.data),
-        **reading(config.data),
+        **reading.provenance(config.data),
+        **view_and_window(config.data),
         **progress.card(config.batch_size),
         'baselines': {
             name: progress.last[f'validation/{name}'] for name in ('unchanged', 'cube_mean')
@@ -138,7 +142,7 @@ def _card(config, cube_shape, counts, progress, parts):
     }
 
 
-def reading(wanted):
+def view_and_window(wanted):
     """What the examples show and their window, where `data.provenance` does not tell.
 
     `view` is of slices, also of those that were prepared as slices; `full_range` of images.
@@ -146,7 +150,7 @@ def reading(wanted):
     Args:
       wanted: `config.data`.
     """
-    about = data.open_dataset(wanted, 'scans').info.metadata or {}
+    about = reading.open_dataset(wanted, 'scans').info.metadata or {}
     recipe = about.get('recipe') or {}
     prepared = {1: 'slices', 3: 'adjacent'}.get(recipe.get('channels'))
     images = {'full_range': recipe['window'] == 'depth'} if 'window' in recipe else {}

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from genesis_jax import convert
-from genesis_jax.convert import card_checks, first_kernel, foreign, names
+from genesis_jax.convert import card_checks, external_weights, first_kernel, names
 from genesis_jax.errors import UserError
 
 PARTS = {'encoder': ('encoder',), 'encoder_decoder': ('encoder', 'decoder')}
@@ -57,7 +57,7 @@ def open_start(config, expected):
     folder = _folder(config)
     variables, card = convert.read(folder)
     anew = []
-    if foreign.is_resnet(card) and 'decoder' in wanted:  # none can have been forgotten
+    if external_weights.is_resnet(card) and 'decoder' in wanted:  # none can have been forgotten
         wanted, anew = ['encoder'], ['a ResNet-18 has no decoder, which starts anew']
     missing = [part for part in wanted if part not in variables['params']]
     if missing:
@@ -103,7 +103,11 @@ def _folder(config):
 def _converted(folder, card):
     """Lines on another format, and on what the weights were trained for, where that is known."""
     source = card.get('source') or {}
-    told = foreign.trained_for(card), foreign.left_out(card), foreign.assumed(card)
+    told = (
+        external_weights.trained_for(card),
+        external_weights.left_out(card),
+        external_weights.assumed(card),
+    )
     told = [said for said in told if said]
     # (an export or a hub folder of ours may hold the weights of a file of another program)
     name = source.get('format') or convert.recognise(folder)

@@ -4,7 +4,8 @@ from functools import partial
 
 import numpy as np
 
-from data_prep.labelled import Case, Declaration, Item, Prepared, prepare_labelled
+from data_prep.build.labelled import prepare_labelled
+from data_prep.types import Case, Declaration, Item, Prepared
 
 SIZE = (16, 16, 16)
 

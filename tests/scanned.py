@@ -3,8 +3,8 @@
 import numpy as np
 import SimpleITK as sitk
 
-from data_prep.dicom import own_locale
-from data_prep.volumes import find_scans, read_volume
+from genesis_jax.imaging.dicom import own_locale
+from genesis_jax.imaging.volumes import find_scans, read_volume
 
 SPACING = (0.75, 0.5, 1.25)
 FORMATS = ('mhd', 'mha', 'nii', 'nii.gz', 'nrrd', 'nhdr')

@@ -8,7 +8,8 @@ import SimpleITK as sitk
 from segmented import array_of, metadata, part, prepare, read, refused
 
 from data_prep import brats
-from data_prep.patches import GridPatches, LabelledVolume
+from data_prep.sampling.patches import GridPatches
+from data_prep.types import LabelledVolume
 
 PHANTOMS = {'brats2013': 3, 'brats2018': 4}  # patients by layout
 

@@ -9,8 +9,8 @@ from pointed import SIZE, chest_of, metadata_of, read, refusal, world, write_tab
 from scanned import write_series
 
 from data_prep import brats, candidates, lidc, lits, luna16_candidates, nnunet
-from data_prep.phantom_points import write_candidates
-from data_prep.prepare import PrepareError
+from data_prep.phantoms.points import write_candidates
+from genesis_jax.errors import PrepareError
 
 COLUMNS = ('scan', 'x', 'y', 'z', 'label', 'patient')
 

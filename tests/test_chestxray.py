@@ -10,9 +10,9 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from data_prep import chestxray
-from data_prep.chestxray import FINDINGS
-from data_prep.image_files import read_grey
+from data_prep.formats.chestxray_names import FINDINGS
 from data_prep.phantom import main as phantom
+from genesis_jax.imaging.images import read_grey
 
 EIGHT = (
     'Atelectasis', 'Cardiomegaly', 'Effusion', 'Infiltration', 'Mass', 'Nodule', 'Pneumonia',

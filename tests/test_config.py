@@ -10,8 +10,9 @@ import pytest
 from configured import changed
 
 from configs import demo, ecc, genesis_ct, genesis_ct_2d, ncc, ncs
-from genesis_jax import data, labelled
-from genesis_jax.config import check_cubes, check_shape, difference, resolve, to_json
+from genesis_jax.config import check_cubes, difference, resolve, to_json
+from genesis_jax.data import labelled, reading
+from genesis_jax.data.fit import check_shape
 from genesis_jax.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -109,7 +110,7 @@ def test_a_missing_dataset_of_ones_own_names_what_can_prepare_it(name, fields, c
     config.data.update({'dir': str(tmp_path), 'name': 'mine', **fields})
     if 'view' in fields:
         config.dimensions = 2
-    opened = data.open_splits if config.task == 'restoration' else labelled.open_labelled
+    opened = reading.open_splits if config.task == 'restoration' else labelled.open_labelled
     with pytest.raises(UserError) as error:
         opened(config)
     assert f'python -m data_prep.{command} --data_dir={tmp_path}' in str(error.value)
@@ -213,8 +214,8 @@ def test_target_tasks_are_read_in_2d(module):
         with pytest.raises(ValueError, match="variant 'orthogonal'; expected 3d, 2d, 2.5d"):
             module.get_config('orthogonal')
     in_3d = resolve(module.get_config(), devices=1)
-    for reading, view in views.items():
-        config = resolve(module.get_config(reading), devices=1)
+    for name, view in views.items():
+        config = resolve(module.get_config(name), devices=1)
         assert config.dimensions == 2 and config.data.view == view
         assert config.data.name == in_3d.data.name and config.patience == in_3d.patience
     with pytest.raises(ValueError, match="no variant '4d'"):

@@ -15,11 +15,11 @@ from converted import NETWORKS, make, same
 from test_unet3d import published_variables
 
 from genesis_jax import convert
-from genesis_jax.cards import load_model
 from genesis_jax.checkpoints import load_export
 from genesis_jax.convert.__main__ import main
 from genesis_jax.errors import UserError
 from genesis_jax.models import from_card
+from genesis_jax.runs.cards import load_model
 
 torch = pytest.importorskip('torch', reason='PyTorch files need PyTorch')
 

@@ -12,11 +12,11 @@ torch = pytest.importorskip('torch', reason='PyTorch files need PyTorch')
 
 from genesis_jax import convert, models, transfer  # noqa: E402
 from genesis_jax import torch as ours  # noqa: E402
-from genesis_jax.cards import load_model  # noqa: E402
 from genesis_jax.checkpoints import load_export  # noqa: E402
 from genesis_jax.convert import model_card, names  # noqa: E402
 from genesis_jax.convert.__main__ import describe, main  # noqa: E402
 from genesis_jax.errors import UserError  # noqa: E402
+from genesis_jax.runs.cards import load_model  # noqa: E402
 from genesis_jax.torch.pretrained import from_variables  # noqa: E402
 
 KINDS = {  # network, channels, outputs, model

@@ -12,10 +12,10 @@ from orbax.checkpoint import v1 as ocp
 from tuned import begin
 
 from genesis_jax import convert
-from genesis_jax.cards import load_model
 from genesis_jax.checkpoints import export
 from genesis_jax.errors import UserError
 from genesis_jax.finetune import finetune
+from genesis_jax.runs.cards import load_model
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = 'official_unet3d_width4.pt'

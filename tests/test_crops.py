@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from data_prep.crops import crop, crop_mask, outside, padding_of, prepare_image, to_index, to_world
-from data_prep.volumes import Scan, oriented, read_volume
+from genesis_jax.imaging.crops import (
+    crop,
+    crop_mask,
+    outside,
+    padding_of,
+    prepare_image,
+    to_index,
+    to_world,
+)
+from genesis_jax.imaging.volumes import Scan, oriented, read_volume
 
 SHAPE, SPACING, BRIGHT = (20, 18, 14), (0.7, 0.9, 2.5), (5, 12, 9)
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.cubes import CubeRule, default_rule, sample_cubes
-from data_prep.integrity import ScanError
+from data_prep.sampling.cubes import CubeRule, default_rule, sample_cubes
+from genesis_jax.errors import ScanError
 
 FREE = CubeRule(size=(4, 4, 3), border_low=(0, 0, 0), border_high=(0, 0, 0), tries=100)
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from genesis_jax import data
+from genesis_jax.data import reading
 from genesis_jax.errors import UserError
 from genesis_jax.transforms.window import normalise
 
 
 @pytest.fixture
 def splits(make_config):
-    return data.open_splits(make_config())
+    return reading.open_splits(make_config())
 
 
 def take(iterator, count):
@@ -33,7 +33,7 @@ def test_splits_hold_what_was_prepared(splits):
 
 
 def test_an_epoch_shows_every_cube_once_and_the_next_in_another_order(splits):
-    first, second = (take(it, 3) for it in [data.train_batches(splits[0], 4, seed=0)] * 2)
+    first, second = (take(it, 3) for it in [reading.train_batches(splits[0], 4, seed=0)] * 2)
     cubes = [[c.tobytes() for b in epoch for c in b['cube']] for epoch in (first, second)]
     assert set(cubes[0]) == set(cubes[1]) == {record['cube'].tobytes() for record in splits[0]}
     assert cubes[0] != cubes[1]
@@ -41,8 +41,8 @@ def test_an_epoch_shows_every_cube_once_and_the_next_in_another_order(splits):
 
 
 def test_processes_share_the_global_batch(splits):
-    alone = take(data.train_batches(splits[0], 4, seed=3, process=0, processes=1), 7)
-    shared = [take(data.train_batches(splits[0], 4, 3, process, 2), 7) for process in range(2)]
+    alone = take(reading.train_batches(splits[0], 4, seed=3, process=0, processes=1), 7)
+    shared = [take(reading.train_batches(splits[0], 4, 3, process, 2), 7) for process in range(2)]
     for i, whole in enumerate(alone):
         parts = [batches[i] for batches in shared]
         assert [len(part['cube']) for part in parts] == [2, 2]
@@ -51,11 +51,11 @@ def test_processes_share_the_global_batch(splits):
 
 
 def test_an_iterator_resumes_where_it_was(splits):
-    batches = data.train_batches(splits[0], 4, seed=0)
+    batches = reading.train_batches(splits[0], 4, seed=0)
     take(batches, 2)
     position = batches.get_state()
     expected = take(batches, 4)
-    resumed = data.train_batches(splits[0], 4, seed=0)
+    resumed = reading.train_batches(splits[0], 4, seed=0)
     resumed.set_state(position)
     for a, b in zip(expected, take(resumed, 4), strict=True):
         np.testing.assert_array_equal(a['cube'], b['cube'])
@@ -64,7 +64,9 @@ def test_an_iterator_resumes_where_it_was(splits):
 @pytest.mark.parametrize('processes', [1, 2])
 def test_validation_shows_every_cube_once_in_order(splits, processes):
     train = splits[0]  # 12 cubes in batches of 8: four of padding
-    batches = [b for p in range(processes) for b in data.validation_batches(train, 8, p, processes)]
+    batches = [
+        b for p in range(processes) for b in reading.validation_batches(train, 8, p, processes)
+    ]
     assert sum(len(b['cube']) for b in batches) == 16
     counted = {}
     for batch in batches:
@@ -90,10 +92,10 @@ def test_the_window_becomes_zero_to_one():
 def test_a_dataset_without_validation_is_refused(make_config, tmp_path):
     import tensorflow_datasets as tfds
 
-    from data_prep import records
+    from data_prep.build import records
 
     config = make_config()
-    record = next(iter(data.open_splits(config)[0]))
+    record = next(iter(reading.open_splits(config)[0]))
     record = {**record, 'scan_id': record['scan_id'].decode()}
     writer = records.SplitsWriter(tmp_path, 'half', records.features((24, 24, 8)))
     writer.add('train', [record])
@@ -101,7 +103,7 @@ def test_a_dataset_without_validation_is_refused(make_config, tmp_path):
     assert list(tfds.builder_from_directory(tmp_path / 'half' / '1.0.0').info.splits) == ['train']
     config.data.update({'dir': str(tmp_path), 'name': 'half'})
     with pytest.raises(UserError, match="no split 'validation'.*prepare it again"):
-        data.open_splits(config)
+        reading.open_splits(config)
 
 
 def test_a_labelled_dataset_is_no_pretraining(make_config, balls):
@@ -109,7 +111,7 @@ def test_a_labelled_dataset_is_no_pretraining(make_config, balls):
     with pytest.raises(
         UserError, match="'cls' in .* is for classification and config.task is rest"
     ):
-        data.open_splits(config)
+        reading.open_splits(config)
 
 
 @pytest.mark.parametrize(
@@ -125,9 +127,9 @@ def test_a_labelled_dataset_is_no_pretraining(make_config, balls):
 )
 def test_pictures_are_of_different_scans(counts, count, places):
     source = [{'scan_id': b'%d' % scan} for scan, own in enumerate(counts) for _ in range(own)]
-    assert data.of_different_scans(source, count) == places
+    assert reading.of_different_scans(source, count) == places
     nameless = [{} for _ in range(8)]
-    assert data.of_different_scans(nameless, 4) == [1, 3, 5, 7]
+    assert reading.of_different_scans(nameless, 4) == [1, 3, 5, 7]
 
 
 def test_few_records_are_read_to_find_different_scans():
@@ -139,5 +141,5 @@ def test_few_records_are_read_to_find_different_scans():
             return super().__getitem__(place)
 
     records = [{'scan_id': b'%d' % (place // 1000)} for place in range(10_000)]
-    assert data.of_different_scans(Source(records), 4) == [500, 1500, 2500, 3500]
+    assert reading.of_different_scans(Source(records), 4) == [500, 1500, 2500, 3500]
     assert Source.read < 80

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from labelled import make
 
-from genesis_jax import evaluate, labelled, metrics, parallel
-from genesis_jax.cards import card_hash, check_data, load_model
+from genesis_jax import evaluate, metrics, parallel
+from genesis_jax.data import labelled
 from genesis_jax.errors import UserError
 from genesis_jax.finetune import finetune
+from genesis_jax.runs.cards import card_hash, check_data, load_model
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from tuned import begin, changed
 
-from genesis_jax import labelled, parallel
+from genesis_jax import parallel
 from genesis_jax.checkpoints import Checkpoints, export, load_export
+from genesis_jax.data import labelled
 from genesis_jax.errors import UserError
 from genesis_jax.finetune import finetune
 from genesis_jax.models import from_card

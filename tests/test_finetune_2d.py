@@ -11,8 +11,9 @@ from PIL import Image
 
 from configs import dxc, genesis_ct_2d, ncc, ncs
 from data_prep import demo, scans
-from genesis_jax import evaluate, labelled, metrics, parallel
+from genesis_jax import evaluate, metrics, parallel
 from genesis_jax.checkpoints import load_export
+from genesis_jax.data import labelled
 from genesis_jax.errors import UserError
 from genesis_jax.finetune import finetune
 from genesis_jax.models import from_card

@@ -9,8 +9,8 @@ from tuned import batch_of, begin, changed
 from genesis_jax import parallel
 from genesis_jax.checkpoints import export, load_export
 from genesis_jax.errors import UserError
-from genesis_jax.finetune import make_network
-from genesis_jax.protocols import make_scales
+from genesis_jax.training.layer_rates import make_scales
+from genesis_jax.training.supervised import make_network
 from genesis_jax.transfer import merge, shapes_of
 
 

@@ -5,12 +5,12 @@ import pytest
 import SimpleITK as sitk
 from test_predict import make_image, write
 
-from data_prep.geometry import Grid, read_placed
-from data_prep.inputs import find_inputs
-from data_prep.integrity import ScanError
-from data_prep.prepare import PrepareError
-from data_prep.segmented import Files, Reading, read_labelled
-from data_prep.volumes import scan_of_file
+from data_prep.build.masks import Reading, read_labelled
+from data_prep.types import Files
+from genesis_jax.errors import PrepareError, ScanError
+from genesis_jax.imaging.geometry import Grid, read_placed
+from genesis_jax.imaging.volumes import scan_of_file
+from genesis_jax.inference.inputs import find_inputs
 
 
 def test_grids_that_differ_are_told_apart():

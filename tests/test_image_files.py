@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 from pixels import SIZE, damage, pixels_of
 
-from data_prep.image_files import find_images, read_grey
-from data_prep.integrity import ScanError
+from genesis_jax.errors import ScanError
+from genesis_jax.imaging.images import find_images, read_grey
 
 
 def save(kind, path):

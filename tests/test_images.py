@@ -10,8 +10,8 @@ from PIL import Image
 from pixels import SIZE, damage, pixels_of
 
 from data_prep import images
-from data_prep.image_files import read_grey
 from data_prep.phantom import main as phantom
+from genesis_jax.imaging.images import read_grey
 
 FIXED = ('--size=32,32', '--workers=1')
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_prep.integrity import ScanError
-from data_prep.labelled import Case, Declaration, Item, Prepared, prepare_labelled
-from data_prep.prepare import PrepareError
+from data_prep.build.labelled import prepare_labelled
+from data_prep.types import Case, Declaration, Item, Prepared
+from genesis_jax.errors import PrepareError, ScanError
 
 ROOT = Path(__file__).parents[1]
 SIZE = (4, 4, 2)
@@ -88,7 +88,7 @@ def content(data_dir):
 
 
 def test_records_are_read_in_the_order_that_the_metadata_tells(tmp_path, monkeypatch):
-    monkeypatch.setattr('data_prep.records.SHARD_BYTES', 7 * 2 * 32)  # several files a split
+    monkeypatch.setattr('data_prep.build.records.SHARD_BYTES', 7 * 2 * 32)  # several files a split
     build(make_cases(), classify, tmp_path, CLASSIFY)
     told = metadata(tmp_path, 'd')
     assert {key: told[key] for key in ('task', 'classes', 'channels', 'modality', 'spacing')} == {

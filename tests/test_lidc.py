@@ -10,9 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from data_prep import lidc
-from data_prep.integrity import ScanError
-from data_prep.lidc import agree, list_cases, split_patients
-from data_prep.lidc_xml import (
+from data_prep.formats.lidc_xml import (
     Marking,
     Mask,
     Outline,
@@ -22,9 +20,11 @@ from data_prep.lidc_xml import (
     read_markings,
     series_of,
 )
-from data_prep.phantom_chest import chest
-from data_prep.phantom_lidc import outline_of
-from data_prep.phantom_points import write_lidc
+from data_prep.lidc import agree, list_cases, split_patients
+from data_prep.phantoms.chest import chest
+from data_prep.phantoms.lidc import outline_of
+from data_prep.phantoms.points import write_lidc
+from genesis_jax.errors import ScanError
 
 SPACING = (1.0, 1.0, 2.0)
 SHAPE = (30, 28, 6)

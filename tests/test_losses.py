@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genesis_jax.losses import BinaryCrossEntropy, CrossEntropy, SoftDice
+from genesis_jax.training.losses import BinaryCrossEntropy, CrossEntropy, SoftDice
 
 
 def total(terms):

@@ -9,8 +9,8 @@ from pointed import SIZE, SPACING, chest_of, metadata_of, read, refusal, world, 
 
 from data_prep import luna16_candidates
 from data_prep.luna16_candidates import draw, list_cases, read_candidates
-from data_prep.phantom_points import write_luna16_candidates
-from data_prep.points import gather
+from data_prep.phantoms.points import write_luna16_candidates
+from genesis_jax.imaging.points import gather
 
 LUNA_COLUMNS = ('seriesuid', 'coordX', 'coordY', 'coordZ', 'class')
 

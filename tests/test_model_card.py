@@ -16,10 +16,11 @@ from test_hub import facts, variables_of
 
 from configs import genesis_ct_2d
 from data_prep import images, slices
-from genesis_jax import convert, labelled, transfer
+from genesis_jax import convert, transfer
 from genesis_jax.convert.__main__ import main
-from genesis_jax.finetune import make_network
+from genesis_jax.data import labelled
 from genesis_jax.pretrain import reading
+from genesis_jax.training.supervised import make_network
 
 MODEL = {'width': 4, 'epsilon': 1e-3, 'batch_statistics': 'synchronised'}
 CARD = {

@@ -12,9 +12,12 @@ from converted import make  # noqa: E402
 from test_torch import made  # noqa: E402
 
 from genesis_jax import convert  # noqa: E402
-from genesis_jax.convert import onnx  # noqa: E402
 from genesis_jax.errors import UserError  # noqa: E402
-from genesis_jax.torch import UNet3D, from_card  # noqa: E402
+from genesis_jax.torch import (  # noqa: E402
+    UNet3D,
+    from_card,
+    onnx,  # noqa: E402
+)
 from genesis_jax.torch.pretrained import from_variables  # noqa: E402
 
 

@@ -3,7 +3,7 @@
 import pytest
 from configured import changed
 
-from genesis_jax import optim
+from genesis_jax.training import optim
 
 
 def rate(name, step, **fields):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from data_prep.patches import GridPatches, LabelledVolume, RandomPatches, cut_patches
+from data_prep.sampling.patches import GridPatches, RandomPatches, cut_patches
+from data_prep.types import LabelledVolume
 
 
 @pytest.fixture

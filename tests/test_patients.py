@@ -8,9 +8,9 @@ import tensorflow_datasets as tfds
 from scanned import write, write_series
 
 from data_prep import scans, slices
-from data_prep.patients import like_sequences, told_patients
 from data_prep.phantom import main as phantom
-from data_prep.volumes import Scan, find_scans
+from data_prep.splits.patients import like_sequences, told_patients
+from genesis_jax.imaging.volumes import Scan, find_scans
 
 CUBES = ['--cube_size=16,16,16', '--cubes_per_scan=2']
 

@@ -9,10 +9,10 @@ import SimpleITK as sitk
 import tensorflow_datasets as tfds
 
 from data_prep import demo
-from data_prep.cubes import CubeRule, sample_cubes
 from data_prep.phantom import main, write_luna16
-from data_prep.thorax import thorax
-from data_prep.volumes import find_scans, read_volume
+from data_prep.phantoms.thorax import thorax
+from data_prep.sampling.cubes import CubeRule, sample_cubes
+from genesis_jax.imaging.volumes import find_scans, read_volume
 
 SPACING = (0.7, 0.7, 1.25)
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from genesis_jax import finetune, labelled, pictures
+from genesis_jax import finetune
 from genesis_jax.checkpoints import Progress
+from genesis_jax.data import labelled
+from genesis_jax.runs import pictures
 
 SHAPE = (8, 8, 4)
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genesis_jax.models.planes import _blocks, convolve_planes
+from genesis_jax.models.cpu_conv3d import _blocks, convolve_planes
 
 
 def native(x, kernel):

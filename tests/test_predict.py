@@ -8,10 +8,10 @@ import SimpleITK as sitk
 from oblique import CARD, DIRECTIONS, assert_same_geometry, make_image, read_table, write
 from scanned import make_voxels, write_series
 
-from data_prep.geometry import read_placed, restore
-from data_prep.inputs import find_inputs
-from data_prep.prepare import PrepareError
-from genesis_jax.predict_scans import Segmenter, segment
+from genesis_jax.errors import PrepareError
+from genesis_jax.imaging.geometry import read_placed, restore
+from genesis_jax.inference.inputs import find_inputs
+from genesis_jax.inference.scans import Segmenter, segment
 
 
 def bright(batch):
@@ -224,7 +224,7 @@ def test_an_interrupted_write_leaves_nothing_that_looks_done(tmp_path, monkeypat
             file.write('half')
         raise KeyboardInterrupt
 
-    monkeypatch.setattr('data_prep.geometry.sitk.WriteImage', interrupted)
+    monkeypatch.setattr('genesis_jax.imaging.geometry.sitk.WriteImage', interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_bright(source, tmp_path / 'out')
     assert list((tmp_path / 'out').rglob('*')) == []

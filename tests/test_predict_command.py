@@ -19,9 +19,9 @@ from oblique import (
 )
 
 from genesis_jax import checkpoints, parallel, predict
-from genesis_jax.cards import load_model
+from genesis_jax.inference.prediction_log import Outcome
 from genesis_jax.models import from_card
-from genesis_jax.outcome import Outcome
+from genesis_jax.runs.cards import load_model
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genesis_jax.predict_images import classify_images
+from genesis_jax.inference.images import classify_images
 
 CARD = {
     'classes': ['healthy', 'ill'],

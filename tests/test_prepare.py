@@ -15,11 +15,13 @@ import SimpleITK as sitk
 import tensorflow_datasets as tfds
 
 from data_prep import luna16, scans
-from data_prep.cubes import CubeRule
+from data_prep.build.pool import in_order
+from data_prep.build.unlabelled import Recipe, prepare
 from data_prep.phantom import write_luna16
-from data_prep.pool import in_order
-from data_prep.prepare import Entry, PrepareError, Recipe, prepare
-from data_prep.volumes import find_scans
+from data_prep.sampling.cubes import CubeRule
+from data_prep.types import Entry
+from genesis_jax.errors import PrepareError
+from genesis_jax.imaging.volumes import find_scans
 
 ROOT = Path(__file__).parents[1]
 SMALL = CubeRule(
@@ -169,7 +171,7 @@ def test_a_scans_cubes_do_not_depend_on_the_other_scans(source, tmp_path):
 
 
 def test_many_shards_hold_every_cube(source, tmp_path, monkeypatch):
-    monkeypatch.setattr('data_prep.records.SHARD_BYTES', 3 * 2 * 16 * 16 * 8)
+    monkeypatch.setattr('data_prep.build.records.SHARD_BYTES', 3 * 2 * 16 * 16 * 8)
     add_broken_scans(source)
     entries, _ = scans.list_entries(source, 0.3, 0)
     summary = prepare(

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from genesis_jax import data, parallel, pictures
+from genesis_jax import parallel
 from genesis_jax import pretrain as pretraining
 from genesis_jax.checkpoints import Checkpoints, Progress, load_export
 from genesis_jax.config import resolve
+from genesis_jax.data import reading
 from genesis_jax.errors import UserError
 from genesis_jax.pretrain import make_steps, pretrain
+from genesis_jax.runs import pictures
 
 CUBE = (24, 24, 8, 1)
 
@@ -69,7 +71,7 @@ def test_tensorboard_shows_the_same_numbers(run):
 def test_baselines_are_those_of_the_validation_cubes(run, make_config):
     """`cube_mean` recomputed from the records: flips do not change a variance."""
     workdir, _ = run
-    _, validation, _ = data.open_splits(make_config())
+    _, validation, _ = reading.open_splits(make_config())
     cubes = [np.clip((record['cube'] + 1000.0) / 2000, 0, 1) for record in validation]
     for row in rows_of(workdir):
         if 'epoch' in row:
@@ -165,13 +167,13 @@ def test_a_workdir_of_another_config_is_refused(run, make_config):
 
 
 def test_validation_corrupts_alike_each_time_and_on_any_number_of_devices(make_config):
-    _, validation, _ = data.open_splits(make_config())
+    _, validation, _ = reading.open_splits(make_config())
     seen = {}
     for batch_size in (4, 8):
         steps = make_steps(resolve(make_config(batch_size=batch_size), 4), CUBE, 3)
         state = parallel.create(steps.init)
         for _ in range(2):
-            (batch,) = data.validation_batches(validation, batch_size)
+            (batch,) = reading.validation_batches(validation, batch_size)
             sums, images = steps.evaluate(state, parallel.shard(batch))
             assert float(sums['examples']) == 4
             cubes = np.concatenate(jax.device_get(images[1]))[:4]
@@ -195,7 +197,7 @@ def test_training_stops_when_epochs_bring_no_gain(make_config, tmp_path):
 @pytest.fixture
 def poisoned(small_data, tmp_path):
     """The dataset `small` with one more training cube, whose window is no number."""
-    from data_prep import records
+    from data_prep.build import records
 
     folder = records.dataset_folder(small_data, 'small')
     builder = tfds.builder_from_directory(folder)
@@ -210,11 +212,11 @@ def poisoned(small_data, tmp_path):
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_good(poisoned, make_config, tmp_path):
     where = {'data__dir': str(poisoned), 'data__name': 'poisoned', 'pictures': 0}
-    source, _, _ = data.open_splits(make_config(**where))
+    source, _, _ = reading.open_splits(make_config(**where))
 
     def poison_at(seed):
         """The step that first meets the bad cube: each epoch leaves one of 13 cubes to the next."""
-        batches = data.train_batches(source, 4, seed)
+        batches = reading.train_batches(source, 4, seed)
         return next(i for i in range(1, 9) if np.isnan(next(batches)['window']).any())
 
     seed = next(seed for seed in range(100) if poison_at(seed) == 4)
@@ -271,8 +273,8 @@ def test_options_train(fields, make_config, tmp_path):
 
 
 def test_a_batch_of_one_can_be_read(make_config):
-    source, _, _ = data.open_splits(make_config())
-    assert next(data.train_batches(source, 1, seed=0))['cube'].shape == (1, *CUBE)
+    source, _, _ = reading.open_splits(make_config())
+    assert next(reading.train_batches(source, 1, seed=0))['cube'].shape == (1, *CUBE)
 
 
 def test_the_plateau_lowers_the_learning_rate(make_config, tmp_path):

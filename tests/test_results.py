@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from configs import classify
-from genesis_jax import metrics, results
+from genesis_jax import metrics
 from genesis_jax.compare.runs import read_workdir
-from genesis_jax.report import describe_recipe
-from genesis_jax.summary import summarise
+from genesis_jax.runs import results
+from genesis_jax.runs.report import describe_recipe
+from genesis_jax.runs.summary import summarise
 
 _ABOUT = {
     'dataset': 'made_up',

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genesis_jax import sliding
-from genesis_jax.sliding import on_devices, sliding_window
+from genesis_jax.inference import sliding
+from genesis_jax.inference.sliding import on_devices, sliding_window
 
 SIZES = [((17, 23, 19), (8, 8, 8)), ((5, 29, 7), (8, 12, 10)), ((3, 2, 1), (8, 8, 4)),
          ((31, 13), (8, 8)), ((64, 8), (16, 16))]  # fmt: skip

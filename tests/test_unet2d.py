@@ -12,7 +12,7 @@ from genesis_jax import models
 from genesis_jax.models import Classifier2D, UNet2D
 from genesis_jax.models.layers import max_pool_overlapping
 from genesis_jax.models.resnet import ResNet18
-from genesis_jax.protocols import make_scales
+from genesis_jax.training.layer_rates import make_scales
 
 
 def shapes(model, channels=1):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from genesis_jax import views
-from genesis_jax.sliding import sliding_window
+from genesis_jax.data import views
+from genesis_jax.inference.sliding import sliding_window
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 import SimpleITK as sitk
 from scanned import FORMATS, SPACING, make_image, make_voxels, read_only_scan, write, write_series
 
-from data_prep.integrity import ScanError
-from data_prep.volumes import find_scans, read_volume
+from genesis_jax.errors import ScanError
+from genesis_jax.imaging.volumes import find_scans, read_volume
 
 
 def refused(folder, match, modality='ct'):

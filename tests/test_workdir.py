@@ -8,7 +8,7 @@ from configured import changed
 from configs import ecc, genesis_ct, ncc
 from genesis_jax.config import config_hash, difference, resolve, to_json
 from genesis_jax.errors import UserError
-from genesis_jax.workdir import claim, claim_group
+from genesis_jax.runs.workdir import claim, claim_group
 
 
 def test_a_workdir_belongs_to_one_config(tmp_path):

@@ -3,9 +3,10 @@
 import jax
 import numpy as np
 
-from genesis_jax import labelled, parallel
-from genesis_jax.finetune import Steps, make_network
-from genesis_jax.protocols import make_scales
+from genesis_jax import parallel
+from genesis_jax.data import labelled
+from genesis_jax.training.layer_rates import make_scales
+from genesis_jax.training.supervised import Steps, make_network
 from genesis_jax.transfer import open_start, shapes_of
 
 

@@ -5,11 +5,11 @@ import os
 import sys
 from pathlib import Path
 
-from genesis_jax import pictures
-from genesis_jax.arguments import Parser, count, path
+from genesis_jax.cli.arguments import Parser, count, path
 from genesis_jax.compare import analysis, dimensions, tables
 from genesis_jax.compare.runs import read_workdir
 from genesis_jax.errors import UserError
+from genesis_jax.runs import pictures
 
 _WRITTEN = ('comparison.md', 'comparison.tex', 'comparison.csv', 'bars.png', 'curves.png')
 _OF_DIMENSIONS = ('dimensions.md', 'dimensions.tex', 'dimensions.csv')

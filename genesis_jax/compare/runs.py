@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from genesis_jax import earlier
+from genesis_jax import config_json
+from genesis_jax.config_json import flatten
 from genesis_jax.errors import UserError
-from genesis_jax.fields import flatten
 
 _RUN = re.compile(r'seed_(\d+)(?:_fold_(\d+))?')
 _PARTS_OF_A_RUN = {'export', 'checkpoints', 'best', 'encoder', 'encoder_decoder', 'model'}
@@ -89,7 +89,7 @@ def read_workdir(path):
         raise UserError(f'there is no folder {path}; expected the --workdir of a fine-tuning')
     file = path / 'config.json'
     config = _json(file).get('config') or {} if file.is_file() else {}
-    config = flatten(earlier.complete(config))
+    config = flatten(config_json.complete(config))
     if not folders and config.get('task') == 'restoration':
         raise UserError(
             f'{path} is the workdir of a pre-training, which has no test to compare; expected '
@@ -117,7 +117,7 @@ def read_workdir(path):
     first = _check_alike(found)
     _check_config(path, config, first)
     parts, folds = _complete(
-        Part(folder, *_seed_and_fold(folder), _numbers(earlier.rename(results['metrics'])))
+        Part(folder, *_seed_and_fold(folder), _numbers(config_json.rename(results['metrics'])))
         for folder, results in found.items()
     )
     return Workdir(

@@ -13,7 +13,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from genesis_jax.convert import foreign
+from genesis_jax.convert import external_weights
 from genesis_jax.errors import UserError
 
 DTYPES = ('float32', 'bfloat16', 'float16')
@@ -74,7 +74,7 @@ def read(path, format=None, epsilon=None):
         raise UserError(
             f'cannot read {path} ({error.strerror or error}); choose another source'
         ) from None
-    foreign.settle(card, path, epsilon)
+    external_weights.settle(card, path, epsilon)
     return variables, card
 
 

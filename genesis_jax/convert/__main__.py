@@ -10,8 +10,8 @@ import shlex
 import sys
 
 from genesis_jax import convert
-from genesis_jax.arguments import Parser, path, share
-from genesis_jax.convert import foreign, loading, names
+from genesis_jax.cli.arguments import Parser, path, share
+from genesis_jax.convert import external_weights, names, usage
 from genesis_jax.errors import UserError
 
 _KINDS = {'unet': 'U-Net', 'classifier': 'classifier'}
@@ -36,7 +36,7 @@ def main(argv=None):
     except KeyboardInterrupt:
         parser.fail('interrupted; nothing was written', 130)
     print(f'read {source} ({reading}): {describe(variables, card)}')
-    for said in filter(None, (foreign.left_out(card), foreign.assumed(card))):
+    for said in filter(None, (external_weights.left_out(card), external_weights.assumed(card))):
         print(said)
     print(f'wrote {args.target} ({writing}, {args.dtype})')
     print(f'next: {_next(args.target, writing, card)}')
@@ -118,10 +118,10 @@ def _next(target, format, card):
         _, dimensions = names.split(card['network'])
         return f'genesis_jax.torch.Classifier{dimensions}D.from_pretrained({new})'
     if 'task' in card:
-        _, source = loading.called(card)
+        _, source = usage.called(card)
         given = f'--input={source.upper()}S --output=predicted'
         return f'python -m genesis_jax.predict --model={quoted} {given}'
-    return ' '.join(loading.command(str(target), card))
+    return ' '.join(usage.command(str(target), card))
 
 
 def _leaves(tree):

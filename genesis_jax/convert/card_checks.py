@@ -5,8 +5,8 @@ Cards travel in files that anyone may edit: what decides an output is checked be
 
 import math
 
+from genesis_jax.data.views import VIEWS
 from genesis_jax.errors import UserError
-from genesis_jax.views import VIEWS
 
 PARTS = ('encoder', 'decoder', 'hidden', 'head')
 _UNET, _CLASSIFIER = ('encoder', 'decoder', 'head'), ('encoder', 'head')

@@ -13,7 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from genesis_jax.convert import foreign, names
+from genesis_jax.convert import external_weights, names
 from genesis_jax.errors import UserError
 
 _LAYER = re.compile(r'(depth_\d+_(?:conv|bn))(?:_\d+)?')  # a second model of a session adds _1
@@ -163,7 +163,7 @@ def _card(architecture, file, path):
         'statistics_momentum': momentum,
         'batch_statistics': 'synchronised',
     }
-    return foreign.card_of(architecture, path, 'keras', conventions) | _cube_shape(layers)
+    return external_weights.card_of(architecture, path, 'keras', conventions) | _cube_shape(layers)
 
 
 def _described(node):

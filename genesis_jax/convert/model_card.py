@@ -2,8 +2,8 @@
 
 import json
 
-from genesis_jax.convert import loading, names
-from genesis_jax.layout import DIVISORS
+from genesis_jax.convert import names, usage
+from genesis_jax.topology import DIVISORS
 
 _TASKS = {  # what the hub calls them, and their losses
     'restoration': ('image-feature-extraction', 'mean squared error'),
@@ -49,7 +49,7 @@ def render(name, card, parameters, dtype):
         '## Limits',
         '\n'.join(f'- {line}' for line in _limits(card, dtype)),
         '## How to load it',
-        loading.render(name, card),
+        usage.render(name, card),
         '## Licence',
         'Not chosen yet: whoever publishes these weights names a licence here and in `license` '
         'above, one that the terms of the data allow. The method is the subject of US patent '
@@ -79,7 +79,7 @@ def _opening(card, task):
     what, dataset = _NETWORKS[card['network']], _at(card, 'config', 'data', 'name')
     on = f' on `{dataset}`' if dataset else ''
     if task == 'restoration':
-        example, source = loading.called(card)
+        example, source = usage.called(card)
         seen = f'{example}s' + (f' of {source}s' if source != example else '')
         return f'{what}, pre-trained{on} to restore corrupted {seen} (Models Genesis).'
     if task:
@@ -107,7 +107,7 @@ def _network(card, parameters, dtype):
 
 def _data(card):
     config, spacing = card['config'], card.get('spacing')
-    example, source = loading.called(card)
+    example, source = usage.called(card)
     yield 'dataset', _at(config, 'data', 'name')
     yield 'modality', card.get('modality')
     if source == 'scan':  # images have neither folds nor millimetres, and are examples themselves
@@ -137,13 +137,13 @@ def _training(card):
     yield 'tested on fold', card.get('fold')
     yield 'epochs', card.get('epochs')
     yield 'steps of these weights, the best', card.get('step')
-    yield f'{loading.called(card)[0]}s a second', _number(card.get('examples_per_second'), 3)
+    yield f'{usage.called(card)[0]}s a second', _number(card.get('examples_per_second'), 3)
     yield 'device', card.get('device')
     yield 'hash of the config', card.get('config_hash')
 
 
 def _losses(card, task):
-    baselines, (example, _) = card.get('baselines') or {}, loading.called(card)
+    baselines, (example, _) = card.get('baselines') or {}, usage.called(card)
     yield 'loss', _TASKS[task][1] if task and 'validation_loss' in card else None
     yield 'on the validation examples', _number(card.get('validation_loss'))
     yield f'of the corrupted {example} left unchanged', _number(baselines.get('unchanged'))
@@ -160,7 +160,7 @@ def _source(card):
 
 
 def _use(card, task):
-    _, source = loading.called(card)
+    _, source = usage.called(card)
     if task and task != 'restoration':
         return (
             f'Research on {task} of {source}s like those above, prepared in the same way: as it '
@@ -174,7 +174,7 @@ def _use(card, task):
 
 
 def _limits(card, dtype):
-    _, source = loading.called(card)
+    _, source = usage.called(card)
     yield 'For research. It is no medical device, and nothing here was tested for use on patients.'
     if _at(card, 'config', 'data', 'name'):
         yield (
@@ -197,7 +197,7 @@ def _intensities(card):
         window = (-1000, 1000)  # the only one that data_prep gives to CT
     if window:
         return f'{window[0]:g} … {window[1]:g} become 0 … 1, clipped'
-    _, source = loading.called(card)
+    _, source = usage.called(card)
     if not card.get('modality') or (source == 'image' and 'full_range' not in card):
         return None
     if source == 'image' and card['full_range']:

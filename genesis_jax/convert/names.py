@@ -11,7 +11,7 @@ import numpy as np
 
 from genesis_jax.convert import card_checks, resnet, table
 from genesis_jax.errors import UserError
-from genesis_jax.layout import LEVELS, last_features, scales
+from genesis_jax.topology import LEVELS, last_features, scales
 
 COUNTER = 'num_batches_tracked'  # PyTorch's; our networks have no use for it
 PREFIX = 'module.'  # of networks trained with nn.DataParallel, as the published ones were

@@ -12,7 +12,7 @@ import zipfile
 
 import torch
 
-from genesis_jax.convert import foreign, names
+from genesis_jax.convert import external_weights, names
 from genesis_jax.errors import UserError
 
 _CARD = 'genesis_jax'  # our key in the file
@@ -33,7 +33,7 @@ def read(path):
     if _CARD in file:
         card = _own_card(file[_CARD], path)
     else:
-        state, card = foreign.of_pytorch(state, path, 'pytorch')
+        state, card = external_weights.of_pytorch(state, path, 'pytorch')
         epoch = file.get('epoch') if isinstance(file.get('epoch'), int) else 0
         card['pytorch'] = {'epoch': epoch, names.COUNTER: counters}
     rows = names.Architecture.of_card(card, path).rows()

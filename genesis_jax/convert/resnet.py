@@ -8,7 +8,7 @@ import re
 
 from genesis_jax.convert import table
 from genesis_jax.errors import UserError
-from genesis_jax.layout import BLOCKS, STAGES, last_features, scales
+from genesis_jax.topology import BLOCKS, STAGES, last_features, scales
 
 FIRST = 'conv1.weight'
 _CLASSIFIER = 'fc.'  # of ImageNet files, for whatever classes

@@ -7,7 +7,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from genesis_jax.convert import foreign, names, resnet
+from genesis_jax.convert import external_weights, names, resnet
 from genesis_jax.errors import UserError
 
 
@@ -31,7 +31,7 @@ def read(path):
     state = {name: a for name, a in found.items() if not name.endswith(names.COUNTER)}
     _check_numbers(state, path)
     state = {name: array.astype(np.float32) for name, array in state.items()}
-    state, card = foreign.of_pytorch(state, path, 'safetensors')
+    state, card = external_weights.of_pytorch(state, path, 'safetensors')
     return names.to_flax(state, names.Architecture.of_card(card).rows(), path), card
 
 

@@ -3,9 +3,9 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from genesis_jax.layout import DIVISORS
-from genesis_jax.models import plain, resnet
+from genesis_jax.models import resnet, unet_encoder
 from genesis_jax.models.network import Network
+from genesis_jax.topology import DIVISORS
 
 
 class Classifier(Network):
@@ -36,7 +36,7 @@ class Classifier3D(Classifier):
 
     dimensions = 3
     divisor = DIVISORS[3]
-    make_encoder = plain.Encoder
+    make_encoder = unet_encoder.Encoder
 
 
 class Classifier2D(Classifier):

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from genesis_jax.models.planes import convolve_planes
+from genesis_jax.models.cpu_conv3d import convolve_planes
 
 
 class Conv(nn.Module):

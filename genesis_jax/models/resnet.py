@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import flax.linen as nn
 
-from genesis_jax.layout import BLOCKS, STAGES
 from genesis_jax.models.layers import Conv, max_pool_overlapping
+from genesis_jax.topology import BLOCKS, STAGES
 
 
 class ResNet18(nn.Module):

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 
-from genesis_jax.layout import last_features
 from genesis_jax.models.layers import Conv, UpConv, upsample_nearest
 from genesis_jax.models.network import Network
-from genesis_jax.models.plain import level_of
+from genesis_jax.models.unet_encoder import level_of
+from genesis_jax.topology import last_features
 
 
 class UNet(Network):

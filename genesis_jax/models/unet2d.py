@@ -1,8 +1,8 @@
 """The 2D U-Net: its encoder is a ResNet-18, so that ImageNet weights load (MedIA 2021, 2D rows)."""
 
-from genesis_jax.layout import DIVISORS
 from genesis_jax.models.resnet import ResNet18
 from genesis_jax.models.unet import UNet
+from genesis_jax.topology import DIVISORS
 
 
 class UNet2D(UNet):

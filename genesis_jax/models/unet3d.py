@@ -1,8 +1,8 @@
 """The 3D U-Net of Models Genesis (MedIA 2021, section 4; published PyTorch network)."""
 
-from genesis_jax.layout import DIVISORS
-from genesis_jax.models.plain import Encoder
 from genesis_jax.models.unet import UNet
+from genesis_jax.models.unet_encoder import Encoder
+from genesis_jax.topology import DIVISORS
 
 
 class UNet3D(UNet):

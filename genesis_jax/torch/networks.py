@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from genesis_jax.layout import DIVISORS, LEVELS
+from genesis_jax.topology import DIVISORS, LEVELS
 
 STATISTICS = ('synchronised', 'official')
 

@@ -25,10 +25,10 @@ from pathlib import Path
 
 from torch import nn
 
-from genesis_jax.arguments import Parser, path
+from genesis_jax.cli.arguments import Parser, path
 from genesis_jax.convert import pytorch
 from genesis_jax.errors import UserError
-from genesis_jax.layout import DIVISORS, LEVELS
+from genesis_jax.topology import DIVISORS, LEVELS
 from genesis_jax.torch.networks import UNet3D, check_sides, initialise
 
 CLASS = 'genesis_jax.torch.nnunet.GenesisPlainConvUNet'

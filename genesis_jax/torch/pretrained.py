@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from genesis_jax import convert
-from genesis_jax.convert import first_kernel, foreign, names, pytorch
+from genesis_jax.convert import external_weights, first_kernel, names, pytorch
 from genesis_jax.errors import UserError
 from genesis_jax.torch.networks import STATISTICS, Classifier3D, UNet3D
 from genesis_jax.torch.resnet import Classifier2D, UNet2D
@@ -91,7 +91,11 @@ def from_variables(variables, card, network=None, source='the card', **changes):
     if new:
         lines = [f'from {source}: {" and ".join(wanted)}', *lines]
         lines.append(f'drawn at random: {", ".join(new)}')
-    lines += [said for said in (foreign.left_out(card), foreign.assumed(card, changes)) if said]
+    lines += [
+        said
+        for said in (external_weights.left_out(card), external_weights.assumed(card, changes))
+        if said
+    ]
     made.card, made.lines = card, tuple(lines)
     return made
 

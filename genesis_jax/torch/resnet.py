@@ -7,7 +7,7 @@ so that `load_state_dict(torchvision.models.resnet18(...).state_dict(), strict=F
 from torch import nn
 from torch.nn import functional
 
-from genesis_jax.layout import BLOCKS, DIVISORS, STAGES, last_features, scales
+from genesis_jax.topology import BLOCKS, DIVISORS, STAGES, last_features, scales
 from genesis_jax.torch.networks import BatchNorm, Classifier, UNet
 
 

@@ -12,11 +12,7 @@ The contract of every function here:
 
 from genesis_jax.transforms.flips import flip, random_flip
 from genesis_jax.transforms.intensity import bezier_map, random_bezier_map
-from genesis_jax.transforms.painting import (
-    paint,
-    random_in_painting,
-    random_out_painting,
-)
+from genesis_jax.transforms.painting import paint, random_in_painting, random_out_painting
 from genesis_jax.transforms.pipeline import corrupt, corrupt_batch
 from genesis_jax.transforms.shuffle import random_local_shuffle, rearrange
 

@@ -1,0 +1,1 @@
+"""From what was read to a dataset on disk: drivers, records, summaries."""

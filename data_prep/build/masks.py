@@ -1,0 +1,168 @@
+"""Scans with a label per voxel: read, checked against each other, brought to LPS, cut.
+
+The image comes as one file per channel or as one 4D file. Labels are refused, and with them the
+whole preparation, if they lie elsewhere than their image or hold values that nobody declared.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from data_prep.sampling.patches import PatchRule, cut_patches
+from data_prep.splits.draws import generator
+from data_prep.types import Case, Files, Item, LabelledVolume, Prepared
+from genesis_jax.errors import PrepareError, ScanError
+from genesis_jax.imaging.geometry import Grid
+from genesis_jax.imaging.volumes import (
+    Modality,
+    Scan,
+    as_volume,
+    identity_of,
+    oriented,
+    read_channels,
+    read_image,
+    resampled,
+)
+
+_UNDECLARED = 255
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How every case of a source is read.
+
+    Attributes:
+      modality: decides window and padding.
+      channels: of the image.
+      classes: class index by the value in the label file; index 0 is background.
+      declared_by: what declares these values, for messages.
+      spacing: mm along x, y, z to resample to; None keeps every scan's own.
+      full_range: the window of anything but CT is minimum to maximum, not its robust range.
+      same_grid: the first image's header holds for all files of a case, whatever theirs say.
+      seed: of all draws.
+    """
+
+    modality: Modality
+    channels: int
+    classes: Mapping[int, int]
+    declared_by: str
+    spacing: tuple[float, float, float] | None = None
+    full_range: bool = False
+    same_grid: bool = False
+    seed: int = 0
+
+
+def prepare_case(case: Case, reading: Reading, rule: PatchRule) -> Prepared:
+    """Reads one case and cuts its patches; scans to be tested on are kept whole, too.
+
+    Raises:
+      ScanError: a file cannot be used.
+      PrepareError: label and image contradict each other, or the label its declaration.
+    """
+    volume = read_labelled(case.source, reading)
+    starts = rule.starts(generator(reading.seed, case.case_id), volume)
+    tested = case.split not in ('train', 'validation')
+    return Prepared(
+        items=cut_patches(volume, starts, rule.size),
+        spacing=volume.spacing,
+        window=volume.window,
+        whole=Item(volume.voxels, (0, 0, 0), mask=volume.mask) if tested else None,
+        identity=volume.identity,
+    )
+
+
+def read_labelled(files: Files, reading: Reading) -> LabelledVolume:
+    """One case in LPS orientation, resampled (image linearly, labels to the nearest) if asked for.
+
+    Raises:
+      ScanError, PrepareError: as `prepare_case`.
+    """
+    images = _read_images(files, reading)
+    identity = identity_of(images)
+    label = _read_label(files.label, reading)
+    if reading.same_grid:
+        for image in (*images[1:], label):
+            if image.GetSize() == images[0].GetSize():
+                image.CopyInformation(images[0])
+    images, label = [oriented(image) for image in images], oriented(label)
+    paths = [*files.images[1:], *[files.images[0]] * (len(images) - len(files.images)), files.label]
+    for path, image in zip(paths, (*images[1:], label), strict=True):
+        _check_same_grid(path, image, files.images[0], images[0])
+        image.CopyInformation(images[0])  # else resampling may round to different sizes
+    if reading.spacing is not None:
+        images = [resampled(image, reading.spacing, reading.modality) for image in images]
+        label = sitk.Resample(label, images[0], sitk.Transform(), sitk.sitkNearestNeighbor)
+    volumes = [as_volume(image, reading.modality, reading.full_range) for image in images]
+    return LabelledVolume(
+        voxels=np.stack([volume.clean(volume.voxels) for volume in volumes], axis=-1),
+        mask=sitk.GetArrayFromImage(label).T,
+        spacing=volumes[0].spacing,
+        window=np.array([volume.window for volume in volumes], np.float32),
+        identity=identity,
+    )
+
+
+def shown(path: Path) -> str:
+    """A file as messages name it: with its folder."""
+    return f'{path.parent.name}/{path.name}'
+
+
+def _read_images(files: Files, reading: Reading) -> list[sitk.Image]:
+    if len(files.images) == reading.channels:
+        return [_read(path, reading.modality) for path in files.images]
+    try:
+        return read_channels(files.images[0], reading.channels)
+    except ScanError as error:
+        raise ScanError(f'has the file {files.images[0].name}, which {error}') from None
+
+
+def _read(path: Path, modality: Modality) -> sitk.Image:
+    try:
+        return read_image(Scan(path.name, path.name, (path,)), modality)
+    except ScanError as error:
+        raise ScanError(f'has the file {path.name}, which {error}') from None
+
+
+def _read_label(path: Path, reading: Reading) -> sitk.Image:
+    """The label file as class indices, uint8."""
+    stored = _read(path, reading.modality)
+    values = sitk.GetArrayViewFromImage(stored)
+    table = np.full(256, _UNDECLARED, np.uint8)
+    for value, index in reading.classes.items():
+        table[value] = index
+    indices = np.empty(values.shape, np.uint8)
+    for z, plane in enumerate(values):
+        limited = plane.clip(0, 255).astype(np.uint8)
+        indices[z] = table[limited]
+        wrong = (indices[z] == _UNDECLARED) | (limited != plane)
+        if wrong.any():
+            y, x = np.argwhere(wrong)[0]
+            raise PrepareError(
+                f'{shown(path)} holds the value {plane[y, x]:g} at voxel {x}, {y}, {z}, but '
+                f'{reading.declared_by} declares {", ".join(map(str, sorted(reading.classes)))}; '
+                'correct one of them'
+            )
+    label = sitk.GetImageFromArray(indices)
+    label.CopyInformation(stored)
+    return label
+
+
+def _check_same_grid(path: Path, image: sitk.Image, first_path: Path, first: sitk.Image) -> None:
+    """Refuses an image, in LPS orientation, whose voxels lie elsewhere than the first one's."""
+    grids = Grid.of(image), Grid.of(first)
+    what = grids[0].difference(grids[1])
+    if what is None:
+        return
+    found, expected = (getattr(grid, what) for grid in grids)
+    way_out = '' if what == 'size' else ', or give --same_grid if they match voxel by voxel'
+    raise PrepareError(
+        f'{shown(path)} has the {what} {_text(found)} where {shown(first_path)} has '
+        f'{_text(expected)}; export one of them again on the grid of the other{way_out}'
+    )
+
+
+def _text(numbers: Sequence[float]) -> str:
+    return f'({", ".join(f"{number:.6g}" for number in numbers)})'

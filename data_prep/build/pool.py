@@ -1,0 +1,112 @@
+"""A pool of worker processes that survives the death of one."""
+
+import contextlib
+import multiprocessing
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from typing import TypeVar
+
+import SimpleITK as sitk
+
+from genesis_jax.errors import ScanError
+from genesis_jax.interruption import Interruption
+
+Item = TypeVar('Item')
+Result = TypeVar('Result')
+
+
+def in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int
+) -> Iterator[Result | None]:
+    """Yields `function(item)` for every item, in order; None where it killed its process.
+
+    One worker means this process. With more, at most two items per worker are under way, so
+    memory stays bounded however slow the consumer is.
+    """
+    if workers == 1:
+        yield from map(function, items)
+        return
+    with tempfile.TemporaryDirectory(prefix='data_prep_') as scratch:
+        yield from _from_pool(function, items, workers, scratch)
+
+
+def _from_pool(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int, scratch: str
+) -> Iterator[Result | None]:
+    remaining, waiting = iter(items), deque()
+    pool = _pool(workers, scratch)
+    try:
+        while True:
+            for item in islice(remaining, 2 * workers - len(waiting)):
+                try:
+                    future = pool.submit(function, item)
+                except BrokenProcessPool:
+                    pool.shutdown()
+                    pool = _pool(workers, scratch)
+                    future = pool.submit(function, item)
+                waiting.append((item, future))
+            if not waiting:
+                return
+            item, future = waiting.popleft()
+            try:
+                result = future.result()
+            except BrokenProcessPool:  # takes every item under way along: find the one to blame
+                result = _alone(function, item, scratch)
+            yield result
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _pool(workers: int, scratch: str) -> ProcessPoolExecutor:
+    # spawn: forking a process that runs threads (ITK, JAX) can deadlock
+    context = multiprocessing.get_context('spawn')
+    return ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(scratch,))
+
+
+def _alone(function: Callable[[Item], Result], item: Item, scratch: str) -> Result | None:
+    with _pool(1, scratch) as pool, contextlib.suppress(BrokenProcessPool):
+        return pool.submit(function, item).result()
+    return None
+
+
+def _start_worker(scratch: str) -> None:
+    tempfile.tempdir = scratch  # what a killed worker leaves goes with this folder
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # there is a worker for every core
+    threading.Thread(target=_end_with_parent, args=(scratch,), daemon=True).start()
+
+
+def _end_with_parent(scratch: str) -> None:
+    """Workers of a killed parent would wait for work forever."""
+    multiprocessing.parent_process().join()
+    shutil.rmtree(scratch, ignore_errors=True)
+    os._exit(1)
+
+
+KILLED = 'killed its worker process (out of memory?); use fewer --workers'
+
+
+def until_told(pairs: Iterator[tuple], interruption: Interruption) -> Iterator[tuple]:
+    """The pairs until the process is told to stop: between scans, where nothing swallows it."""
+    for pair in pairs:
+        if interruption.signal is not None:
+            raise KeyboardInterrupt
+        yield pair
+
+
+def reason_of(error: Exception) -> str:
+    """Why a scan was skipped: a clause that continues its name."""
+    if isinstance(error, ScanError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return 'needs more memory than there is; use fewer --workers'
+    words = ' '.join(str(error).split())
+    return f'failed unexpectedly ({type(error).__name__}: {words})'

@@ -1,0 +1,1 @@
+"""Drawn patients in the layouts of real sources."""

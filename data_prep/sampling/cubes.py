@@ -1,0 +1,154 @@
+"""The paper's cube sampling rule (MICCAI 2019, Genesis Chest CT), in pure NumPy.
+
+Cubes are cut at random starts that stay clear of a border, and refused if they show too much
+tissue (bone and muscle, which teach little about lungs) or nothing but air.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from data_prep.types import Cubes
+from genesis_jax.errors import ScanError
+from genesis_jax.imaging.volumes import Modality
+
+_CANDIDATES_AT_ONCE = 64  # bounds memory to 64 cube faces, and leaves early once enough is found
+
+
+@dataclass(frozen=True)
+class CubeRule:
+    """Which cubes to take from a scan; the defaults are the paper's for chest CT.
+
+    Attributes:
+      size: voxels along x, y, z.
+      per_scan: cubes wanted from one scan.
+      tries: starts drawn to find them.
+      border_low, border_high: voxels left free before and after a cube along x, y, z.
+      tissue_threshold: a voxel from this value on is tissue, in the scan's unit; None means a
+        tenth of the scan's window.
+      min_tissue, max_tissue: a cube is refused as air if its tissue score is not above the first,
+        as tissue if it is above the second.
+    """
+
+    size: tuple[int, int, int] = (64, 64, 32)
+    per_scan: int = 32
+    tries: int = 1600
+    border_low: tuple[int, int, int] = (100, 100, 30)
+    border_high: tuple[int, int, int] = (101, 101, 34)
+    tissue_threshold: float | None = -150.0
+    min_tissue: float = 0.0
+    max_tissue: float = 0.15
+
+    def at_window(self, window: tuple[float, float]) -> 'CubeRule':
+        """The rule with its tissue threshold settled for a scan of this window."""
+        if self.tissue_threshold is not None:
+            return self
+        low, high = window
+        return replace(self, tissue_threshold=low + 0.1 * (high - low))
+
+
+def default_rule(modality: Modality) -> CubeRule:
+    """The paper's rule for CT; for anything else the whole scan, as long as it shows something."""
+    if modality == 'ct':
+        return CubeRule()
+    free = (0, 0, 0)
+    return CubeRule(
+        border_low=free, border_high=free, tissue_threshold=None, min_tissue=0.1, max_tissue=1.0
+    )
+
+
+def sample_cubes(rng: np.random.Generator, voxels: np.ndarray, rule: CubeRule) -> Cubes:
+    """Draws all starts at once and keeps the first `per_scan` accepted cubes, in drawing order.
+
+    Args:
+      rng: the scan's own generator.
+      voxels: int16 [X, Y, Z].
+      rule: with its tissue threshold settled (`at_window`).
+
+    Raises:
+      ScanError: the scan cannot hold one cube and its borders.
+    """
+    low, high = _start_range(voxels.shape, rule)
+    starts = rng.integers(low, high + 1, size=(rule.tries, 3), dtype=np.int32)
+    columns = _column_scores(voxels, low, high, rule)
+    kept: list[int] = []
+    tried = air = tissue = 0
+    for first in range(0, rule.tries, _CANDIDATES_AT_ONCE):
+        batch = slice(first, first + _CANDIDATES_AT_ONCE)
+        scores = _cube_scores(columns, starts[batch] - low, rule)
+        accepted = np.flatnonzero((scores > rule.min_tissue) & (scores <= rule.max_tissue))
+        accepted = accepted[: rule.per_scan - len(kept)]
+        kept += (first + accepted).tolist()
+        done = len(kept) == rule.per_scan
+        scores = scores[: accepted[-1] + 1] if done else scores
+        tried += len(scores)
+        air += int((scores <= rule.min_tissue).sum())
+        tissue += int((scores > rule.max_tissue).sum())
+        if done:
+            break
+    return Cubes(starts[kept], _cut(voxels, starts[kept], rule.size), tried, air, tissue)
+
+
+def _start_range(shape: tuple[int, ...], rule: CubeRule) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and highest start along x, y, z, both included."""
+    low = np.array(rule.border_low)
+    high = np.array(shape) - rule.size - rule.border_high
+    if (high < low).any():
+        least = low + rule.size + rule.border_high
+        raise ScanError(
+            f'has {" x ".join(map(str, shape))} voxels where a cube and its borders need at least '
+            f'{" x ".join(map(str, least))}; lower --cube_size, --border_low or --border_high'
+        )
+    return low, high
+
+
+def _column_scores(
+    voxels: np.ndarray, low: np.ndarray, high: np.ndarray, rule: CubeRule
+) -> np.ndarray:
+    """Doubled tissue scores summed over a cube's depth, [starts along z, Y, X].
+
+    A voxel scores 2 if it is tissue, else 1 if the next slice's is, else 0. Only the region that
+    cubes can reach is looked at, in memory order, slice by slice, so that a slice's arrays stay
+    in the processor's cache.
+    """
+    depth = rule.size[2]
+    (x, y, z), (x_end, y_end, z_end) = low, high + rule.size
+    region = voxels.T[:, y:y_end, x:x_end]
+    dtype = np.uint8 if 2 * depth <= np.iinfo(np.uint8).max else np.uint16
+    recent = np.zeros((depth, *region.shape[1:]), np.uint8)  # a ring of the last slices' scores
+    running = np.zeros(region.shape[1:], dtype)
+    sums = np.empty((high[2] - z + 1, *region.shape[1:]), dtype)
+    tissue = _tissue(region, z, rule)
+    for index in range(z_end - z):
+        score = recent[index % depth]
+        running -= score
+        following = _tissue(region, z + index + 1, rule)
+        np.maximum(tissue + tissue, following, out=score)
+        running += score
+        if index >= depth - 1:
+            sums[index - depth + 1] = running
+        tissue = following
+    return sums
+
+
+def _tissue(region: np.ndarray, index: int, rule: CubeRule) -> np.ndarray:
+    """1 where slice `index` of [Z, Y, X] is tissue, else 0; 0 everywhere past the last slice."""
+    if index == len(region):
+        return np.zeros(region.shape[1:], np.uint8)
+    return (region[index] >= math.ceil(rule.tissue_threshold)).view(np.uint8)
+
+
+def _cube_scores(columns: np.ndarray, starts: np.ndarray, rule: CubeRule) -> np.ndarray:
+    """Mean tissue scores of the cubes at `starts` [N, 3] (x, y, z within the region)."""
+    width, height, _ = rule.size
+    x, y, z = starts.T
+    faces = sliding_window_view(columns, (height, width), axis=(1, 2))[z, y, x]
+    doubled = faces.reshape(len(starts), -1).sum(axis=1, dtype=np.uint32)
+    return doubled / (2 * math.prod(rule.size))
+
+
+def _cut(voxels: np.ndarray, starts: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
+    """The cubes [N, X, Y, Z] at `starts` [N, 3]."""
+    return sliding_window_view(voxels, size)[tuple(starts.T)]

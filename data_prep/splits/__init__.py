@@ -1,0 +1,1 @@
+"""Whose a scan is and where it goes: patients, folds, draws."""

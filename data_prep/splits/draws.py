@@ -1,0 +1,36 @@
+"""Draws that depend on a seed and a name alone: the same on every machine, in every order."""
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+
+from genesis_jax.errors import PrepareError
+
+
+def validating(patients: Iterable[str], share: float, seed: int) -> set[str]:
+    """The patients (or scans) that validate: this share of them, at least one and not all."""
+    ranked = sorted(set(patients), key=lambda patient: digest(seed, f'split {patient}'))
+    return set(ranked[: min(max(1, round(share * len(ranked))), len(ranked) - 1)])
+
+
+def digest(seed: int, text: str) -> bytes:
+    """A hash that is the same on every machine, for draws and orders that depend on an id."""
+    return hashlib.sha256(f'{seed} {text}'.encode()).digest()
+
+
+def generator(seed: int, text: str) -> np.random.Generator:
+    """Random draws that depend on the seed and an id only."""
+    return np.random.default_rng(int.from_bytes(digest(seed, text)))
+
+
+def deal(patients: Iterable[str], folds: int, seed: int) -> dict[str, int]:
+    """A fold for every patient, with as even numbers of patients as can be."""
+    patients = set(patients)
+    if len(patients) < folds:
+        raise PrepareError(
+            f'{len(patients)} patients cannot be dealt into {folds} folds; lower --folds or add '
+            'patients'
+        )
+    ranked = sorted(patients, key=lambda patient: digest(seed, f'split {patient}'))
+    return {patient: rank % folds for rank, patient in enumerate(ranked)}

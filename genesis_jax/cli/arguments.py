@@ -1,0 +1,112 @@
+"""What the commands of this package share: a parser whose errors are one sentence, and types."""
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence, and that knows which options were given."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f'error: {message}\n')
+
+    def fail(self, error: object, status: int = 1) -> NoReturn:
+        """Ends the command with the one sentence of an error."""
+        self.exit(status, f'error: {error}\n')
+
+    def parse_args(self, args=None, namespace=None) -> argparse.Namespace:
+        """As of argparse; `given` of the result has the names of the options that `args` set."""
+        known = vars(super().parse_args(args, namespace))
+        # argparse sets a default only where the namespace has nothing.
+        unset = argparse.Namespace(**dict.fromkeys(known))
+        found = vars(super().parse_args(args, unset))
+        given = {name for name, value in found.items() if value is not None}
+        return argparse.Namespace(**known, given=given)
+
+    def refuse(self, args: argparse.Namespace, names: Sequence[str], why: str) -> None:
+        """Ends the program if one of these options, which would do nothing, was given."""
+        for name in names:
+            if name in args.given:
+                self.error(f'--{name} {why}')
+
+
+def path(text: str) -> Path:
+    """An argparse type: a path, with ~ expanded, which shells do not after `=`."""
+    return Path(text).expanduser()
+
+
+def count(text: str) -> int:
+    """An argparse type: a whole number from 1."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f'expected a whole number from 1, found {text!r}')
+    return int(text)
+
+
+def share(text: str) -> float:
+    """An argparse type: a number from 0 to below 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f'expected a number from 0 to below 1, found {text!r}')
+    return value
+
+
+_WORDS = {3: 'three', 2: 'two', 5: 'five'}
+
+
+def existing_folder(text: str) -> Path:
+    """An argparse type: a folder that is there."""
+    found = path(text)
+    if not found.is_dir():
+        raise argparse.ArgumentTypeError(f'the folder {text} does not exist; check its name')
+    return found
+
+
+def existing_file(text: str) -> Path:
+    """An argparse type: a file that is there."""
+    found = path(text)
+    if not found.is_file():
+        raise argparse.ArgumentTypeError(f'the file {text} does not exist; check its name')
+    return found
+
+
+def number(kind: type, low: float = -math.inf, high: float = math.inf) -> Callable[[str], float]:
+    """An argparse type: a finite number within limits, both included."""
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not (low <= value <= high and math.isfinite(value)):
+            what = 'a whole number' if kind is int else 'a number'
+            limits = f' from {low:g}' * math.isfinite(low) + f' to {high:g}' * math.isfinite(high)
+            raise argparse.ArgumentTypeError(f'expected {what}{limits}, found {text!r}')
+        return value
+
+    return parse
+
+
+def triple(kind: type, low: float) -> Callable[[str], tuple[float, ...]]:
+    """An argparse type: x,y,z."""
+    return sides(kind, low, 3)
+
+
+def sides(kind: type, low: float, rank: int) -> Callable[[str], tuple[float, ...]]:
+    """An argparse type: x,y or x,y,z."""
+    side = number(kind, low)
+
+    def parse(text: str) -> tuple[float, ...]:
+        words = text.split(',')
+        if len(words) != rank:
+            raise argparse.ArgumentTypeError(
+                f'expected {_WORDS[rank]} numbers {",".join("xyz"[:rank])}, found {text!r}'
+            )
+        return tuple(side(word) for word in words)
+
+    return parse

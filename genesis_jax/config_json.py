@@ -1,0 +1,27 @@
+"""The fields of a nested config by their dotted names. Imports no jax."""
+
+
+def flatten(config, prefix=''):
+    """A flat dict from dotted names to values, of a ConfigDict or of plain dicts."""
+    flat = {}
+    for name, value in config.items():
+        if hasattr(value, 'items'):
+            flat |= flatten(value, f'{prefix}{name}.')
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def complete(config):
+    """A config (nested dict) with what it lacks, as that was before one could choose."""
+    meant = {'data': {'view': None}, 'augment': {'flip_axes': None}}
+    groups = {name: group | config[name] for name, group in meant.items() if name in config}
+    return {'dimensions': 3} | config | groups
+
+
+def rename(metrics):
+    """Metrics by the names of today: the interval of the AUC was called as those of findings."""
+    if 'low_of_auc' in metrics:
+        return metrics
+    today = {'auc_low': 'low_of_auc', 'auc_high': 'high_of_auc'}
+    return {today.get(name, name): value for name, value in metrics.items()}

@@ -1,0 +1,39 @@
+"""Whether records fit the network that a config names."""
+
+from genesis_jax.data import views
+from genesis_jax.errors import UserError
+from genesis_jax.models import NETWORKS, name_of
+from genesis_jax.models.network import check_sides
+
+
+def check_shape(config, shape, other=None):
+    """The shape of an example: of records `[X, Y(, Z), C]`, seen as `config.data.view` says.
+
+    Args:
+      other: the option that chooses another dataset, where the config is not to be changed.
+
+    Raises:
+      UserError: the network has other dimensions, or cannot halve such sides.
+    """
+    found, view, dimensions = len(shape) - 1, config.data.view, config.dimensions
+    holds = f'the dataset {config.data.name!r} has {found}D records ({_size(shape)})'
+    if view is not None and found != 3:
+        way_out = f'choose another {other}' if other else 'leave it out'
+        raise UserError(f'config.data.view={view} is of 3D records and {holds}; {way_out}')
+    if view is None and found != dimensions:
+        in_2d = ', or read it in 2D with --config.data.view=slices' if found == 3 else ''
+        way_out = f'a --config or a --config.data.name of as many dimensions{in_2d}'
+        raise UserError(
+            f'config.dimensions={dimensions} and {holds}; choose '
+            + (f'another {other}' if other else way_out)
+        )
+    try:
+        check_sides(shape[:dimensions], NETWORKS[name_of(config.task, dimensions)].divisor)
+    except ValueError as error:
+        option = '--cube_size' if found == 3 else '--size'
+        raise UserError(f'{error} (prepare the dataset with {option})') from None
+    return views.shape_of(shape, view)
+
+
+def _size(shape):
+    return 'x'.join(map(str, shape))

@@ -1,0 +1,188 @@
+"""From prepared cubes on disk to host batches, the same whatever the number of processes.
+
+A batch is a dict of arrays: `cube` int16 `[B, X, Y, Z, C]` (2D: `[B, X, Y, C]`) in the scan's unit,
+`window` float32 `[B, 2]` or `[B, C, 2]` (the values that become 0 and 1), `position` int32 `[B]`
+(which draws of randomness an example gets), in validation `weight` float32 `[B]` (0 for padding),
+and what is labelled: `label` int64 `[B]` (of several findings `[B, n]`, 0 or 1) or `mask` uint8
+`[B, X, Y, Z]`.
+"""
+
+import bisect
+import itertools
+import os
+from pathlib import Path
+
+import grain
+import jax
+import numpy as np
+
+from genesis_jax.errors import UserError
+
+_SOURCES = {  # the preparation of each dataset of the configs
+    'luna16': 'luna16 --source=LUNA16',
+    'luna16_slices': 'slices --source=LUNA16 --name=luna16_slices',
+    'chestxray': 'chestxray --source=CHESTXRAY',
+    'mri': 'scans --name=mri --modality=mri --source=SCANS',
+    'ultrasound': 'images --name=ultrasound --source=FRAMES',
+}
+_BUFFERED = 8  # batches read ahead
+_EPOCHS = 1_000_000  # as good as endless, where Grain's endless datasets overflow when sliced
+
+
+def open_splits(config):
+    """Opens the dataset that `config.data` (`dir`, `name`) names.
+
+    Returns:
+      `(train, validation, features)`: random-access sources and the features of a record.
+
+    Raises:
+      UserError: there is no such dataset, naming the command that prepares it, or it is labelled
+        for a target task.
+    """
+    data = config.data
+    known = _SOURCES.get(data.name)
+    builder = open_dataset(data, *([known] if known else _of_others(config)))
+    folder = builder.data_path
+    if task := (builder.info.metadata or {}).get('task'):
+        raise UserError(
+            f'the dataset {data.name!r} in {data.dir!r} is for {task} and config.task is '
+            'restoration; choose another --config.data.name or --config'
+        )
+    missing = {'train', 'validation'} - set(builder.info.splits)
+    if missing:
+        raise UserError(
+            f'{folder} has no split {sorted(missing)[0]!r}; expected train and validation: '
+            'delete it and prepare it again, with another --seed or without scans that it skips'
+        )
+    if not {'cube', 'window'} <= set(builder.info.features):
+        raise UserError(
+            f'{folder} has records of {sorted(builder.info.features)}; expected at least cube and '
+            'window, as data_prep writes them: prepare it again'
+        )
+    sources = [builder.as_data_source(split) for split in ('train', 'validation')]
+    return *sources, builder.info.features
+
+
+def provenance(data):
+    """What the dataset that `data` names says of its scans; what it does not say is left out."""
+    builder = open_dataset(data, 'scans')
+    about = builder.info.metadata or {}
+    recipe, summary = about.get('recipe') or {}, about.get('summary') or {}
+    known = {name: recipe[name] for name in ('modality', 'spacing') if name in recipe}
+    return known | {name: summary[name] for name in ('scans', 'folds') if name in summary}
+
+
+def open_dataset(data, *commands, name=None):
+    """The TFDS builder of `data.name` (or `name`) in `data.dir`.
+
+    Raises:
+      UserError: there is no such dataset; says that any of these `commands` of data_prep makes it.
+    """
+    import tensorflow_datasets as tfds
+
+    name = name or data.name
+    folder = find_dataset(data.dir, name)
+    if folder is None:
+        raise UserError(
+            f'there is no dataset {name!r} in {data.dir!r}; prepare it with: '
+            + ', or '.join(f'python -m data_prep.{c} --data_dir={data.dir}' for c in commands)
+        )
+    return tfds.builder_from_directory(folder)
+
+
+def find_dataset(folder, name):
+    """The folder of a dataset's newest version, or None."""
+    versions = Path(folder).expanduser().glob(f'{name}/*/dataset_info.json')
+    return max((info.parent for info in versions), default=None)
+
+
+def train_batches(source, batch_size, seed, process=None, processes=None):
+    """An endless, resumable Grain iterator, shuffled anew every epoch.
+
+    Over several processes it gives each the part of the global batch that is its own: `position`
+    counts within the global batch, so examples draw the same randomness on any number of them.
+    """
+    process, processes = _processes(process, processes)
+    dataset = (
+        grain.MapDataset.source(source)
+        .seed(seed)
+        .shuffle()
+        .repeat(_EPOCHS)
+        .map_with_index(lambda i, record: _example(record, i % batch_size))
+    )
+    return iter(_read_ahead(dataset[process::processes].batch(batch_size // processes)))
+
+
+def validation_batches(source, batch_size, process=None, processes=None):
+    """All examples once, in order; `position` is the place in the split.
+
+    The last batch is padded with the first examples at weight 0 (they still enter the statistics of
+    a network with `batch_statistics='official'`).
+    """
+    process, processes = _processes(process, processes)
+    padded = -(-len(source) // batch_size) * batch_size
+    dataset = (
+        grain.MapDataset.source(source)
+        .repeat(_EPOCHS)
+        .map_with_index(
+            lambda i, record: _example(record, i) | {'weight': np.float32(i < len(source))}
+        )[process:padded:processes]
+    )
+    return iter(_read_ahead(dataset.batch(batch_size // processes)))
+
+
+def _of_others(config):
+    """The preparations that make a dataset of any name for such a pre-training."""
+    scans = f'--name={config.data.name} --modality=ct --source=SCANS'
+    if config.dimensions == 3 or config.data.view is not None:
+        return [f'scans {scans}']
+    return [f'slices {scans}', f'images --name={config.data.name} --source=IMAGES']
+
+
+def of_different_scans(source, count):
+    """Places of `count` records, or fewer, of as many different scans as the source has.
+
+    Of the first scans, the middle records; several of each, evenly spread, if there are too few.
+    Records of a scan are taken to be neighbours, so few are read; without `scan_id` in the records
+    all count as of one scan.
+    """
+    starts = [0]  # of scans, and the end of the last
+    while len(starts) <= count and starts[-1] < len(source):
+        scan = _scan_of(source, starts[-1])
+        rest = range(starts[-1], len(source))
+        starts.append(
+            starts[-1] + bisect.bisect(rest, False, key=lambda i, s=scan: _scan_of(source, i) != s)
+        )
+    scans = list(itertools.pairwise(starts))
+    shares = [len(part) for part in np.array_split(range(min(count, len(source))), len(scans))]
+    places = {
+        first + (2 * index + 1) * (end - first) // (2 * share)
+        for (first, end), share in zip(scans, shares, strict=True)
+        for index in range(share)
+    }
+    return sorted(places)
+
+
+def _scan_of(source, place):
+    return source[place].get('scan_id')
+
+
+def _example(record, position):
+    labels = {name: record[name] for name in ('label', 'mask') if name in record}
+    return {
+        'cube': record['cube'],
+        'window': np.asarray(record['window'], np.float32),
+        'position': np.int32(position),
+        **labels,
+    }
+
+
+def _read_ahead(dataset):
+    threads = min(_BUFFERED, os.cpu_count() or 1)
+    return dataset.to_iter_dataset(grain.ReadOptions(threads, _BUFFERED))
+
+
+def _processes(process, processes):
+    if process is None:
+        return jax.process_index(), jax.process_count()
+    return process, processes

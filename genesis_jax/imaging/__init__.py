@@ -1,0 +1,1 @@
+"""Files to arrays and back: scans, DICOM, geometry, images, points. No JAX."""

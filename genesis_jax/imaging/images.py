@@ -1,0 +1,152 @@
+"""2D image files (PNG, JPEG, TIFF, BMP) to grey images of one size, through Pillow.
+
+Whatever a file stores, it becomes grey: palettes are looked up, transparent pixels lie on black,
+and of colours the luma (ITU-R 601: 0.299 R + 0.587 G + 0.114 B) is kept. Pillow reads the upper 8
+bits of 16-bit colours; 16-bit grey values are kept whole.
+"""
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from genesis_jax.errors import ScanError
+from genesis_jax.imaging.integrity import check_finite
+from genesis_jax.imaging.intensity import in_range
+from genesis_jax.imaging.volumes import Scan, named_scans
+
+SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp')
+Window = Literal['depth', 'robust']
+_FORMATS = ('PNG', 'JPEG', 'TIFF', 'BMP')
+_DARK = 1 / 8  # of the range; 12 bits of 16 are a sixteenth
+_DARK_REMARK = (
+    'use less than an eighth of their bit depth, so they are nearly black; --window=robust takes '
+    "each image's own range"
+)
+_OFFSET = 1 << 15  # of 16-bit values, which int16 holds only shifted
+
+
+@dataclass(frozen=True)
+class GreyImage:
+    """An image as a record holds it.
+
+    Attributes:
+      pixels: int16 [X, Y], columns and rows; 16-bit values are stored 32768 lower.
+      window: the stored values that normalisation maps to 0 and 1.
+      identity: the same for files of the same pixels.
+      remark: on what is probably not meant; continues the name of several.
+    """
+
+    pixels: np.ndarray
+    window: tuple[float, float]
+    identity: bytes
+    remark: str = ''
+
+
+def find_images(source: Path) -> list[Scan]:
+    """Every image file below a folder, sorted by id; hidden files and folders are passed over.
+
+    Ids are paths relative to `source` without the suffix, which stays only where two files differ
+    in nothing else.
+    """
+    paths = []
+    for folder, subfolders, names in os.walk(source):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith('.'))
+        shown = (name for name in sorted(names) if not name.startswith('.'))
+        paths += [Path(folder, name) for name in shown if name.lower().endswith(SUFFIXES)]
+    scans = named_scans(source, paths, lambda path: path.with_suffix(''))
+    return sorted(scans, key=lambda scan: scan.scan_id)
+
+
+def read_grey(path: Path, size: Sequence[int], window: Window = 'depth') -> GreyImage:
+    """Reads an image, turns it upright as its EXIF says, makes it grey and resizes it.
+
+    Args:
+      size: pixels along x and y; another aspect ratio is stretched to it.
+      window: 'depth' maps what the file's bits can hold to 0 ... 1 (0 ... 255, 0 ... 65535);
+        'robust' the image's own range, from its 0.5th to its 99.5th percentile. 32-bit files always
+        get the latter.
+
+    Raises:
+      ScanError: with one sentence on what is wrong with the file and what to do.
+    """
+    stored = _read(path)
+    if stored.min() == stored.max():
+        raise ScanError(f'is constant (every pixel is {stored.flat[0]:g}); remove it')
+    identity = blake2b(repr((stored.shape, stored.dtype.str)).encode(), digest_size=16)
+    identity.update(np.ascontiguousarray(stored))
+    pixels = resized(stored.T, size)
+    if stored.dtype.kind != 'f':
+        pixels = np.rint(pixels)
+    if window == 'depth' and stored.dtype in (np.uint8, np.uint16):
+        offset = _OFFSET if stored.dtype == np.uint16 else 0
+        bounds = (float(-offset), float(np.iinfo(stored.dtype).max - offset))
+        dark = stored.max() < _DARK * np.iinfo(stored.dtype).max
+        shifted = (pixels - offset).astype(np.int16)
+        return GreyImage(shifted, bounds, identity.digest(), _DARK_REMARK if dark else '')
+    return GreyImage(*in_range(pixels), identity.digest())
+
+
+def resized(pixels: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Pixels [X, Y] at another size, float32, linearly interpolated and antialiased."""
+    image = Image.fromarray(np.ascontiguousarray(pixels.T, np.float32))
+    return np.asarray(image.resize(tuple(size), Image.Resampling.BILINEAR)).T
+
+
+def _read(path: Path) -> np.ndarray:
+    """The grey values as stored [Y, X]: uint8, uint16, int32 or float32."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', module='PIL')  # of metadata, which is not used
+            warnings.simplefilter('error', Image.DecompressionBombWarning)
+            _verify(path)
+            with Image.open(path, formats=_FORMATS) as image:
+                frames = getattr(image, 'n_frames', 1)
+                if frames > 1 and image.format != 'MPO':  # whose others are previews
+                    raise ScanError(
+                        f'holds {frames} images where one is expected; split it into one file each'
+                    )
+                return _grey(ImageOps.exif_transpose(image))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ScanError(
+            f'has more than {Image.MAX_IMAGE_PIXELS} pixels; make it smaller or remove it'
+        ) from None
+    except Image.UnidentifiedImageError:
+        raise ScanError(
+            'is no PNG, JPEG, TIFF or BMP file, whatever its name says; export it again'
+        ) from None
+    except ScanError:
+        raise
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise ScanError(f'cannot be read ({error.strerror}); check that it is there') from None
+        words = ' '.join(str(error).split()).rstrip('.')
+        raise ScanError(f'is damaged ({words}); copy or download it again') from None
+
+
+def _verify(path: Path) -> None:
+    """Checks a PNG's checksums, which reading its pixels passes over."""
+    with Image.open(path, formats=_FORMATS) as image:
+        if image.format == 'PNG':
+            image.verify()
+
+
+def _grey(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith('I;16'):
+        return np.asarray(image).astype(np.uint16)
+    if image.mode == 'I':
+        return np.asarray(image)
+    if image.mode == 'F':
+        values = np.asarray(image)
+        check_finite(values)
+        return values
+    if image.has_transparency_data:
+        black = Image.new('RGBA', image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, image.convert('RGBA'))
+    return np.asarray(image.convert('L'))

@@ -1,0 +1,115 @@
+"""CSV files whose rows name scans and places in them."""
+
+import csv
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from genesis_jax.errors import PrepareError
+from genesis_jax.imaging.volumes import Scan
+
+
+def read_rows(
+    table: Path, columns: Sequence[str], instead: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a CSV file, each with its line; they hold at least these columns.
+
+    Args:
+      instead: columns that will do as well, all of them.
+
+    Raises:
+      PrepareError: the file is not there, not text, or lacks a column or a value.
+    """
+    try:
+        with table.open(newline='', encoding='utf-8-sig') as file:
+            reader = csv.reader(file)
+            found = [name.strip() for name in next(reader, ())]
+            if instead and set(instead) <= set(found):
+                columns = instead
+            if missing := [name for name in columns if name not in found]:
+                raise PrepareError(
+                    f'{table} lacks the column {missing[0]} (found: {", ".join(found) or "none"}); '
+                    f'its first line must name {", ".join(columns)}'
+                    + (f', or {", ".join(instead)}' if instead else '')
+                )
+            for values in filter(None, reader):
+                values += [''] * (len(found) - len(values))
+                row = dict(zip(found, map(str.strip, values), strict=False))
+                for name in columns:
+                    if not row.get(name):
+                        raise PrepareError(
+                            f'{table}, row {reader.line_num}: the column {name} is empty; '
+                            'fill it in or remove the row'
+                        )
+                yield reader.line_num, row
+    except OSError as error:
+        raise PrepareError(f'{table} cannot be read ({error.strerror}); check its name') from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise PrepareError(f'{table} is not a CSV file ({error}); export it again') from None
+
+
+def with_scans(
+    rows: Iterable[tuple[int, Mapping[str, str]]],
+    scans: Sequence[Scan],
+    table: Path,
+    option: str,
+    column: str = 'scan',
+    kind: str = 'scan',
+    absent: list[str] | None = None,
+) -> Iterator[tuple[int, Mapping[str, str], Scan]]:
+    """Every row with the scan that its column `column` names.
+
+    Args:
+      option: of the command line, which gave the folder of the scans, without --.
+      kind: what a scan is called.
+      absent: takes the names of scans that are not there, whose rows are then passed over.
+
+    Raises:
+      PrepareError: there are several such scans, or none and nothing takes its name.
+    """
+    named = _scans_by_name(scans)
+    for line, row in rows:
+        found = named.get(row[column].replace('\\', '/').removeprefix('./'), [])
+        if not found and absent is not None:
+            absent.append(row[column])
+            continue
+        if not found:
+            raise PrepareError(
+                f'{table}, row {line}: the {option} has no {kind} {row[column]!r}; add it, correct '
+                'the name or remove the row'
+            )
+        if len(found) > 1:
+            shown = ' and '.join(scan.shown for scan in found[:2])
+            raise PrepareError(
+                f'{table}, row {line}: the {option} has {len(found)} {kind}s {row[column]!r} '
+                f'({shown}); name the path of one below --{option}'
+            )
+        yield line, row, found[0]
+
+
+def parse_position(table: Path, line: int, row: Mapping[str, str], names: Sequence[str]) -> list:
+    """The three coordinates of a row."""
+    try:
+        position = [float(row[name]) for name in names]
+    except ValueError:
+        position = [math.nan]
+    if not all(map(math.isfinite, position)):
+        found = ', '.join(row[name] for name in names)
+        raise PrepareError(
+            f'{table}, row {line}: {", ".join(names)} are {found}, but must be numbers; correct it'
+        )
+    return position
+
+
+def _scans_by_name(scans: Sequence[Scan]) -> dict[str, list[Scan]]:
+    """The scans of every name that a table may give: a path, or its last part."""
+    paths: dict[str, list[Scan]] = {}
+    lasts: dict[str, list[Scan]] = {}
+    for scan in scans:
+        folder = [scan.scan_id.rpartition('/')[0]] if scan.is_dicom else []
+        names = {scan.scan_id, scan.shown, *folder}
+        for name in names:
+            paths.setdefault(name, []).append(scan)
+        for name in {name.rpartition('/')[2] for name in names}:
+            lasts.setdefault(name, []).append(scan)
+    return lasts | paths  # a path means that file, whatever lies deeper

@@ -1,0 +1,1 @@
+"""A trained network on batches, whole scans, points and images."""

@@ -1,0 +1,61 @@
+"""What came of predicting many scans: counted, written as a table, told at the end."""
+
+import dataclasses
+import time
+from pathlib import Path
+
+import jax
+
+from genesis_jax.errors import ScanError, UserError
+from genesis_jax.runs.files import write_table
+
+
+@dataclasses.dataclass
+class Outcome:
+    """The results of some scans.
+
+    Attributes:
+      table: the CSV file of the rows.
+      rows: one a scan or a candidate.
+      scans: predicted.
+      skipped: why the others were not, by what a user looks for.
+      lines: what else the closing summary says.
+      called: what the scans are called there.
+    """
+
+    table: Path
+    rows: list[dict] = dataclasses.field(default_factory=list)
+    scans: int = 0
+    skipped: dict[str, str] = dataclasses.field(default_factory=dict)
+    lines: list[str] = dataclasses.field(default_factory=list)
+    called: str = 'scans'
+    started: float = dataclasses.field(default_factory=time.perf_counter)
+
+    def write(self):
+        """Writes the table as it is now."""
+        write_table(self.table, self.rows)
+
+    def skip(self, shown, error):
+        """Counts a scan that failed with an exception, or for a reason in words.
+
+        Raises:
+          UserError: it was the device, whose memory would not be enough for the next one either.
+        """
+        if isinstance(error, jax.errors.JaxRuntimeError) and 'RESOURCE_EXHAUSTED' in str(error):
+            raise UserError('the device is out of memory; use a smaller --batch_size') from None
+        if isinstance(error, MemoryError):
+            error = 'needs more memory than there is'
+        elif isinstance(error, Exception) and not isinstance(error, ScanError):
+            words = ' '.join(str(error).split())
+            error = f'failed unexpectedly ({type(error).__name__}: {words})'
+        self.skipped[shown] = str(error)
+
+    def text(self):
+        """The closing summary."""
+        seconds = time.perf_counter() - self.started
+        called = self.called.capitalize()
+        counts = f'{called} predicted: {self.scans}, skipped: {len(self.skipped)}, {seconds:.1f} s'
+        skipped = [f'  {shown} {reason}' for shown, reason in sorted(self.skipped.items())]
+        none = f'No {self.called.removesuffix("s")} is left: nothing was written.'
+        closing = f'Table: {self.table}' if self.scans else none
+        return '\n'.join([counts, *self.lines, *(['Skipped:'] * bool(skipped)), *skipped, closing])

@@ -1,0 +1,169 @@
+"""Segmentations of whole scans, written in each scan's own geometry."""
+
+import glob
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from genesis_jax.data import views
+from genesis_jax.errors import UserError
+from genesis_jax.imaging.geometry import output_suffix, read_placed, restore, write_image
+from genesis_jax.inference.prediction_log import Outcome
+from genesis_jax.inference.sliding import sliding_window
+
+_DATA = {'.mhd': ('.raw', '.zraw')}  # beside a header
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A network that segments, and how.
+
+    Attributes:
+      predict: maps batches of windows to probabilities (`sliding.on_devices`).
+      card: of the export.
+      overlap, batch_size: of the windows.
+      keep_probabilities: write them too, one image for each output of the network.
+    """
+
+    predict: Callable
+    card: dict
+    overlap: float
+    batch_size: int
+    keep_probabilities: bool = False
+
+    def __call__(self, case, label_file, progress):
+        """Segments one case (`data_prep.inputs.Input`); returns the ml of every foreground class.
+
+        Probabilities, not labels, go back to the scan's grid, interpolated linearly where the
+        network works at another spacing: the borders come out smooth instead of in steps of the
+        network's voxels. They do so one class at a time, and the highest so far is kept, so that
+        host memory is that of the network's grid (float32, all classes) and of two images.
+
+        Raises:
+          ScanError: the scan cannot be used.
+        """
+        scan = read_placed(
+            case.channels,
+            self.card['channels'],
+            self.card['modality'],
+            self.card['spacing'],
+            self.card.get('full_range', False),
+        )
+        given, view = self.card['window'], self.card.get('view')
+        predict, window = self.predict, self.card['cube_shape'][:-1]
+        if len(window) == 2:
+            predict, window = views.over_slices(predict, window)
+        volume = views.channels(scan.voxels, view)
+        ranges = views.ranges(scan.window, view) if given is None else [given] * volume.shape[-1]
+        found = sliding_window(
+            predict,
+            volume,
+            window=window,
+            overlap=self.overlap,
+            batch_size=self.batch_size,
+            value_range=ranges,
+            progress=progress,
+        )
+        labels = self._labels(found, scan, label_file)
+        write_image(labels, scan.stored, label_file)  # last: whoever sees it sees a finished scan
+        counts = np.bincount(labels.ravel(order='K'), minlength=len(self.card['classes']))
+        return counts[1:] * np.prod(scan.stored.spacing) / 1000
+
+    def _labels(self, probabilities, scan, label_file):
+        """Class indices uint8 [I, J, K] on the grid of the file."""
+        outputs = probabilities.shape[-1]
+        names = self.card['classes'][-outputs:]
+        highest = labels = None
+        for output, name in enumerate(names):
+            values = restore(probabilities[..., output], scan.prepared, scan.stored)
+            if self.keep_probabilities:
+                index = output if outputs > 1 else 1
+                write_image(values, scan.stored, probability_file(label_file, index, name))
+            if outputs == 1:
+                return (values > 0.5).astype(np.uint8)
+            if highest is None:
+                highest, labels = values.copy(), np.zeros(values.shape, np.uint8)
+                continue
+            labels[values > highest] = output
+            np.maximum(highest, values, out=highest)
+        return labels
+
+
+def segment(inputs, segmenter, output, *, overwrite=False):
+    """Segments cases (`data_prep.inputs.Input`) into the folder `output`; returns the Outcome.
+
+    Writes `CASE.nii.gz` (or in the format of the scan) and summary.csv. Cases that fail are
+    skipped; of what is overwritten, nothing stays of the cases given, so that no result is taken
+    for that of another network.
+
+    Raises:
+      UserError: results are there already and are not to be overwritten.
+    """
+    outcome = Outcome(output / 'summary.csv')
+    files = [output / (case.case_id + output_suffix(case.channels[0])) for case in inputs]
+    there = [file for file in (*files, outcome.table) if file.exists()]
+    if there and not overwrite:
+        raise UserError(
+            f'{there[0]} exists already (and {len(there) - 1} other results); choose another '
+            '--output or give --overwrite'
+        )
+    outcome.table.unlink(missing_ok=True)
+    classes = segmenter.card['classes'][1:]
+    shown = tqdm(zip(inputs, files, strict=True), 'scans', len(inputs), unit='scan', disable=None)
+    for case, file in shown:
+        started = time.perf_counter()
+        _remove(file, files)
+        if case.reason:
+            outcome.skip(case.shown, case.reason)
+            continue
+        try:
+            with tqdm(desc=case.case_id, unit='window', leave=False, disable=None) as bar:
+                volumes = segmenter(case, file, _advance(bar))
+        except Exception as error:  # whatever one scan does to a library, the others are predicted
+            outcome.skip(case.shown, error)
+            continue
+        seconds = time.perf_counter() - started
+        millilitres = {f'{name}_ml': round(v, 3) for name, v in zip(classes, volumes, strict=True)}
+        outcome.rows.append({'scan': case.case_id, 'seconds': round(seconds, 2), **millilitres})
+        outcome.scans += 1
+        outcome.write()  # after every scan: who stops early has it for those that are done
+        told = ', '.join(f'{n} {v:.1f} ml' for n, v in zip(classes, volumes, strict=True))
+        tqdm.write(f'{case.case_id}: {seconds:.1f} s, {told}')
+    if outcome.scans > 1:
+        columns = {name: [row[f'{name}_ml'] for row in outcome.rows] for name in classes}
+        told = ', '.join(f'{name} {np.mean(values):.1f} ml' for name, values in columns.items())
+        outcome.lines.append(f'On average: {told}')
+    return outcome
+
+
+def probability_file(label_file, index, name):
+    """Where the probabilities of a class go: CASE_p1_liver.nii.gz."""
+    stem, suffix = _split(label_file)
+    safe = re.sub(r'[^\w.-]+', '_', name)
+    return label_file.with_name(f'{stem}_p{index}_{safe}{suffix}')
+
+
+def _remove(label_file, others):
+    """Removes an earlier result of a case; `others` are label files, which may look like it."""
+    stem, suffix = _split(label_file)
+    found = label_file.parent.glob(f'{glob.escape(stem)}_p[0-9]*_*{suffix}')
+    for file in [label_file, *(file for file in found if file not in others)]:
+        for part in (file, *(file.with_suffix(data) for data in _DATA.get(suffix, ()))):
+            part.unlink(missing_ok=True)
+
+
+def _split(label_file):
+    suffix = '.nii.gz' if label_file.name.endswith('.nii.gz') else label_file.suffix
+    return label_file.name.removesuffix(suffix), suffix
+
+
+def _advance(bar):
+    def progress(done, total):
+        bar.total = total
+        bar.update(done - bar.n)
+
+    return progress

@@ -1,0 +1,168 @@
+"""What runs say of themselves in words: recipe, opening lines; of a pre-training `report.md`."""
+
+import jax
+import numpy as np
+
+from genesis_jax import parallel
+from genesis_jax.config import config_hash
+from genesis_jax.config_json import flatten
+from genesis_jax.models import NETWORKS, name_of
+from genesis_jax.runs import pictures
+from genesis_jax.runs.files import write_atomically
+from genesis_jax.runs.workdir import describe
+
+_NO_RECIPE = ('seed', 'runs', 'data.dir', 'data.fold')  # which runs, and where the data lie
+
+
+def describe_recipe(config, file, defaults):
+    """The config's file and what differs from it (`defaults`): `configs/ncc.py, but epochs=2`."""
+    before = flatten(defaults)
+    changed = [
+        f'{name}={value}'
+        for name, value in flatten(config).items()
+        if name not in _NO_RECIPE and (name not in before or value != before[name])
+    ]
+    return f'{file}, but {", ".join(changed)}' if changed else f'{file}, as it is'
+
+
+def opening_pretraining(config, workdir, cube_shape, counts, state, resumed):
+    """Lines that say what is about to run, on what, and where."""
+    yield from _opening(
+        config,
+        title='pre-training',
+        about={
+            'data': f'{config.data.name}{_seen(config)}: {counts["train"]} {_example(config)}s of '
+            f'{_size(cube_shape)} for training, {counts["validation"]} for validation',
+            'corruption': corruption(config.transforms),
+            'network': f'{_network(config)}, {_parameters(state)} parameters',
+        },
+        steps_per_epoch=counts['train'] // config.batch_size,
+        workdir=workdir,
+        resumed=resumed,
+    )
+
+
+def opening_finetune(config, workdir, dataset, start, steps_per_epoch, state, resumed, recipe):
+    """Lines that say what is about to run, on what, from which weights, and where."""
+    fold = '' if config.data.fold is None else f', tested on fold {config.data.fold}'
+    patients = ', '.join(str(len(names)) for names in dataset.patients.values())
+    spared = '' if config.freeze == 'none' else f', {config.freeze} frozen'
+    yield from _opening(
+        config,
+        title=f'fine-tuning for {config.task}, seed {config.seed}{fold},',
+        about={
+            **({'recipe': recipe} if recipe else {}),
+            'data': f'{config.data.name}{_seen(config)}: {_examples(dataset)} '
+            f'({patients} patients; label fraction {config.label_fraction:g})',
+            'classes': ', '.join(dataset.about['classes']),
+            'network': f'{_network(config)}, {_parameters(state)} parameters{spared}',
+            'start': '; '.join(start.lines),
+        },
+        steps_per_epoch=steps_per_epoch,
+        workdir=workdir,
+        resumed=resumed,
+    )
+
+
+def _opening(config, *, title, about, steps_per_epoch, workdir, resumed):
+    devices, processes = jax.device_count(), jax.process_count()
+    hosts = f' of {processes} processes' if processes > 1 else ''
+    rows = about | {
+        'batch': f'{config.batch_size} in all, {config.batch_size // devices} on each device; '
+        f'{steps_per_epoch} steps an epoch, at most {config.epochs} epochs',
+        'optimiser': f'{config.optimizer.name}, learning rate {config.optimizer.learning_rate} '
+        f'(as configured, not scaled by the batch), schedule {config.schedule.name}',
+        'workdir': f'{workdir}' + (f', resumed after step {resumed}' if resumed else ''),
+    }
+    if config.pictures and not pictures.available() and parallel.is_main_process():
+        rows['pictures'] = "none: matplotlib is missing (pip install 'genesis-jax[plot]')"
+    yield f'{title} on {devices} x {jax.devices()[0].device_kind}{hosts}'
+    yield from (f'  {name:10s} {text}' for name, text in rows.items())
+
+
+def _examples(dataset):
+    counts, size = dict(dataset.counts), _size(dataset.shape)
+    scans = ''
+    if dataset.tested('test') is not dataset.test:
+        what = 'whole scans' if dataset.cases is not None else 'whole cubes'
+        scans = f', {counts.pop("test")} {what} to test'
+    return ', '.join(f'{count} {split}' for split, count in counts.items()) + f' of {size}{scans}'
+
+
+def _network(config):
+    network = NETWORKS[name_of(config.task, config.dimensions)].__name__
+    return f'{network}, width {config.model.width}'
+
+
+def _seen(config):
+    return f' as {config.data.view}' if config.data.view else ''
+
+
+def _example(config):
+    """What a pre-training calls an example."""
+    return {3: 'cube', 2: 'image'}[config.dimensions]
+
+
+def _size(shape):
+    return 'x'.join(map(str, shape))
+
+
+def _parameters(state):
+    return f'{sum(np.prod(leaf.shape, dtype=int) for leaf in jax.tree.leaves(state.params)):,}'
+
+
+def write(workdir, config, cube_shape, counts, progress):
+    """Writes and prints the closing report."""
+    about, example = describe(config), _example(config)
+    last = progress.last
+    samples = sorted((workdir / 'samples').glob('step_*.png'))
+    rows = {
+        'restoration, best': progress.best_loss,
+        'restoration, last': last['validation/loss'],
+        f'corrupted {example} left unchanged': last['validation/unchanged'],
+        f'mean of each {example}': last['validation/cube_mean'],
+    }
+    verdict = []
+    if progress.best_loss >= last['validation/cube_mean']:
+        verdict = [
+            f'The restoration is no better than the mean of each {example}: look at samples/.',
+            '',
+        ]
+    lines = [
+        f'# Pre-training on {config.data.name}',
+        '',
+        f'| mean squared error on the validation {example}s | |',
+        '| --- | --- |',
+        *(f'| {name} | {value:.5f} |' for name, value in rows.items()),
+        '',
+        *verdict,
+        f'- corruption: {corruption(config.transforms)}',
+        f'- epochs: {last["epoch"]}, best after step {progress.best_step}',
+        f'- {counts["train"]} training and {counts["validation"]} validation {example}s of '
+        + 'x'.join(map(str, cube_shape)),
+        f'- {about["devices"]} x {about["device"]}, batch {config.batch_size}: '
+        f'{progress.speed(config.batch_size):.3g} {example}s a second, {progress.seconds:.0f} s of '
+        'steps without compilation',
+        f'- config {config_hash(config)} (`config.json`), '
+        + ', '.join(f'{package} {version}' for package, version in about['versions'].items()),
+        '- weights: `export/encoder` (classification), `export/encoder_decoder` (segmentation)',
+        '- curves: `metrics.jsonl`, `tensorboard/`',
+    ]
+    if samples:
+        lines += ['', f'![restorations](samples/{samples[-1].name})']
+    write_atomically(workdir / 'report.md', '\n'.join(lines) + '\n')
+    print('\n'.join(f'{name:30s} {value:.5f}' for name, value in rows.items()))
+    print(*verdict[:1], f'report: {workdir / "report.md"}', sep='\n')
+
+
+def corruption(transforms):
+    """The transforms that happen and how often, in words."""
+    out = transforms.outpaint_probability
+    shares = {
+        'shuffling': transforms.shuffle_probability,
+        'non-linear': transforms.nonlinear_probability,
+        'out-painting': transforms.paint_probability * out,
+        'in-painting': transforms.paint_probability * (1 - out),
+    }
+    words = [f'{name} {share:.3g}' for name, share in shares.items() if share > 0]
+    return ', '.join(words) or 'none (autoencoder)'

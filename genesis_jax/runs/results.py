@@ -1,0 +1,196 @@
+"""What a fine-tuned network's test found: tables, `results.json`, the report of a run.
+
+`results.json` of a run holds
+
+- `task`, `dataset`, `classes`, `seed`, `fold` (null: one fixed split), `init`, `label_fraction`;
+- `metrics`: numbers by name, null where there is none;
+- `counted` (segmentation): by metric, on how many rows of `cases.csv` its mean rests, of how many;
+- `froc` (two classes, scans tested whole): sensitivity by false positives a scan;
+- `start`: what was loaded and what was not; `recipe`: the config file and what differs from it;
+- `examples` (of the test), `training_examples`, `patients` (by split);
+- `epochs`, `best_step`, `validation_loss`.
+
+Only `counted`, `froc`, `recipe` and `patients` may be missing (of runs of earlier versions).
+"""
+
+import json
+import math
+
+from genesis_jax import config_json
+from genesis_jax.metrics import AUC_INTERVAL, LUNA16_RATES, froc, segmentation_counts
+from genesis_jax.runs.files import write_atomically, write_table
+from genesis_jax.runs.workdir import RESULTS
+
+_RANKED = ('auc', 'average_precision', 'accuracy', 'luna16_score')
+_TABLES = {
+    'classification': 'predictions.csv',
+    'multilabel': 'predictions.csv',
+    'segmentation': 'cases.csv',
+}
+_MAIN = {  # shown first
+    'classification': _RANKED,
+    'multilabel': _RANKED,
+    'segmentation': ('dice', 'iou', 'mean_iou_paper', 'hd95', 'surface_dice'),
+}
+
+
+def describe(config, dataset, start, progress, metrics, rows, recipe):
+    """The results of a run, as JSON."""
+    return {
+        'task': config.task,
+        'dataset': config.data.name,
+        'classes': list(dataset.about['classes']),
+        'seed': config.seed,
+        'fold': config.data.fold,
+        'init': config.init,
+        'start': list(start.lines),
+        'recipe': recipe,
+        'label_fraction': config.label_fraction,
+        **measured(config.task, dataset.about['classes'], metrics, rows),
+        'examples': dataset.counts['test'],
+        'training_examples': dataset.counts['train'],
+        'patients': {split: len(names) for split, names in dataset.patients.items()},
+        'epochs': progress.last['epoch'],
+        'best_step': progress.best_step,
+        'validation_loss': progress.best_loss,
+    }
+
+
+def measured(task, classes, metrics, rows):
+    """What a test found, as JSON: its metrics, and what they rest on."""
+    found = {'metrics': {name: _known(value) for name, value in metrics.items()}}
+    if task == 'segmentation':
+        found['counted'] = segmentation_counts(rows, classes)
+    elif 'luna16_score' in metrics:
+        names = ('scan_id', 'label', f'p_{classes[1]}')
+        shares = froc(*([row[name] for row in rows] for name in names))
+        pairs = zip(LUNA16_RATES, shares, strict=True)
+        found['froc'] = {f'{rate:g}': _known(share) for rate, share in pairs}
+    return found
+
+
+def read(workdir):
+    """The results of a complete run."""
+    found = json.loads((workdir / RESULTS).read_text('utf-8'))
+    return found | {'metrics': config_json.rename(found['metrics'])}
+
+
+def write(workdir, found, rows):
+    """Writes a run's tables, its report and, last, its results."""
+    write_tables(workdir, found, rows)
+    about = json.loads((workdir / 'config.json').read_text('utf-8'))
+    lines = [
+        f'# {found["dataset"]}: {found["task"]}, seed {found["seed"]}'
+        + ('' if found['fold'] is None else f', tested on fold {found["fold"]}'),
+        '',
+        *table(found),
+        '',
+        *origin([found]),
+        f'- {found["training_examples"]} training examples, {found["examples"]} tested',
+        f'- epochs: {found["epochs"]}, best after step {found["best_step"]}, validation loss '
+        f'{found["validation_loss"]:.5f}',
+        f'- {about["devices"]} x {about["device"]}, config {about["hash"]} (`config.json`)',
+        f'- model: `export/model`; test: `{_TABLES[found["task"]]}`; curves: `metrics.jsonl`',
+    ]
+    write_atomically(workdir / 'report.md', '\n'.join(lines) + '\n')
+    write_atomically(workdir / RESULTS, json.dumps(found, indent=2) + '\n')
+
+
+def write_tables(folder, found, rows, split='test'):
+    """Writes the rows of a test as CSV and prints its metrics."""
+    file = folder / _TABLES[found['task']]
+    write_table(file, rows)
+    print('\n'.join(table(found, split)))
+    print(f'each case: {file}')
+
+
+def table(found, split='test'):
+    """The metrics of a test in Markdown, with what they rest on."""
+    task, metrics = found['task'], found['metrics']
+    beside = 'counted' if task == 'segmentation' else '95 % interval'
+    lines = [f'| {split} | | {beside} |', '| --- | --- | --- |']
+    for name in ordered(metrics, task):
+        beside = counted(found.get('counted', {}).get(name))
+        if name == 'auc':
+            beside = _range_of_auc(metrics)
+        lines.append(f'| {title(name)} | {number(metrics[name])} | {beside} |')
+    return [*lines, *_froc_table(found.get('froc')), *left_out(found.get('counted'))]
+
+
+def origin(found):
+    """Lines on what runs of one kind began with: recipe, weights, patients."""
+    first = found[0]
+    counts = [run['patients'] for run in found if 'patients' in run]
+    if first.get('recipe'):
+        yield f'- recipe: {first["recipe"]}'
+    yield f'- start: {"; ".join(first["start"])}'
+    shown = [f'{_range([c[split] for c in counts])} {split}' for split in counts[:1] and counts[0]]
+    patients = f'; patients: {", ".join(shown)}' if shown else ''
+    yield f'- label fraction {first["label_fraction"]:g}{patients}'
+
+
+def left_out(counts):
+    """Lines on the rows that means leave out; `counts` as `counted` of `results.json`."""
+    if not counts:
+        return
+    there, rows = counts['dice']
+    near = counts['hd95'][0]
+    lines = []
+    if there < rows:
+        lines.append(
+            f'{rows - there} of {rows} rows are not counted: their class is neither in the truth '
+            'nor in the prediction.'
+        )
+    if near < there:
+        lines.append(
+            f'HD95 leaves out {there - near} of {there} rows: missed, or found where there is '
+            'nothing (Dice 0, no distance).'
+        )
+    yield from ['', *lines] if lines else []
+
+
+def ordered(names, task):
+    """Names of metrics in the order in which they are shown."""
+    first = [name for name in _MAIN[task] if name in names]
+    return first + [name for name in names if name not in (*first, *AUC_INTERVAL)]
+
+
+def title(name):
+    """A metric with its unit."""
+    return f'{name} (mm)' if name == 'hd95' else name
+
+
+def counted(pair):
+    """`3 of 5`, or nothing."""
+    return f'{pair[0]} of {pair[1]}' if pair else ''
+
+
+def number(value):
+    """Four digits, or a dash where there is no number."""
+    return '–' if value is None or math.isnan(value) else f'{value:.4f}'
+
+
+def _range_of_auc(metrics):
+    ends = [metrics[name] for name in AUC_INTERVAL]
+    return '–' if None in ends else '–'.join(map(number, ends))
+
+
+def _froc_table(shares):
+    if not shares:
+        return []
+    return [
+        '',
+        f'| false positives a scan | {" | ".join(shares)} |',
+        f'| --- |{" --- |" * len(shares)}',
+        f'| sensitivity | {" | ".join(map(number, shares.values()))} |',
+    ]
+
+
+def _range(values):
+    low, high = min(values), max(values)
+    return f'{low}' if low == high else f'{low}–{high}'
+
+
+def _known(value):
+    """A float, or None, since JSON has no NaN."""
+    return None if math.isnan(value) else float(value)

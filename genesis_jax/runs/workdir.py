@@ -1,0 +1,162 @@
+"""The folder of a run: who it belongs to, and where things lie in it."""
+
+import importlib.metadata
+import json
+import platform
+from pathlib import Path
+
+import jax
+
+from genesis_jax.config import config_hash, difference, to_json
+from genesis_jax.errors import UserError
+from genesis_jax.runs.files import write_atomically
+
+RESULTS = 'results.json'  # of a fine-tuned run; written last, so a run that has it is complete
+_OF_GROUPS = ('config.json', 'results.csv', 'report.md')
+_PACKAGES = ('genesis-jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
+
+
+def claim(workdir, config, write=True):
+    """Makes a workdir this config's own, or finds that it is already; returns its path.
+
+    Raises:
+      UserError: it holds another task, or a run of another config; names what differs first.
+    """
+    workdir = _folder(workdir)
+    saved = _saved_config(workdir)
+    if saved is not None:
+        _check_task(workdir, saved, config)
+    elif any(workdir.glob('[!.]*')):
+        raise UserError(
+            f'{workdir} holds files but no run; choose an empty or a new folder as --workdir'
+        )
+    # Nothing is lost by starting over where neither a checkpoint nor a result is.
+    started = any(workdir.glob('checkpoints/[0-9]*')) or (workdir / RESULTS).exists()
+    if started:
+        _check_same(workdir, saved, config)
+    elif write:
+        _write_config(workdir, config)
+    return workdir
+
+
+def claim_group(workdir, config, write=True):
+    """Makes a folder the place of one fine-tuning's runs, as `claim` does for one run.
+
+    The runs differ in nothing but seed and fold, so what is compared is the config without them;
+    a later command may add seeds.
+
+    Raises:
+      UserError: it holds something else, or runs of another config.
+    """
+    workdir = _folder(workdir)
+    saved, common = _saved_config(workdir), common_config(config)
+    if saved is not None:
+        _check_task(workdir, saved, common)
+    strangers = {path.name for path in workdir.glob('[!.]*')} - set(_OF_GROUPS)
+    if any(not name.startswith('seed_') for name in strangers):
+        raise UserError(
+            f'{workdir} holds something else than the runs of a fine-tuning; choose an empty or a '
+            'new folder as --workdir'
+        )
+    if strangers and saved is not None:
+        _check_same(workdir, saved, common)
+    if write:
+        _write_config(workdir, common)
+    return workdir
+
+
+def common_config(config):
+    """What all runs of a fine-tuning share of their config."""
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        for fields, name in ((config, 'seed'), (config, 'runs'), (config.data, 'fold')):
+            if name in fields:
+                del fields[name]
+    return config
+
+
+def describe(config):
+    """The config with what it runs on, as JSON."""
+    devices = jax.devices()
+    return {
+        'config': to_json(config),
+        'hash': config_hash(config),
+        'versions': {'python': platform.python_version()} | _versions(),
+        'device': devices[0].device_kind,
+        'devices': len(devices),
+        'processes': jax.process_count(),
+    }
+
+
+def _write_config(workdir, config):
+    try:
+        write_atomically(workdir / 'config.json', json.dumps(describe(config), indent=2) + '\n')
+    except OSError as error:
+        raise UserError(
+            f'cannot write in --workdir={workdir} ({error.strerror}); choose another folder'
+        ) from None
+
+
+def _saved_config(workdir):
+    """The config that a workdir belongs to, or None where there is no config.json.
+
+    Raises:
+      UserError: config.json is that of something else, such as a folder for a model hub.
+    """
+    file = workdir / 'config.json'
+    if not file.exists():
+        return None
+    try:
+        saved = json.loads(file.read_text('utf-8'))['config']
+        if {'task', 'data'} <= saved.keys() and 'name' in saved['data']:
+            return saved
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        pass
+    raise UserError(f'{file} is not that of a run; choose an empty or a new folder as --workdir')
+
+
+def _check_task(workdir, saved, config):
+    """Raises UserError if the workdir is of another task: whatever it holds would be mixed up."""
+    if saved['task'] != config.task:
+        _refuse_task(workdir, saved, config)
+
+
+def _refuse_task(workdir, saved, config):
+    raise UserError(
+        f'{workdir} belongs to {_task_of(saved)}, but this command is {_task_of(config)}; choose '
+        'another --workdir'
+    )
+
+
+def _task_of(config):
+    task, name = config['task'], config['data']['name']
+    kind = 'a pre-training' if task == 'restoration' else f'a fine-tuning for {task}'
+    return f'{kind} on {name!r}'
+
+
+def _check_same(workdir, saved, config):
+    if saved['data']['name'] != config.data.name:  # more telling than a field that follows from it
+        _refuse_task(workdir, saved, config)
+    changed = difference(saved, config)
+    if changed:
+        name, before, now = changed
+        raise UserError(
+            f'{workdir} holds a run with config.{name}={before}, but this command has '
+            f'config.{name}={now}; resume with the same value or choose another --workdir'
+        )
+
+
+def _folder(workdir):
+    if '://' in str(workdir):
+        raise UserError(f'--workdir={workdir} is a URL; expected a folder: mount it first')
+    return Path(workdir).expanduser()
+
+
+def _versions():
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:  # used from a checkout, not installed
+            continue
+    return found

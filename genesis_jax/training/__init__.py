@@ -1,0 +1,1 @@
+"""Steps, losses, optimisers and the loop."""

@@ -1,0 +1,118 @@
+"""Optimisers and learning-rate schedules, from the config to optax."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from genesis_jax import parallel
+from genesis_jax.training.state import TrainState
+
+OPTIMIZERS = ('sgd', 'adam', 'adamw')
+SCHEDULES = ('constant', 'plateau', 'step', 'cosine')
+
+
+def make_schedule(schedule, learning_rate, steps_per_epoch, epochs):
+    """The learning rate as a function of the step, without what a plateau takes off it."""
+    after = max(1, epochs * steps_per_epoch - schedule.warmup_steps)
+    main = {
+        'constant': lambda: optax.constant_schedule(learning_rate),
+        'plateau': lambda: optax.constant_schedule(learning_rate),
+        'step': lambda: optax.exponential_decay(
+            learning_rate, schedule.epochs * steps_per_epoch, schedule.factor, staircase=True
+        ),
+        'cosine': lambda: optax.cosine_decay_schedule(learning_rate, after),
+    }[schedule.name]()
+    if not schedule.warmup_steps:
+        return main
+    warmup = optax.linear_schedule(0.0, learning_rate, schedule.warmup_steps)
+    return optax.join_schedules([warmup, main], [schedule.warmup_steps])
+
+
+def make_plateau(schedule, learning_rate):
+    """Scales the learning rate down when the validation loss stops falling.
+
+    With another schedule than 'plateau' the scale stays at 1.
+    """
+    waits = schedule.name == 'plateau'
+    return optax.contrib.reduce_on_plateau(
+        factor=schedule.factor,
+        patience=schedule.patience if waits else 2**31 - 1,
+        rtol=0.0,
+        atol=schedule.min_delta,
+        min_scale=min(1.0, schedule.floor / learning_rate),
+    )
+
+
+def make_optimizer(optimizer, schedule):
+    """The optax transformation; `schedule` is what `make_schedule` returns."""
+    return {
+        'sgd': lambda: optax.sgd(schedule, momentum=optimizer.momentum),
+        'adam': lambda: optax.adam(schedule),
+        'adamw': lambda: optax.adamw(schedule, weight_decay=optimizer.weight_decay),
+    }[optimizer.name]()
+
+
+class Optimisation:
+    """How a run changes its state: optimiser, schedule and plateau rule of a config.
+
+    `init` and `update` are programs of one device, to be mapped by `parallel`.
+
+    Args:
+      scales: `step -> tree`, factors of the learning rate, one per parameter array (or None: 1).
+    """
+
+    def __init__(self, config, steps_per_epoch, scales=None):
+        learning_rate = config.optimizer.learning_rate
+        schedule = (config.schedule, learning_rate)
+        self._schedule = make_schedule(*schedule, steps_per_epoch, config.epochs)
+        self._optimizer = make_optimizer(config.optimizer, self._schedule)
+        self._plateau = make_plateau(*schedule)
+        self._scales = scales
+        self._end_epoch = parallel.spmd(self._observe, donate=True)
+
+    def init(self, variables, seed):
+        """The train state of a network that has not learned yet."""
+        return TrainState(
+            step=jnp.int32(0),
+            seed=jnp.asarray(seed, jnp.int32),
+            params=variables['params'],
+            batch_stats=variables['batch_stats'],
+            opt_state=self._optimizer.init(variables['params']),
+            plateau=self._plateau.init(variables['params']),
+        )
+
+    def update(self, state, loss_of):
+        """One step down the gradient.
+
+        Args:
+          loss_of: `params -> (loss, batch_stats)`; the mean of all devices' losses is minimised.
+
+        Returns:
+          `(state, metrics)`, the same on every device.
+        """
+        (loss, batch_stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        loss, gradients = jax.lax.pmean((loss, gradients), parallel.AXIS)
+        updates, opt_state = self._optimizer.update(gradients, state.opt_state, state.params)
+        updates = jax.tree.map(lambda update: update * state.plateau.scale, updates)
+        if self._scales is not None:
+            updates = jax.tree.map(jnp.multiply, updates, self._scales(state.step))
+        metrics = {
+            'loss': loss,
+            'gradient_norm': optax.tree.norm(gradients),
+            'learning_rate': self._schedule(state.step) * state.plateau.scale,
+        }
+        state = state.replace(
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+        )
+        return state, metrics
+
+    def end_epoch(self, state, loss):
+        """Tells the plateau rule the validation loss (a float); returns the new state."""
+        return self._end_epoch(state, np.full(jax.local_device_count(), loss, np.float32))
+
+    def _observe(self, state, loss):
+        return state.replace(plateau=self._plateau.update({}, state.plateau, value=loss)[1])
