@@ -16,7 +16,7 @@ from pathlib import Path
 from data_prep.build.masks import Reading
 from data_prep.build.segmentation import Plan, run_segmentation, segmentation_parser
 from data_prep.sampling.patches import GridPatches
-from data_prep.splits.draws import deal
+from data_prep.splits.draws import assign_folds
 from data_prep.types import Case, Files
 from genesis_jax.cli.arguments import number
 from genesis_jax.errors import PrepareError
@@ -108,7 +108,7 @@ def list_cases(source: Path, channels: Sequence[str], folds: int, seed: int) -> 
                     f'{", ".join(sorted(files))}); add it or move the case away'
                 )
     patients = {case_id: _EXAMINATION.sub(r'\1', case_id) for case_id in found}
-    fold_of = deal(patients.values(), folds, seed)
+    fold_of = assign_folds(patients.values(), folds, seed)
     return [
         Case(
             case_id=case_id,

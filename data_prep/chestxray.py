@@ -22,7 +22,7 @@ from data_prep.build.summary import LabelledSummary, Summary
 from data_prep.build.unlabelled import prepare
 from data_prep.formats.chestxray_names import FINDINGS
 from data_prep.formats.images_csv import findings
-from data_prep.splits.draws import validating
+from data_prep.splits.draws import pick_validation
 from data_prep.splits.options import add_validation_share
 from data_prep.splits.patients import split_line
 from data_prep.types import FIXED_SPLITS, SPLITS, Case, Entry, listed
@@ -103,7 +103,7 @@ def list_radiographs(
     patients = {name: described[name][0] for name in usable}
     _check_patients(patients, parts)
     trained = [patients[name] for name in usable if parts[name] == 'train']
-    held_out = validating(trained, validation_share, seed)
+    held_out = pick_validation(trained, validation_share, seed)
     radiographs = []
     for name in usable:
         patient, labels = described[name]

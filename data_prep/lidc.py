@@ -24,7 +24,7 @@ from genesis_jax.cli.arguments import existing_folder, number
 from genesis_jax.errors import PrepareError, ScanError
 from genesis_jax.imaging import dicom
 from genesis_jax.imaging.crops import crop, crop_mask, prepare_image, to_index, to_world
-from genesis_jax.imaging.volumes import Scan, identity_of, oriented, read_image
+from genesis_jax.imaging.volumes import Scan, oriented, read_image, voxel_hash
 
 CLASSES = ('background', 'nodule')
 _SPLIT_CASES = (510, 100, 408)  # of 1018, the paper's
@@ -188,7 +188,7 @@ def cut_nodules(
         if mask.any():  # a few voxels may be lost to a coarser spacing
             cube, origin = crop(image, centre, size, spacing)
             items.append(Item(cube[..., None], origin, mask=mask))
-    return Prepared(items, tuple(spacing), np.array([window]), identity=identity_of([stored]))
+    return Prepared(items, tuple(spacing), np.array([window]), identity=voxel_hash([stored]))
 
 
 def read_masks(image: sitk.Image, scan: Scan, xml: Path) -> list[Mask]:

@@ -25,7 +25,7 @@ from data_prep.build.segmentation import (
     segmentation_parser,
 )
 from data_prep.formats.dataset_json import DatasetJson, list_files, read_dataset_json, read_splits
-from data_prep.splits.draws import deal, validating
+from data_prep.splits.draws import assign_folds, pick_validation
 from data_prep.splits.options import add_patient_pattern, add_validation_share
 from data_prep.splits.patients import patient_of
 from data_prep.types import FIXED_SPLITS, Case, Files
@@ -101,7 +101,7 @@ def list_cases(
     else:
         placed = None if folds else read_splits(source, list(training))
         if placed is None:
-            fold_of = deal(patients.values(), folds or _FOLDS, seed)
+            fold_of = assign_folds(patients.values(), folds or _FOLDS, seed)
             placed = {case_id: fold_of[patients[case_id]] for case_id in training}
         named = {case_id: f'fold_{place}' for case_id, place in placed.items()}
     files = training | test
@@ -129,7 +129,7 @@ def _fixed(
     groups = {patients[case_id] for case_id in training}
     if len(groups) < 2:
         raise PrepareError('labelsTr holds one patient only; training and validation need two')
-    held_out = validating(groups, validation_share, seed)
+    held_out = pick_validation(groups, validation_share, seed)
     placed = {case_id: int(patients[case_id] in held_out) for case_id in training}
     return placed | dict.fromkeys(test, 2)
 

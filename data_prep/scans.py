@@ -8,11 +8,11 @@ from pathlib import Path
 from data_prep.build.options import make_parser, run
 from data_prep.splits.options import BY_FOLDER, add_patient_pattern, add_validation_share
 from data_prep.splits.patients import (
+    infer_patients,
     like_sequences,
     patient_of,
     split_by_patient,
     split_line,
-    told_patients,
 )
 from data_prep.types import Entry
 from genesis_jax.cli.arguments import existing_folder
@@ -62,7 +62,7 @@ def list_entries(
     """Every scan below the source, split by patient, and lines on what decided that.
 
     Files that are labels by their names are left out. Without a `pattern` that finds the patient in
-    a scan's id, folders and files tell: see `patients.told_patients`.
+    a scan's id, folders and files tell: see `patients.infer_patients`.
 
     Raises:
       PrepareError: there is no scan, one only, or they are of one patient.
@@ -77,7 +77,7 @@ def list_entries(
     if len(scans) == 1:
         raise PrepareError(f'one scan found in {source}, at least two needed to split by scan')
     if pattern is None:
-        patients = told_patients(scans)
+        patients = infer_patients(scans)
     else:
         patients = {scan.scan_id: patient_of(scan.scan_id, pattern, 'scan') for scan in scans}
     entries = split_by_patient(scans, patients, validation_share, seed, 'scans')

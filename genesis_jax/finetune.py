@@ -15,7 +15,7 @@ from genesis_jax.models import name_of
 from genesis_jax.runs import pictures, report, results
 from genesis_jax.runs.logs import Log
 from genesis_jax.runs.summary import summarise
-from genesis_jax.runs.workdir import RESULTS, claim, claim_group
+from genesis_jax.runs.workdir import RESULTS, open_group, open_workdir
 from genesis_jax.training.layer_rates import make_scales
 from genesis_jax.training.loop import Task, train
 from genesis_jax.training.supervised import Steps, _outputs, make_network
@@ -66,8 +66,8 @@ def _run(config, group, programs, recipe):
     expected = shapes_of(network, dataset.shape[-1])
     start = open_start(config, expected)
     name = f'seed_{config.seed}' + ('' if config.data.fold is None else f'_fold_{config.data.fold}')
-    group = claim_group(group, config, write=parallel.is_main_process())
-    workdir = claim(group / name, config, write=parallel.is_main_process())
+    group = open_group(group, config, write=parallel.is_main_process())
+    workdir = open_workdir(group / name, config, write=parallel.is_main_process())
     if (workdir / RESULTS).exists():
         return results.read(workdir)
 

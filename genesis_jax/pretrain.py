@@ -14,7 +14,7 @@ from genesis_jax.data.fit import check_shape
 from genesis_jax.models import NETWORKS, name_of
 from genesis_jax.runs import pictures, report
 from genesis_jax.runs.logs import Log
-from genesis_jax.runs.workdir import claim
+from genesis_jax.runs.workdir import open_workdir
 from genesis_jax.training import optim
 from genesis_jax.training.loop import Task, train
 from genesis_jax.training.restoration import Steps
@@ -40,7 +40,7 @@ def pretrain(config, workdir):
         views.viewed(source, config.data.view, stored, every=True) for source in sources
     )
     check_cubes(config, cube_shape, len(train_source))
-    workdir = claim(workdir, config, write=parallel.is_main_process())
+    workdir = open_workdir(workdir, config, write=parallel.is_main_process())
     steps_per_epoch = len(train_source) // config.batch_size
 
     # --- The network, its optimiser, the steps.

@@ -98,8 +98,8 @@ def make_config(small_data):
 
 @pytest.fixture(scope='session')
 def balls(tmp_path_factory):
-    """A data_dir with labelled datasets of bright balls in noise; see tests/labelled.py."""
-    from labelled import make
+    """A data_dir with labelled datasets of bright balls in noise; see tests/make_labelled.py."""
+    from make_labelled import make
 
     folder = tmp_path_factory.mktemp('balls')
     make(folder, 'seg', 'segmentation', whole=True)

@@ -11,7 +11,7 @@ import tempfile
 import ml_collections
 import numpy as np
 import pytest
-from labelled import make
+from make_labelled import make
 
 from genesis_jax import evaluate, metrics, parallel
 from genesis_jax.data import labelled

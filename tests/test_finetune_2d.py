@@ -6,7 +6,7 @@ import ml_collections
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from labelled import make
+from make_labelled import make
 from PIL import Image
 
 from configs import dxc, genesis_ct_2d, ncc, ncs

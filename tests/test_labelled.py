@@ -188,10 +188,10 @@ def test_a_split_without_records_is_said(tmp_path):
     bad = {f'test{n}_{scan}': ScanError('is cut') for n in range(4) for scan in range(2)}
     summary = build(make_cases(), functools.partial(segment, bad=bad), tmp_path, SEGMENT)
     assert 'The split test has no records' in summary.text(tmp_path / 'd' / '1.0.0')
-    assert summary.lacking == ['test'] and not files(tmp_path)
+    assert summary.missing_splits == ['test'] and not files(tmp_path)
     bad = {case.case_id: ScanError('is cut') for case in make_cases()}
     summary = build(make_cases(), functools.partial(segment, bad=bad), tmp_path / 'n', SEGMENT)
-    assert summary.lacking == summary.splits and not files(tmp_path / 'n')
+    assert summary.missing_splits == summary.splits and not files(tmp_path / 'n')
     assert 'no dataset was written' in summary.text(tmp_path / 'n' / 'd' / '1.0.0')
 
 

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 from absl import flags
 from commands import ROOT
-from labelled import make
+from make_labelled import make
 from ml_collections import config_flags
 from PIL import Image
 from test_hub import facts, variables_of

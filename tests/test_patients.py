@@ -9,7 +9,7 @@ from scanned import write, write_series
 
 from data_prep import scans, slices
 from data_prep.phantom import main as phantom
-from data_prep.splits.patients import like_sequences, told_patients
+from data_prep.splits.patients import infer_patients, like_sequences
 from genesis_jax.imaging.volumes import Scan, find_scans
 
 CUBES = ['--cube_size=16,16,16', '--cubes_per_scan=2']
@@ -38,7 +38,7 @@ CUBES = ['--cube_size=16,16,16', '--cubes_per_scan=2']
     ],
 )  # fmt: skip
 def test_folders_tell_the_patients(ids, patients):
-    found = told_patients([Scan(scan_id, scan_id, ()) for scan_id in ids])
+    found = infer_patients([Scan(scan_id, scan_id, ()) for scan_id in ids])
     assert [found[scan_id] for scan_id in ids] == patients
 
 
@@ -65,7 +65,7 @@ NUMBERS = range(4)
     ],
 )
 def test_folders_that_look_like_sequences_are_told(ids, example):
-    said = like_sequences(told_patients([Scan(scan_id, scan_id, ()) for scan_id in ids]))
+    said = like_sequences(infer_patients([Scan(scan_id, scan_id, ()) for scan_id in ids]))
     assert f'({example})' in said if example else not said
 
 
@@ -78,10 +78,10 @@ def write_dicom(folder, named):
 
 def test_folders_of_one_dicom_patient_are_joined(tmp_path):
     write_dicom(tmp_path, {'study10': 'ANN', 'study11': 'ANN', 'study20': 'BEN', 'unnamed': ''})
-    found = told_patients(find_scans(tmp_path))
+    found = infer_patients(find_scans(tmp_path))
     assert list(found.values()) == ['study10', 'study10', 'study20', 'unnamed']
     # What anonymising made all alike tells nothing.
-    alone = told_patients(find_scans(tmp_path / 'study10') + find_scans(tmp_path / 'study11'))
+    alone = infer_patients(find_scans(tmp_path / 'study10') + find_scans(tmp_path / 'study11'))
     assert len(set(alone.values())) == 2
 
 
@@ -106,12 +106,12 @@ def test_folders_of_one_dicom_patient_are_joined(tmp_path):
 )
 def test_dicom_patients_are_told_apart_within_a_folder(named, patients, tmp_path):
     write_dicom(tmp_path, named)
-    assert list(told_patients(find_scans(tmp_path)).values()) == patients
+    assert list(infer_patients(find_scans(tmp_path)).values()) == patients
 
 
 def test_folders_of_one_patient_each_stay_so_whatever_anonymising_left(tmp_path):
     write_dicom(tmp_path, {'p1/a': 'ANON', 'p1/b': 'ANON', 'p2/a': 'ANON', 'p2/b': ''})
-    assert list(told_patients(find_scans(tmp_path)).values()) == ['p1', 'p1', 'p2', 'p2']
+    assert list(infer_patients(find_scans(tmp_path)).values()) == ['p1', 'p1', 'p2', 'p2']
 
 
 @pytest.fixture(scope='module')

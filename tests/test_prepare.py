@@ -207,7 +207,7 @@ def test_a_split_whose_scans_gave_nothing_is_said_and_no_dataset_written(tmp_pat
     entries = [Entry(good, 'train', 0), Entry(bad, 'validation', 1)]
     summary = prepare(entries, name='d', data_dir=tmp_path, recipe=Recipe('ct', SMALL), workers=1)
     assert 'The validation split has no cubes' in summary.text(tmp_path / 'd' / '1.0.0')
-    assert summary.lacking == ['validation'] and not (tmp_path / 'd').exists()
+    assert summary.missing_splits == ['validation'] and not (tmp_path / 'd').exists()
 
 
 def test_scans_with_few_cubes_are_listed(tmp_path):

@@ -8,51 +8,51 @@ from configured import changed
 from configs import ecc, genesis_ct, ncc
 from genesis_jax.config import config_hash, difference, resolve, to_json
 from genesis_jax.errors import UserError
-from genesis_jax.runs.workdir import claim, claim_group
+from genesis_jax.runs.workdir import open_group, open_workdir
 
 
 def test_a_workdir_belongs_to_one_config(tmp_path):
     config = resolve(genesis_ct.get_config(), devices=1)
-    claim(
+    open_workdir(
         tmp_path, resolve(changed(seed=5), devices=1)
     )  # it never came to a checkpoint, so it may be taken over
-    claim(tmp_path, config)
+    open_workdir(tmp_path, config)
     (tmp_path / 'checkpoints' / '3').mkdir(parents=True)
-    claim(tmp_path, resolve(genesis_ct.get_config(), devices=1))
+    open_workdir(tmp_path, resolve(genesis_ct.get_config(), devices=1))
     about = json.loads((tmp_path / 'config.json').read_text())
     assert about['config'] == to_json(config) and about['hash'] == config_hash(config)
     assert about['versions']['jax']
     other = resolve(changed(optimizer__learning_rate=0.5), devices=1)
     with pytest.raises(UserError, match=r'config.optimizer.learning_rate=1.0, but .*=0.5'):
-        claim(tmp_path, other)
+        open_workdir(tmp_path, other)
     assert difference(to_json(config), other) == ('optimizer.learning_rate', 1.0, 0.5)
     assert config_hash(config) != config_hash(other)
     with pytest.raises(UserError, match="on 'luna16', but this command is a pre-training on 'own'"):
-        claim(tmp_path, resolve(changed(data__name='own', batch_size=1), devices=1))
+        open_workdir(tmp_path, resolve(changed(data__name='own', batch_size=1), devices=1))
 
 
 def test_a_workdir_belongs_to_one_task(tmp_path):
     """Even before anything was trained in it."""
     pretraining, tuning = (resolve(c.get_config(), devices=1) for c in (genesis_ct, ncc))
-    claim_group(tmp_path / 'ncc', tuning)
-    claim(tmp_path / 'ncc' / 'seed_0', tuning)
-    claim(tmp_path / 'genesis', pretraining)
+    open_group(tmp_path / 'ncc', tuning)
+    open_workdir(tmp_path / 'ncc' / 'seed_0', tuning)
+    open_workdir(tmp_path / 'genesis', pretraining)
     before = (tmp_path / 'ncc' / 'config.json').read_bytes()
     for folder in ('ncc', 'ncc/seed_0'):
         words = "fine-tuning for classification on 'ncc', but this command is a pre-training on"
         with pytest.raises(UserError, match=words):
-            claim(tmp_path / folder, pretraining)
+            open_workdir(tmp_path / folder, pretraining)
     assert (tmp_path / 'ncc' / 'config.json').read_bytes() == before
     with pytest.raises(UserError, match="belongs to a pre-training on 'luna16', but"):
-        claim_group(tmp_path / 'genesis', tuning)
+        open_group(tmp_path / 'genesis', tuning)
     with pytest.raises(UserError, match="but this command is a fine-tuning for .* on 'ecc'"):
-        claim_group(tmp_path / 'ncc', resolve(ecc.get_config(), devices=1))
+        open_group(tmp_path / 'ncc', resolve(ecc.get_config(), devices=1))
 
 
 @pytest.mark.parametrize('text', ['{"architecture": {}}', '[]', '{"config": {"task": 1}}', 'x'])
 def test_a_config_of_something_else_is_not_overwritten(text, tmp_path):
     (tmp_path / 'config.json').write_text(text)
-    for claiming, config in ((claim, genesis_ct), (claim_group, ncc)):
+    for claiming, config in ((open_workdir, genesis_ct), (open_group, ncc)):
         with pytest.raises(UserError, match='is not that of a run'):
             claiming(tmp_path, resolve(config.get_config(), devices=1))
     assert (tmp_path / 'config.json').read_text() == text
@@ -62,10 +62,10 @@ def test_a_workdir_must_be_a_folder_one_can_write_in(tmp_path):
     config = resolve(genesis_ct.get_config(), devices=1)
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match='cannot write in --workdir=.*choose another'):
-        claim(tmp_path / 'file', config)
+        open_workdir(tmp_path / 'file', config)
     (tmp_path / 'full').mkdir()
     (tmp_path / 'full' / 'thesis.tex').write_text('')
     with pytest.raises(UserError, match='holds files but no run; choose an empty'):
-        claim(tmp_path / 'full', config)
+        open_workdir(tmp_path / 'full', config)
     with pytest.raises(UserError, match='is a URL; expected a folder'):
-        claim('gs://bucket/run', config)
+        open_workdir('gs://bucket/run', config)

@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep.build.duplicates import Labels, Owners, same_image
-from data_prep.build.pool import KILLED, in_order, reason_of, until_told
+from data_prep.build.pool import KILLED, in_order, reason_of, stop_on_signal
 from data_prep.build.records import (
     SplitsWriter,
     check_absent,
@@ -83,7 +83,7 @@ def prepare_labelled(
     bar = tqdm(results, desc='cases', total=len(ordered), unit='case', disable=None)
     with staged(data_dir, list(sizes)) as stage, interruption, closing(results), bar:
         books = {key: _Book(stage, key, size, declaration) for key, size in sizes.items()}
-        for case, prepared in until_told(zip(ordered, bar, strict=True), interruption):
+        for case, prepared in stop_on_signal(zip(ordered, bar, strict=True), interruption):
             prepared = prepared or Prepared(reason=KILLED)
             if prepared.reason:
                 summary.skip(case.shown, prepared.reason)
@@ -106,7 +106,7 @@ def prepare_labelled(
         for split, patients in books[name].records.items():
             summary.patients[split] = len(patients)
         for book in books.values():
-            book.close(None if summary.lacking else {**common, 'summary': asdict(summary)})
+            book.close(None if summary.missing_splits else {**common, 'summary': asdict(summary)})
     return summary
 
 

@@ -20,11 +20,11 @@ from genesis_jax.imaging.volumes import (
     Modality,
     Scan,
     as_volume,
-    identity_of,
     oriented,
     read_channels,
     read_image,
     resampled,
+    voxel_hash,
 )
 
 _UNDECLARED = 255
@@ -81,7 +81,7 @@ def read_labelled(files: Files, reading: Reading) -> LabelledVolume:
       ScanError, PrepareError: as `prepare_case`.
     """
     images = _read_images(files, reading)
-    identity = identity_of(images)
+    identity = voxel_hash(images)
     label = _read_label(files.label, reading)
     if reading.same_grid:
         for image in (*images[1:], label):

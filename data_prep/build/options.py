@@ -184,7 +184,7 @@ def report(parser: Parser, work: Callable[[], Summary | LabelledSummary], datase
     except KeyboardInterrupt:
         parser.exit(130, f'{parser.prog}: interrupted, so no dataset was written\n')
     print(summary.text(dataset))
-    return int(bool(summary.lacking))
+    return int(bool(summary.missing_splits))
 
 
 def network_sides(rank: int) -> Callable[[str], tuple[int, ...]]:

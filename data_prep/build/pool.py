@@ -94,7 +94,7 @@ def _end_with_parent(scratch: str) -> None:
 KILLED = 'killed its worker process (out of memory?); use fewer --workers'
 
 
-def until_told(pairs: Iterator[tuple], interruption: Interruption) -> Iterator[tuple]:
+def stop_on_signal(pairs: Iterator[tuple], interruption: Interruption) -> Iterator[tuple]:
     """The pairs until the process is told to stop: between scans, where nothing swallows it."""
     for pair in pairs:
         if interruption.signal is not None:

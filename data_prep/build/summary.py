@@ -59,7 +59,7 @@ class Summary:
             self.few[scan_id] = found
 
     @property
-    def lacking(self) -> list[str]:
+    def missing_splits(self) -> list[str]:
         """The splits without a cube; if there is one, no dataset is written."""
         return [split for split, count in self.cubes.items() if not count]
 
@@ -100,11 +100,11 @@ class Summary:
         ]
 
     def _closing(self, dataset: Path) -> list[str]:
-        if len(self.lacking) == len(self.cubes):
+        if len(self.missing_splits) == len(self.cubes):
             return [f'No {self.parts} are left, so no dataset was written.']
-        if self.lacking:
+        if self.missing_splits:
             return [
-                f'The {self.lacking[0]} split has no {self.parts}, because its {self.sources} were '
+                f'The {self.missing_splits[0]} split has no {self.parts}, because its {self.sources} were '
                 'skipped or gave none, so no dataset was written; correct those listed, add '
                 f'{self.sources} or choose another --seed'
             ]
@@ -166,7 +166,7 @@ class LabelledSummary:
             self.per_class[split][self.classes[index]] += 1
 
     @property
-    def lacking(self) -> list[str]:
+    def missing_splits(self) -> list[str]:
         """The splits without a record; if there is one, no dataset is written."""
         return [split for split in self.splits if not self.records[split]]
 
@@ -199,11 +199,11 @@ class LabelledSummary:
         return [f'Cases without a record: {listed(sorted(self.without))}']
 
     def _closing(self, dataset: Path) -> list[str]:
-        if self.lacking == self.splits:
+        if self.missing_splits == self.splits:
             return ['No records are left, so no dataset was written.']
-        if self.lacking:
+        if self.missing_splits:
             return [
-                f'The split {self.lacking[0]} has no records, because its cases were skipped or '
+                f'The split {self.missing_splits[0]} has no records, because its cases were skipped or '
                 'gave none, so no dataset was written; correct those listed, or add cases'
             ]
         data_dir, name = dataset.parents[1], dataset.parent.name

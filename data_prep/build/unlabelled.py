@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep.build.duplicates import Owners, same_image
-from data_prep.build.pool import KILLED, in_order, reason_of, until_told
+from data_prep.build.pool import KILLED, in_order, reason_of, stop_on_signal
 from data_prep.build.records import (
     SplitsWriter,
     check_absent,
@@ -115,11 +115,11 @@ def prepare(
     bar = tqdm(results, desc='scans', total=len(entries), unit='scan', disable=None)
     with staged(data_dir, [name]) as stage, interruption, closing(results), bar:
         writer = SplitsWriter(stage, name, features(size, channels))
-        for entry, sampled in until_told(zip(entries, bar, strict=True), interruption):
+        for entry, sampled in stop_on_signal(zip(entries, bar, strict=True), interruption):
             sampled = _unless_copy(entry, sampled or Sampled(reason=KILLED), owners)
             if entry.split in SPLITS:
                 writer.add(entry.split, _examples(entry, sampled, summary))
-        if summary.lacking:
+        if summary.missing_splits:
             writer.discard()
         else:
             writer.close({'recipe': asdict(recipe), 'summary': asdict(summary)})

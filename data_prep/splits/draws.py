@@ -8,7 +8,7 @@ import numpy as np
 from genesis_jax.errors import PrepareError
 
 
-def validating(patients: Iterable[str], share: float, seed: int) -> set[str]:
+def pick_validation(patients: Iterable[str], share: float, seed: int) -> set[str]:
     """The patients (or scans) that validate: this share of them, at least one and not all."""
     ranked = sorted(set(patients), key=lambda patient: digest(seed, f'split {patient}'))
     return set(ranked[: min(max(1, round(share * len(ranked))), len(ranked) - 1)])
@@ -24,7 +24,7 @@ def generator(seed: int, text: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest(seed, text)))
 
 
-def deal(patients: Iterable[str], folds: int, seed: int) -> dict[str, int]:
+def assign_folds(patients: Iterable[str], folds: int, seed: int) -> dict[str, int]:
     """A fold for every patient, with as even numbers of patients as can be."""
     patients = set(patients)
     if len(patients) < folds:

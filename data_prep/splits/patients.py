@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from data_prep.splits.draws import validating
+from data_prep.splits.draws import pick_validation
 from data_prep.types import Entry
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging import dicom
@@ -42,7 +42,7 @@ def split_line(patients: Iterable[str], how: str = 'found by --patient_pattern')
     return f'Split: by patient, {len(set(patients))} {how}'
 
 
-def told_patients(scans: Sequence[Scan]) -> dict[str, str]:
+def infer_patients(scans: Sequence[Scan]) -> dict[str, str]:
     """The patient of every scan id, where no pattern tells.
 
     All scans of a folder are of one patient, whatever lies between (studies, sequences): of a
@@ -152,7 +152,7 @@ def split_by_patient(
             f'the {of} are of one patient only ({next(iter(patients.values()))}), at least two '
             f'needed to split by patient; tell them apart with --patient_pattern, or add {of}'
         )
-    held_out = validating(patients.values(), share, seed)
+    held_out = pick_validation(patients.values(), share, seed)
     return [
         Entry(scan, 'validation', 1, patients[scan.scan_id])
         if patients[scan.scan_id] in held_out

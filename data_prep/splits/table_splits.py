@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from data_prep.splits.draws import deal
+from data_prep.splits.draws import assign_folds
 from data_prep.types import FIXED_SPLITS
 from genesis_jax.errors import PrepareError
 
@@ -57,7 +57,7 @@ class Allotment:
             _check_alike(self._table, self._splits.values)
             splits = {patient: split for patient, (split, _) in self._splits.values.items()}
         else:
-            dealt = deal(patients.values(), self._folds, self._seed)
+            dealt = assign_folds(patients.values(), self._folds, self._seed)
             splits = {patient: f'fold_{fold}' for patient, fold in dealt.items()}
         return {
             case_id: (patient, splits[patient], _number(splits[patient]))

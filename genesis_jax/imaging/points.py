@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.crops import crop, outside, padding_of, prepare_image, to_index, to_world
-from genesis_jax.imaging.volumes import Modality, Scan, identity_of, read_image
+from genesis_jax.imaging.volumes import Modality, Scan, read_image, voxel_hash
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def cut_points(scan: Scan, points: Points, rule: PointRule) -> Cuts:
         origins=[origin for _, origin in cut],
         spacing=rule.spacing or image.GetSpacing(),
         window=np.array([window]),
-        identity=identity_of([stored]),
+        identity=voxel_hash([stored]),
     )
 
 

@@ -265,7 +265,7 @@ def _own_array(image: sitk.Image) -> np.ndarray:
     return np.asarray(_Owned(image))
 
 
-def identity_of(channels: Iterable[sitk.Image]) -> bytes:
+def voxel_hash(channels: Iterable[sitk.Image]) -> bytes:
     """A fingerprint of an image's voxels as stored."""
     fingerprint = hashlib.blake2b(digest_size=16)
     for image in channels:

@@ -16,7 +16,7 @@ _OF_GROUPS = ('config.json', 'results.csv', 'report.md')
 _PACKAGES = ('genesis-jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 
-def claim(workdir, config, write=True):
+def open_workdir(workdir, config, write=True):
     """Makes a workdir this config's own, or finds that it is already; returns its path.
 
     Raises:
@@ -39,8 +39,8 @@ def claim(workdir, config, write=True):
     return workdir
 
 
-def claim_group(workdir, config, write=True):
-    """Makes a folder the place of one fine-tuning's runs, as `claim` does for one run.
+def open_group(workdir, config, write=True):
+    """Makes a folder the place of one fine-tuning's runs, as `open_workdir` does for one run.
 
     The runs differ in nothing but seed and fold, so what is compared is the config without them;
     a later command may add seeds.
