@@ -12,10 +12,10 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
+from data_prep.build.cubes import CubeCutter, prepare_cubes
 from data_prep.build.records import dataset_folder
-from data_prep.build.unlabelled import Recipe, prepare
 from data_prep.sampling.cubes import CubeRule
-from data_prep.types import Entry
+from data_prep.types import Job
 from genesis_jax.cli.arguments import Parser, path
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.volumes import find_scans
@@ -48,13 +48,14 @@ def prepare_demo(data_dir: Path) -> str:
             for start in starts:
                 slab = image[start : start + _SLAB, :, :]
                 sitk.WriteImage(slab, str(Path(folder, split, f'CTChest4_from_x{start:02}.nrrd')))
-        entries = [
-            Entry(scan, split, fold)
+        jobs = [
+            Job(scan.scan_id, scan.scan_id, split, fold, scan.shown, (scan,))
             for fold, split in enumerate(_STARTS)
             for scan in find_scans(Path(folder, split))
         ]
         try:
-            prepare(entries, name=NAME, data_dir=data_dir, recipe=Recipe('ct', _RULE), workers=1)
+            cutter = CubeCutter('ct', _RULE)
+            prepare_cubes(jobs, cutter, name=NAME, data_dir=data_dir, workers=1)
         except OSError:
             if not dataset_folder(data_dir, NAME).exists():  # else another process was faster
                 raise

@@ -44,8 +44,8 @@ def test_a_labelled_split_without_an_image_is_no_dataset(frames, prepare, tmp_pa
     assert status == 1 and nothing_left(tmp_path)
     assert f'  {rows[6][0]} is no PNG, JPEG, TIFF or BMP file' in said
     assert said.endswith(
-        'The split validation has no records, because its cases were skipped or gave none, so no '
-        'dataset was written; correct those listed, or add cases\n'
+        'The validation split has no images, because its files were skipped or gave none, so no '
+        'dataset was written; correct those listed, add files or choose another --seed\n'
     )
 
 
