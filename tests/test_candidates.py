@@ -232,7 +232,7 @@ def test_a_point_outside_a_dicom_series_is_refused_by_the_worker(tmp_path):
     rows = [(2, row), (3, {**row, 'scan': 'two', 'z': '1'})]
     cases = candidates.list_cases(scans, table, rows, ('a', 'b'), None, 2, 0)
     rule = candidates.PointRule((4, 4, 4), None, 'ct', True, 'list.csv')
-    candidates.check_points(cases, rule)  # leaves DICOM to the workers
+    candidates.check_points([case.source for case in cases], rule)  # leaves DICOM to the workers
     with pytest.raises(PrepareError, match='list.csv, row 2: the point 3, 3, 9 lies outside'):
         candidates.cut_points(cases[0], rule)
     assert len(candidates.cut_points(cases[1], rule).items) == 1
