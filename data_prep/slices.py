@@ -24,7 +24,8 @@ from data_prep.splits.options import BY_FOLDER, add_patient_pattern, add_validat
 from data_prep.types import Declaration, Job, Patch, Result
 from genesis_jax.cli.arguments import Parser, existing_folder, number
 from genesis_jax.imaging.images import resized
-from genesis_jax.imaging.volumes import MODALITIES, Modality, neighbours, read_volume
+from genesis_jax.imaging.slices import neighbours
+from genesis_jax.imaging.volumes import MODALITIES, Modality, read_volume
 
 
 @dataclass(frozen=True)

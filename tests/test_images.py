@@ -79,7 +79,7 @@ def test_a_folder_without_labels_is_split_by_patient(frames, run, tmp_path):
     assert not patients['train'] & patients['validation']
     for record in records['train'] + records['validation']:
         assert record['cube'].shape == (32, 32, 1) and record['cube'].dtype == np.int16
-        assert record['window'].tolist() == [0, 255] and record['spacing'].tolist() == [1, 1, 1]
+        assert record['window'].tolist() == [[0, 255]] and record['spacing'].tolist() == [1, 1, 1]
         shown = next(source.glob(f'{record["scan_id"].decode()}.*'))
         np.testing.assert_array_equal(record['cube'][..., 0], read_grey(shown, (32, 32)).pixels)
     assert str(source) not in json.dumps(metadata)

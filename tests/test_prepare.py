@@ -360,7 +360,7 @@ def test_an_interrupt_cleans_up_and_says_so(source, tmp_path):
             process.send_signal(signal.SIGINT)
         message = process.stderr.read()
     assert process.returncode == 130, message
-    assert message == 'python -m data_prep.scans: interrupted, so no dataset was written\n'
+    assert message == 'error: interrupted, so no dataset was written\n'
     assert not [path for path in (tmp_path / 'd').rglob('*') if path.is_file()]
 
 

@@ -181,9 +181,9 @@ def report(parser: Parser, work: Callable[[], Summary], dataset: Path) -> int:
     except PrepareError as error:
         parser.fail(error)
     except OSError as error:
-        parser.exit(1, f'{parser.prog}: cannot go on ({error}); check disk and permissions\n')
+        parser.fail(f'cannot go on ({error}); check disk and permissions')
     except KeyboardInterrupt:
-        parser.exit(130, f'{parser.prog}: interrupted, so no dataset was written\n')
+        parser.fail('interrupted, so no dataset was written', status=130)
     print(summary.text(dataset))
     return int(bool(summary.missing_splits))
 
