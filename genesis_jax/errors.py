@@ -11,3 +11,7 @@ class PrepareError(UserError):
 
 class ScanError(UserError):
     """One scan cannot be used; the message is a sentence that continues the scan's name."""
+
+
+class OptionError(UserError, ValueError):
+    """A function of the library cannot do with its options, or with arrays of such a shape."""
