@@ -28,6 +28,10 @@ class ScanError(UserError):
     """One scan cannot be used; the message is a sentence that continues the scan's name."""
 
 
+class OptionError(UserError, ValueError):
+    """A function of the library cannot do with its options, or with arrays of such a shape."""
+
+
 def missing(extra: str, purpose: str) -> str:
     """One sentence on what to install for a purpose; empty if all that it needs is there."""
     for name in _EXTRAS[extra]:
