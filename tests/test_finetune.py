@@ -191,7 +191,7 @@ def test_a_workdir_belongs_to_one_recipe(make_target, tmp_path):
     first = make_target('cls', epochs=1)
     finetune(first, tmp_path)
     other = make_target('cls', epochs=1, seed=1, optimizer__learning_rate=0.5)
-    with pytest.raises(UserError, match='config.optimizer.learning_rate=0.001'):
+    with pytest.raises(UserError, match='config.optimizer.learning_rate=0.01'):
         finetune(other, tmp_path)
     shutil.rmtree(tmp_path / 'seed_0' / 'checkpoints')  # its results are still those of a recipe
     with pytest.raises(UserError, match='config.layer_decay=1.0'):
