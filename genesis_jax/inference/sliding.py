@@ -10,8 +10,7 @@ import itertools
 import jax
 import numpy as np
 
-from genesis_jax import parallel
-from genesis_jax.models import probabilities
+from genesis_jax import models, parallel
 
 # Per device. A CPU is no faster with more, which at full width take a gigabyte each.
 _BATCH_SIZES = {'cpu': 1}
@@ -33,7 +32,7 @@ def on_devices(function, variables):
 @functools.lru_cache(maxsize=8)
 def answers(network, task):
     """`(variables, batch) -> probabilities`; of equal networks one function, compiled once."""
-    return lambda variables, batch: probabilities(network.predict(variables, batch), task)
+    return lambda variables, batch: models.probabilities(network.predict(variables, batch), task)
 
 
 def _same(tree, _):
