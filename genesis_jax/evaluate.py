@@ -17,8 +17,8 @@ from genesis_jax.cli.arguments import Parser, path
 from genesis_jax.data import labelled, views
 from genesis_jax.errors import UserError
 from genesis_jax.inference.batches import predict_examples
-from genesis_jax.inference.sliding import on_devices, sliding_window, whole_batch
-from genesis_jax.models import from_card, probabilities
+from genesis_jax.inference.sliding import answers, on_devices, sliding_window, whole_batch
+from genesis_jax.models import from_card
 from genesis_jax.runs import results
 from genesis_jax.runs.cards import (
     card_hash,
@@ -43,7 +43,7 @@ def evaluate(variables, card, dataset, split='test'):
       metrics of all by name.
     """
     network, config = from_card(card), config_of(card)
-    predict = on_devices(lambda v, x: probabilities(network.predict(v, x), card['task']), variables)
+    predict = on_devices(answers(network, card['task']), variables)
     source = dataset.tested(split)
     if source is not getattr(dataset, split):
         found = _whole(predict, source, card, config.overlap)

@@ -5,6 +5,7 @@ to the others through collectives over `AXIS`. Here it is mapped over all device
 State is passed and returned without a device axis; batches and per-example results carry one.
 """
 
+import functools
 import os
 import signal
 from pathlib import Path
@@ -59,9 +60,14 @@ def create(init, *arguments):
     The train state must be born mapped: an array made under plain jit cannot be donated to a step
     that spans several processes.
     """
-    in_axes = (0, *[None] * len(arguments))
-    mapped = jax.pmap(lambda _, *given: init(*given), AXIS, in_axes=in_axes, out_axes=None)
-    return mapped(np.zeros(jax.local_device_count()), *arguments)
+    return _mapped(init, len(arguments))(np.zeros(jax.local_device_count()), *arguments)
+
+
+@functools.lru_cache(maxsize=4)
+def _mapped(init, count):
+    """`init` of so many arguments, mapped; compiled once for runs that differ in the seed."""
+    in_axes = (0, *[None] * count)
+    return jax.pmap(lambda _, *given: init(*given), AXIS, in_axes=in_axes, out_axes=None)
 
 
 def spmd(function, *, out_axes=None, donate=False):

@@ -15,8 +15,8 @@ import sys
 from genesis_jax import parallel
 from genesis_jax.cli.arguments import Parser, count, path, share
 from genesis_jax.errors import UserError, need
-from genesis_jax.inference.sliding import on_devices, whole_batch
-from genesis_jax.models import from_card, probabilities
+from genesis_jax.inference.sliding import answers, on_devices, whole_batch
+from genesis_jax.models import from_card
 from genesis_jax.runs.cards import load_model
 
 
@@ -92,7 +92,7 @@ def _predict(args):
     variables, card = load_model(args.model)
     _check_task(args, card)
     network = from_card(card)
-    predict = on_devices(lambda v, x: probabilities(network.predict(v, x), card['task']), variables)
+    predict = on_devices(answers(network, card['task']), variables)
     with _output_folder(args):
         try:
             return (_segment if card['task'] == 'segmentation' else _classify)(args, card, predict)

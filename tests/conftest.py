@@ -1,10 +1,14 @@
-"""Shared by all tests: four simulated devices, cached compilations, strict broadcasting."""
+"""Shared by all tests: four simulated devices, cached programs, strict broadcasting."""
 
+import functools
+import gc
+import importlib
 import json
 import locale
 import os
 import shutil
 import tempfile
+import types
 from pathlib import Path
 
 os.environ.setdefault(
@@ -17,9 +21,48 @@ import pytest  # noqa: E402
 
 jax.config.update('jax_num_cpu_devices', 4)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
-jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
 
 GOLDEN = Path(__file__).parent / 'data'
+
+# --- Programs are traced once for all tests whose configs differ in nothing that reaches them.
+MAKERS = ('genesis_jax.pretrain:make_steps', 'genesis_jax.finetune:make_steps')
+OUTSIDE = {'batch_size', 'patience', 'log_every', 'pictures', 'picture_epochs', 'runs', 'init'}
+OUTSIDE |= {'transfer', 'label_fraction', 'steps_per_epoch', 'overlap', 'data'}
+PROGRAMS = {}
+
+
+def _remember(make):
+    """`make(config, ...)`, which makes the steps of a config, with a memory."""
+
+    @functools.wraps(make)
+    def remembered(config, *rest, **more):
+        if any(isinstance(one, types.FunctionType) for one in (*rest, *more.values())):
+            return make(config, *rest, **more)  # factors of learning rates cannot be compared
+        outside = OUTSIDE | ({'epochs'} if config.schedule.name != 'cosine' else set())
+        outside |= {'seed'} if config.task != 'restoration' else set()  # there `init` takes it
+        fields = {name: value for name, value in config.to_dict().items() if name not in outside}
+        key = repr((make.__name__, fields, config.data.window, rest, more))
+        if key not in PROGRAMS:
+            PROGRAMS[key] = make(config, *rest, **more)
+        return PROGRAMS[key]
+
+    return remembered
+
+
+for module, name in (maker.split(':') for maker in MAKERS):
+    module = importlib.import_module(module)
+    setattr(module, name, _remember(getattr(module, name)))
+
+
+@pytest.fixture
+def new_programs():
+    """For tests that change what programs are made of."""
+    before = PROGRAMS.copy()
+    PROGRAMS.clear()
+    yield PROGRAMS
+    PROGRAMS.clear()
+    PROGRAMS.update(before)
 
 
 @pytest.fixture(scope='session')
@@ -38,7 +81,11 @@ def statistics(golden):
 def _free_programs():
     """A process may map 65,530 pieces of memory, and every compiled program takes some of them."""
     yield
-    jax.clear_caches()
+    maps = Path('/proc/self/maps')
+    if maps.exists() and maps.read_bytes().count(b'\n') > 40_000:
+        PROGRAMS.clear()
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +121,10 @@ def small_data(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def make_config(small_data):
-    """Makes configs that train on `small` in seconds: 3 steps an epoch, 2 epochs."""
+    """Makes configs that train on `small` in seconds: 3 steps an epoch, 2 epochs.
+
+    Corruption is painting; shuffling and curves, which compile long, are on where they matter.
+    """
     from configs import genesis_ct
 
     def make(**fields):
@@ -88,6 +138,8 @@ def make_config(small_data):
             'log_every': 1,
             'optimizer.learning_rate': 0.1,
             'pictures': 2,
+            'transforms.shuffle_probability': 0.0,
+            'transforms.nonlinear_probability': 0.0,
         }
         fields = {name.replace('__', '.'): value for name, value in fields.items()}
         config.update_from_flattened_dict(small | fields)
@@ -111,7 +163,10 @@ def balls(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def make_target(balls):
-    """Makes configs of a target task on `balls`, of seconds: width 2, two epochs."""
+    """Makes configs of a target task on `balls`, of seconds: width 2, two epochs.
+
+    At a rate at which sixty steps show that something is learned: all tests share its programs.
+    """
     from configs import classify, segment
 
     def make(name, **fields):
@@ -123,6 +178,7 @@ def make_target(balls):
             'batch_size': 4,
             'epochs': 2,
             'log_every': 1,
+            'optimizer.learning_rate': 1e-2,
         }
         if config.task == 'classification':
             small['model.hidden'] = 8

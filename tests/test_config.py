@@ -1,9 +1,11 @@
 """Configs and flags: every mistake is one sentence, before anything is compiled."""
 
+import functools
 import importlib
-import os
+import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,10 +20,51 @@ from genesis_jax.errors import UserError
 ROOT = Path(__file__).parent.parent
 
 
+# Imports what takes seconds once; main.py then runs in a process of its own for every line.
+FORKS = """
+import json, os, runpy, sys
+import genesis_jax.finetune, genesis_jax.pretrain
+
+for line in sys.stdin:
+    argv, env, files = json.loads(line)
+    child = os.fork()
+    if not child:
+        for number, file in enumerate(files, start=1):
+            os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), number)
+        os.environ.update(env)
+        sys.argv = argv
+        runpy.run_path('main.py', run_name='__main__')
+        sys.exit()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@functools.cache
+def forks():
+    return subprocess.Popen(
+        [sys.executable, '-c', FORKS],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _no_forks_stay():
+    yield
+    if forks.cache_info().currsize:
+        forks().communicate()
+
+
 def run_main(*arguments, env=None):
-    command = [sys.executable, 'main.py', *arguments]
-    env = os.environ | (env or {})
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=env, check=False)
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / name for name in ('out', 'err')]
+        asked = (['main.py', *arguments], env or {}, [*map(str, files)])
+        print(json.dumps(asked), file=forks().stdin, flush=True)
+        status = int(forks().stdout.readline())
+        said = (file.read_text() for file in files)
+        return subprocess.CompletedProcess(arguments, status, *said)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import csv
 
+import jax
 import ml_collections
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def slice_by_slice(variables, card, record):
     below = np.concatenate([cube[:, :, :1], cube[:, :, :-1]], axis=2)
     above = np.concatenate([cube[:, :, 1:], cube[:, :, -1:]], axis=2)
     seen = np.concatenate([below, cube, above], axis=-1).clip(0, 1).astype(np.float32)
-    logits = network.predict(variables, np.moveaxis(seen, 2, 0))
+    logits = jax.jit(network.predict)(variables, np.moveaxis(seen, 2, 0))
     return np.moveaxis(1 / (1 + np.exp(-np.asarray(logits))), 0, 2)
 
 
@@ -151,7 +152,7 @@ def test_several_findings_are_told_apart(balls_2d, tmp_path, capsys):
     grey = np.asarray(Image.open(images / '1.png')).T[None, ..., None].astype(np.float32)
     low, high = np.percentile(grey, (0.5, 99.5))
     seen = ((grey - low) / (high - low)).clip(0, 1)
-    wanted = 1 / (1 + np.exp(-np.asarray(from_card(card).predict(variables, seen))))
+    wanted = 1 / (1 + np.exp(-np.asarray(jax.jit(from_card(card).predict)(variables, seen))))
     got = [float(told[1][name]) for name in ('p_ball', 'p_fog')]
     assert got == pytest.approx(list(wanted[0]), abs=0.02)  # the range is rounded to int16
     with pytest.raises(SystemExit):

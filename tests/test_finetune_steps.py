@@ -21,7 +21,7 @@ def _flat(batch):
 def test_training_learns(make_target):
     """Balls against noise is easy: both losses fall by a quarter in sixty steps."""
     for name in ('seg', 'cls'):
-        config = make_target(name, optimizer__learning_rate=1e-2)
+        config = make_target(name)
         steps, _, state = begin(config)
         batch = batch_of(config)
         losses = []

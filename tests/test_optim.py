@@ -1,5 +1,7 @@
 """Optimisers and schedules do what their fields of the config say."""
 
+import jax
+import jax.numpy as jnp
 import pytest
 from configured import changed
 
@@ -45,11 +47,12 @@ def test_momentum_and_decay_reach_the_optimiser():
 def test_plateau_halves_after_ten_epochs_without_gain_down_to_the_floor():
     def scales(name, losses, **fields):
         rule = optim.make_plateau(changed(schedule__name=name, **fields).schedule, 1.0)
-        state, seen = rule.init({'w': 0.0}), []
-        for loss in losses:
-            _, state = rule.update({}, state, value=loss)
-            seen.append(float(state.scale))
-        return seen
+        _, seen = jax.lax.scan(
+            lambda state, loss: (rule.update({}, state, value=loss)[1],) * 2,
+            rule.init({'w': 0.0}),
+            jnp.float32(losses),
+        )
+        return seen.scale.tolist()
 
     # A gain of less than 1e-4 is none; the first epoch always is one.
     assert scales('plateau', [1.0 - 1e-6 * i for i in range(12)])[9:] == [1.0, 0.5, 0.5]

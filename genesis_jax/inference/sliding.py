@@ -4,13 +4,13 @@ Rank-polymorphic: a volume is `[X, Y, Z, C]` or `[X, Y, C]`. The device only eve
 of one fixed shape, so its memory does not depend on the volume, and nothing is compiled twice.
 """
 
+import functools
 import itertools
-from functools import reduce
 
 import jax
 import numpy as np
 
-from genesis_jax import parallel
+from genesis_jax import models, parallel
 
 # Per device. A CPU is no faster with more, which at full width take a gigabyte each.
 _BATCH_SIZES = {'cpu': 1}
@@ -24,10 +24,19 @@ def on_devices(function, variables):
     Batches are divided among all local devices, so their size must be a multiple of the devices'
     number; the function is compiled once per shape of batch.
     """
-    replicate = parallel.spmd(lambda tree, _: tree)
-    placed = replicate(variables, np.zeros(jax.local_device_count(), np.float32))
+    placed = parallel.spmd(_same)(variables, np.zeros(jax.local_device_count(), np.float32))
     mapped = parallel.spmd(function, out_axes=0)
     return lambda batch: mapped(placed, parallel.shard(batch))
+
+
+@functools.lru_cache(maxsize=8)
+def answers(network, task):
+    """`(variables, batch) -> probabilities`; of equal networks one function, compiled once."""
+    return lambda variables, batch: models.probabilities(network.predict(variables, batch), task)
+
+
+def _same(tree, _):
+    return tree
 
 
 def whole_batch(batch_size=None):
@@ -117,7 +126,7 @@ def _middle(side, window):
 def _gaussian(window):
     """Weights `window`, float32: 1 in the middle, never 0."""
     axes = [(np.arange(side) - (side - 1) / 2) / (side * _SD) for side in window]
-    bells = reduce(np.multiply.outer, [np.exp(-0.5 * axis**2) for axis in axes])
+    bells = functools.reduce(np.multiply.outer, [np.exp(-0.5 * axis**2) for axis in axes])
     return bells.astype(np.float32)
 
 
