@@ -225,10 +225,10 @@ def poisoned(small_data, tmp_path):
     folder = records.dataset_folder(small_data, 'small')
     builder = tfds.builder_from_directory(folder)
     splits = {split: list(builder.as_data_source(split)) for split in ('train', 'validation')}
-    splits['train'].append(splits['train'][0] | {'window': np.full(2, np.nan, np.float32)})
+    splits['train'].append(splits['train'][0] | {'window': np.full((1, 2), np.nan, np.float32)})
     writer = records.SplitsWriter(tmp_path, 'poisoned', records.features(CUBE[:3]))
     for split, given in splits.items():
-        writer.add(split, [record | {'scan_id': 'a'} for record in given])
+        writer.add(split, [record | {'scan_id': 'a', 'patient': 'a'} for record in given])
     writer.close({})
     return tmp_path
 

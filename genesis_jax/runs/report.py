@@ -6,6 +6,7 @@ import numpy as np
 from genesis_jax import parallel
 from genesis_jax.config import config_hash
 from genesis_jax.config_json import flatten
+from genesis_jax.errors import missing
 from genesis_jax.models import NETWORKS, name_of
 from genesis_jax.runs import pictures
 from genesis_jax.runs.files import write_atomically
@@ -77,7 +78,7 @@ def _opening(config, *, title, about, steps_per_epoch, workdir, resumed):
         'workdir': f'{workdir}' + (f', resumed after step {resumed}' if resumed else ''),
     }
     if config.pictures and not pictures.available() and parallel.is_main_process():
-        rows['pictures'] = "none: matplotlib is missing (pip install 'genesis-jax[plot]')"
+        rows['pictures'] = f'none: {missing("plot", "drawing")}'
     yield f'{title} on {devices} x {jax.devices()[0].device_kind}{hosts}'
     yield from (f'  {name:10s} {text}' for name, text in rows.items())
 
