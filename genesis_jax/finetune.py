@@ -1,6 +1,7 @@
 """Fine-tuning: a network learns a target task, from scratch or from what it restored before."""
 
 import itertools
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from genesis_jax.runs.summary import summarise
 from genesis_jax.runs.workdir import RESULTS, open_group, open_workdir
 from genesis_jax.tasks import TASKS
 from genesis_jax.training.layer_rates import make_scales
-from genesis_jax.training.steps import make_network, make_steps
+from genesis_jax.training.steps import Steps, make_network, make_steps
 from genesis_jax.transfer import open_start, shapes_of
 
 
@@ -40,7 +41,7 @@ def finetune(
       UserError: something is wrong that the user can mend.
     """
     config = resolve(config, jax.device_count())
-    programs = {}  # compiled once for runs that differ in nothing but the seed
+    programs: dict[int, Steps] = {}  # compiled once for runs that differ in nothing but the seed
     seeds = range(config.seed, config.seed + config.runs)
     members = [_member(config, *one) for one in itertools.product(seeds, labelled.folds(config))]
     found = [_run(member, workdir, programs, recipe) for member in members]
@@ -111,10 +112,10 @@ class _Segmentations:
         self._classes = dataset.about['classes']
         self._own = views.own_channel(dataset.shape[-1], config.data.view, config.dimensions)
 
-    def offer(self, batch, outputs):
+    def offer(self, batch: Mapping[str, np.ndarray], outputs: tuple[jax.Array, ...]) -> None:
         self._examples.offer(batch, partial(self._on_host, outputs))
 
-    def draw(self):
+    def draw(self) -> np.ndarray:
         return pictures.segmentations(self._examples.chosen, self._classes)
 
     def _on_host(self, outputs):

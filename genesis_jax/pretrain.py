@@ -1,6 +1,7 @@
 """Pre-training: a U-Net learns to restore corrupted cubes."""
 
 import dataclasses
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def pretrain(config: ml_collections.ConfigDict, workdir: str | Path) -> Progress
         views.viewed(source, config.data.view, stored, every=True) for source in sources
     )
     check_cubes(config, cube_shape, len(train))
-    workdir = open_workdir(workdir, config, write=parallel.is_main_process())
+    workdir = Path(open_workdir(workdir, config, write=parallel.is_main_process()))
     counts = {'train': len(train), 'validation': len(validation)}
     steps_per_epoch = len(train) // config.batch_size
 
@@ -91,12 +92,12 @@ class _Restorations:
         self._places = {place - place % jax.process_count() for place in places}
         self._images = []
 
-    def offer(self, batch, outputs):
+    def offer(self, batch: Mapping[str, np.ndarray], outputs: tuple[jax.Array, ...]) -> None:
         rows = [row for row, position in enumerate(batch['position']) if position in self._places]
         if rows:
             self._images.append([np.concatenate(part)[rows] for part in jax.device_get(outputs)])
 
-    def draw(self):
+    def draw(self) -> np.ndarray | None:
         if not self._images:
             return None
         images = [np.concatenate(part) for part in zip(*self._images, strict=True)]
@@ -124,7 +125,7 @@ def _card(config, cube_shape, counts, progress, parts):
     }
 
 
-def view_and_window(wanted):
+def view_and_window(wanted: ml_collections.ConfigDict) -> dict[str, Any]:
     """What the examples show and their window, where `data.provenance` does not tell.
 
     `view` is of slices, also of those that were prepared as slices; `full_range` of images.
@@ -134,6 +135,6 @@ def view_and_window(wanted):
     """
     about = reading.open_dataset(wanted, 'scans').info.metadata or {}
     recipe = about.get('recipe') or {}
-    prepared = {1: 'slices', 3: 'adjacent'}.get(recipe.get('channels'))
+    prepared = {1: 'slices', 3: 'adjacent'}.get(recipe.get('channels', 0))
     images = {'full_range': recipe['window'] == 'depth'} if 'window' in recipe else {}
     return {'view': wanted.view or prepared, **images}

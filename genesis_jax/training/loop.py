@@ -3,9 +3,10 @@
 import math
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import ml_collections
 
 from genesis_jax import parallel
@@ -112,13 +113,13 @@ class _Metrics:
         self._steps_per_epoch = steps_per_epoch
         self._waiting = self._clock = None
 
-    def push(self, step, metrics):
+    def push(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
         """Takes a step's metrics in hand and reads those of the step before."""
         if self._waiting is not None:
             self._read(*self._waiting)
         self._waiting = step, metrics
 
-    def flush(self):
+    def flush(self) -> None:
         """Reads what is left. What follows, until the next step, is not counted as its time."""
         self._read(*self._waiting)
         self._waiting = self._clock = None
@@ -154,6 +155,6 @@ class _Reader:
         self._batches = batches
         self.read()
 
-    def read(self):
+    def read(self) -> None:
         self.position = self._batches.get_state()
         self.batch = parallel.shard(next(self._batches))

@@ -6,6 +6,7 @@ adding up batches in validation.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ import optax
 from genesis_jax import parallel
 from genesis_jax.models import probabilities
 
-Arrays = Mapping[str, jax.Array]
+Arrays = Mapping[str, Any]
 
 _SMOOTH = 1.0  # of the soft Dice, as published
 
@@ -67,7 +68,7 @@ class SquaredError(Loss):
 
     task = 'restoration'
 
-    def terms(self, logits, batch):
+    def terms(self, logits: jax.Array, batch: Arrays) -> dict[str, jax.Array]:
         """What examples add, of logits `[B, ..., C]` and `target` and `corrupted` of the batch."""
         target = batch['target']
         mean = jnp.mean(target, axis=tuple(range(1, target.ndim)), keepdims=True)
@@ -79,11 +80,11 @@ class SquaredError(Loss):
             'examples': jnp.ones_like(loss),
         }
 
-    def of_step(self, logits, batch):
+    def of_step(self, logits: jax.Array, batch: Arrays) -> jax.Array:
         """All devices have as many examples, so each takes the mean of its own."""
         return jnp.mean(squared_error(self.answers(logits), batch['target']))
 
-    def conclude(self, totals):
+    def conclude(self, totals: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Means over all examples."""
         examples = totals['examples']
         return {name: float(totals[name] / examples) for name in totals if name != 'examples'}
@@ -94,7 +95,7 @@ class CrossEntropy(Loss):
 
     task = 'classification'
 
-    def terms(self, logits, batch):
+    def terms(self, logits: jax.Array, batch: Arrays) -> dict[str, jax.Array]:
         """What examples add, each `[B]`, of logits `[B, n]` and `batch['label']` `[B]`."""
         labels = batch['label']
         if logits.shape[-1] == 1:
@@ -106,7 +107,7 @@ class CrossEntropy(Loss):
         correct = (predicted == labels).astype(jnp.float32)
         return {'loss': loss, 'correct': correct, 'examples': jnp.ones_like(loss)}
 
-    def metrics(self, totals):
+    def metrics(self, totals: Arrays) -> dict[str, jax.Array]:
         """The share of right answers."""
         return {'accuracy': totals['correct'] / totals['examples']}
 
@@ -116,7 +117,7 @@ class BinaryCrossEntropy(CrossEntropy):
 
     task = 'multilabel'
 
-    def terms(self, logits, batch):
+    def terms(self, logits: jax.Array, batch: Arrays) -> dict[str, jax.Array]:
         """What examples add, each `[B]`, of logits `[B, n]` and `batch['label']` `[B, n]`."""
         labels = batch['label'].astype(jnp.float32)
         loss = optax.sigmoid_binary_cross_entropy(logits, labels).mean(axis=-1)
@@ -133,7 +134,7 @@ class SoftDice(Loss):
 
     task = 'segmentation'
 
-    def terms(self, logits, batch):
+    def terms(self, logits: jax.Array, batch: Arrays) -> dict[str, jax.Array]:
         """What examples add, each `[B]` or `[B, foreground classes]`, of logits `[B, X, Y, Z, n]`
         and `batch['mask']` `[B, X, Y, Z]`."""
         classes = max(2, logits.shape[-1])
@@ -157,12 +158,12 @@ class SoftDice(Loss):
             'hard_size': jnp.sum(hard + truth, axis=voxels),
         }
 
-    def loss(self, totals):
+    def loss(self, totals: Arrays) -> jax.Array:
         """1 - soft Dice (smooth 1), of several classes with the mean cross-entropy."""
         dice = (2 * totals['overlap'] + _SMOOTH) / (totals['size'] + _SMOOTH)
         return 1 - dice.mean() + totals['cross_entropy'] / totals['examples']
 
-    def metrics(self, totals):
+    def metrics(self, totals: Arrays) -> dict[str, jax.Array]:
         """Dice of the predicted classes."""
         size = totals['hard_size']
         return {'dice': ((2 * totals['hard_overlap'] + 1e-9) / (size + 1e-9)).mean()}

@@ -100,7 +100,8 @@ def augmented(keys, cubes, batch, train, **options) -> tuple[jax.Array, Batch]:
     """Labelled examples: in training turned and with noise, `options` of `augment`."""
     if not train:
         return cubes, batch
-    cubes, mask = jax.vmap(partial(augment, **options))(keys, cubes, batch.get('mask'))
+    augment_one = jax.vmap(lambda key, cube, mask: augment(key, cube, mask, **options))
+    cubes, mask = augment_one(keys, cubes, batch.get('mask'))
     return cubes, {**batch, 'mask': mask}
 
 

@@ -24,7 +24,7 @@ class Corruption:
     """
 
     name: str
-    apply: Callable[[jax.Array, jax.Array, Options], jax.Array]
+    apply: Callable[..., jax.Array]
     kinds: Callable[[Options], dict[str, float]]
 
     def probability(self, options: Options) -> float:
