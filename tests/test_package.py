@@ -1,8 +1,12 @@
 """What the package promises about itself: light imports, a structure that stays readable."""
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+
+from genesis_jax import errors
 
 ROOT = Path(__file__).parent.parent
 
@@ -36,3 +40,20 @@ def test_every_module_says_what_it_is_and_stays_small():
         text = file.read_text()
         assert text.startswith(('"""', 'r"""')), f'{file} has no docstring'
         assert len(text.splitlines()) <= 300, f'{file} holds two things'
+
+
+def test_every_extra_that_errors_name_brings_what_they_miss():
+    project = tomllib.loads((ROOT / 'pyproject.toml').read_text('utf-8'))['project']
+    extras = project['optional-dependencies']
+
+    def brought(extra):
+        for line in extras[extra]:
+            own = re.fullmatch(r'genesis-jax\[(.*)\]', line)
+            if own:
+                yield from (name for part in own[1].split(',') for name in brought(part))
+            else:
+                yield re.match(r'[\w.-]+', line)[0].lower()
+
+    for extra, modules in errors._EXTRAS.items():
+        packages = {errors._PACKAGES.get(name, name).lower() for name in modules}
+        assert packages <= set(brought(extra)), extra

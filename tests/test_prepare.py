@@ -386,5 +386,6 @@ def test_without_the_extra_the_command_says_what_to_install(module, package, nam
     done = subprocess.run(python, capture_output=True, text=True, env=env, check=False)
     assert done.returncode == 1
     assert done.stderr == (
-        f"reading scans and images needs {name}; run: pip install 'genesis-jax[prep]'\n"
+        f'error: reading scans and images needs {name}; '
+        "in a checkout of genesis-jax run: pip install -e '.[prep]'\n"
     )

@@ -1,8 +1,11 @@
 """Pre-training on a real chest CT, in this process on four devices."""
 
+import gzip
 import json
 import math
 import struct
+from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +22,7 @@ from genesis_jax.config import resolve
 from genesis_jax.data import reading
 from genesis_jax.errors import UserError
 from genesis_jax.pretrain import make_steps, pretrain
+from genesis_jax.run import _validate
 from genesis_jax.runs import pictures
 
 CUBE = (24, 24, 8, 1)
@@ -108,22 +112,29 @@ def test_a_picture_shows_the_own_channel_of_different_scans(make_config, monkeyp
         }
         for scan in scans
     ]
-    config = make_config(pictures=3, dimensions=2)
 
     class Steps:
         def evaluate(self, state, batch):
             return {'loss': 0.0, 'examples': 4}, (batch['cube'],) * 3
 
+        def conclude(self, totals):
+            return totals
+
     class Log:
         def picture(self, step, image, name):
             assert name == 'restoration'
 
-    pretraining._evaluate(Steps(), source, config, Log(), None, epoch=1, step=2)
+    def validate(config):
+        picture = partial(pretraining._Restorations, source, config)
+        job = SimpleNamespace(steps=Steps(), validation=source, picture=picture)
+        _validate(config, job, Log(), Progress(), None, epoch=1, step=2)
+
+    validate(make_config(pictures=3, dimensions=2))
     assert len(drawn) == 3
     for images in drawn:
         assert images[:, 0, 0, 0].tolist() == [1, 11, 21]
     drawn.clear()
-    pretraining._evaluate(Steps(), source, make_config(pictures=0), Log(), None, 1, 2)
+    validate(make_config(pictures=0))
     assert not drawn
 
 
@@ -154,10 +165,22 @@ def test_exports_are_the_best_state(run, make_config):
             load_export(workdir / name)
 
 
+def test_some_steps_are_traced(make_config, tmp_path):
+    """In folders of `jax.profiler`, whose files TensorBoard and Perfetto open."""
+    pretrain(make_config(epochs=1, pictures=0, profile_steps=(2, 3)), tmp_path)
+    (session,) = (tmp_path / 'profile' / 'plugins' / 'profile').iterdir()
+    (trace,) = session.glob('*.trace.json.gz')
+    events = json.loads(gzip.decompress(trace.read_bytes()))['traceEvents']
+    steps = [event['args']['step_num'] for event in events if event.get('name') == 'train']
+    assert sorted(steps) == ['2', '3']
+    assert [*session.glob('*.xplane.pb')]
+
+
 def test_a_finished_run_is_not_trained_further(run, make_config):
+    """Nor is it another run with other steps to trace."""
     workdir, progress = run
     before = rows_of(workdir)
-    again = pretrain(make_config(), workdir)
+    again = pretrain(make_config(profile_steps=(1, 2)), workdir)
     assert rows_of(workdir) == before
     assert again == progress
 

@@ -1,11 +1,13 @@
 """What all networks share: the attributes, the batch normalisation, how the encoder is called."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import ClassVar
 
 import flax.linen as nn
 import jax
+
+from genesis_jax.errors import OptionError
 
 
 class Network(nn.Module):
@@ -77,12 +79,12 @@ class Network(nn.Module):
         return (1, *(cls.divisor,) * cls.dimensions, channels)
 
 
-def check_sides(sides, divisor):
-    """Raises ValueError unless every side divides by `divisor`, a power of 2."""
+def check_sides(sides: Sequence[int], divisor: int) -> None:
+    """Raises OptionError unless every side divides by `divisor`, a power of 2."""
     if any(side % divisor for side in sides):
         nearest = tuple(max(divisor, round(side / divisor) * divisor) for side in sides)
         times = {8: 'three', 32: 'five'}[divisor]
-        raise ValueError(
+        raise OptionError(
             f'the U-Net halves its input {times} times, so every side must divide by {divisor}, '
             f'but the sides are {tuple(sides)}; use for example {nearest}'
         )

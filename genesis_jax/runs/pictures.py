@@ -1,9 +1,10 @@
 """Pictures: restorations beside their originals, segmentations beside the truth."""
 
 import dataclasses
-import importlib.util
 
 import numpy as np
+
+from genesis_jax.errors import missing
 
 _COLUMNS = ('original', 'corrupted', 'restored', 'restored − original')
 _NAME_LENGTH = 26  # characters
@@ -11,7 +12,7 @@ _NAME_LENGTH = 26  # characters
 
 def available():
     """Whether matplotlib, an optional dependency, is there."""
-    return importlib.util.find_spec('matplotlib') is not None
+    return not missing('plot', 'drawing')
 
 
 def restorations(original, corrupted, restored):
