@@ -87,10 +87,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         jobs = list_jobs(args.source, args.channels, args.folds, args.seed)
         notes = {'source': 'brats', 'folds': args.folds}
         channels = [channel.upper() for channel in args.channels]
-        return Plan(jobs, reading, ('background', name), channels, notes)
+        return Plan(jobs, reading, ('background', name), channels, notes, 'bms')
 
     rule = GridPatches(args.cube_size, args.stride, args.min_brain)
-    return run_segmentation(parser, args, make_plan, rule, 'bms')
+    return run_segmentation(parser, args, make_plan, rule)
 
 
 def list_jobs(source: Path, channels: Sequence[str], folds: int, seed: int) -> list[Job]:

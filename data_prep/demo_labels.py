@@ -52,6 +52,7 @@ def write_demo_labels(out: Path) -> None:
         sitk.WriteImage(_plain(image), str(out / f'{name}.nrrd'), True)
     declared = {
         'name': NAME,
+        'config': 'demo_labels',
         'channel_names': {'0': 'CT'},
         'labels': {name: value for value, name in enumerate(LABELS)},
         'numTraining': sum(not is_test(b * BLOCK, scan.GetSize()[2]) for b in range(blocks)),

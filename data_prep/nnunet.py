@@ -15,7 +15,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from data_prep import demo_labels
 from data_prep.build.masks import Reading
 from data_prep.build.segmentation import (
     Plan,
@@ -75,10 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.seed,
         )  # fmt: skip
         notes = {'source': 'nnunet', 'dataset': declared.name}
-        return Plan(jobs, reading, list(declared.labels), declared.channels, notes)
+        classes = list(declared.labels)
+        return Plan(jobs, reading, classes, declared.channels, notes, declared.config)
 
-    config = 'demo_labels' if args.name == demo_labels.NAME else 'segment'
-    return run_segmentation(parser, args, make_plan, random_patches(args), config)
+    return run_segmentation(parser, args, make_plan, random_patches(args))
 
 
 def list_jobs(

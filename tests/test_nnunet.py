@@ -82,6 +82,7 @@ def test_a_labelled_test_set_is_the_test_split(copied, tmp_path, capsys):
     assert told['test'][0][0] == 'phantom_004'
     assert set(read(tmp_path, 'nn_cases')) == {'test'}
     assert '--config=configs/segment.py' in capsys.readouterr().out
+    declare(source, config='demo_labels')
     assert prepare(nnunet, source, tmp_path, '--name=chest_labels', '--folds=2') == 0
     assert '--config=configs/demo_labels.py' in capsys.readouterr().out  # has its own recipe
     assert set(metadata(tmp_path, 'chest_labels')['records']) == {'fold_0', 'fold_1'}

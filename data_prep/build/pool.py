@@ -1,4 +1,8 @@
-"""A pool of worker processes that survives the death of one."""
+"""A pool of worker processes that survives the death of one.
+
+Not pebble's: it spares twenty of these lines, but its map takes all scans at once, however slow the
+consumer is, so the window and the order stay ours, and its licence is the LGPL.
+"""
 
 import contextlib
 import multiprocessing

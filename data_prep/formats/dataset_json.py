@@ -25,6 +25,7 @@ class DatasetJson:
       channels: names, in order.
       labels: value in the label files by class name, background first.
       ending: of files, such as .nii.gz.
+      config: of configs/, made for it; the file may say so, with a key of our own.
       training: of the Decathlon: the listed (image, label) paths below the source; None: nnU-Net.
     """
 
@@ -33,6 +34,7 @@ class DatasetJson:
     labels: Mapping[str, int]
     ending: str
     training: tuple[tuple[str, str], ...] | None
+    config: str = 'segment'
 
     @property
     def modality(self) -> Modality:
@@ -73,6 +75,7 @@ def read_dataset_json(source: Path) -> DatasetJson:
         labels=_labels(path, _field(path, declared, 'labels'), is_decathlon),
         ending=str(declared.get('file_ending', '.nii.gz')),
         training=training,
+        config=str(declared.get('config', 'segment')),
     )
 
 
