@@ -16,6 +16,7 @@ def get_config():
     """The published recipe: the whole tumour; three folds by patient."""
     config = target.get_config('segmentation')
     config.data.name = 'bms'
+    config.data.prepare = ('bms', 'brats --source=BRATS')
     config.batch_size = 16
     config.patience = 30
     return config

@@ -17,6 +17,7 @@ def get_config(variant='unified'):
     """The config of a variant."""
     config = genesis_ct.get_config(variant)
     config.data.name = 'ct_chest_demo'
+    config.data.prepare = ('ct_chest_demo', 'demo')
     config.model.width = 4
     config.optimizer.name = 'adam'  # quick on few steps, where SGD at 1.0 needs many
     config.optimizer.learning_rate = 1e-2

@@ -20,6 +20,7 @@ def get_config():
     """Whole images; the official lists."""
     config = target.get_config('multilabel', dimensions=2)
     config.data.name = 'dxc'
+    config.data.prepare = ('dxc', 'chestxray --source=CHESTXRAY')
     config.augment.flip_axes = (0,)  # left and right
     config.augment.transpose_probability = 0.0
     config.batch_size = 64

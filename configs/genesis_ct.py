@@ -52,6 +52,8 @@ def get_config(variant='unified'):
     config.data = ml_collections.ConfigDict()
     config.data.dir = 'data'  # where data_prep wrote
     config.data.name = 'luna16'
+    # A dataset and the command of data_prep that makes it, for the error where it is missing.
+    config.data.prepare = ('luna16', 'luna16 --source=LUNA16')
     config.data.view = config_dict.placeholder(str)  # 'slices', 'adjacent': 3D cubes read as 2D
     config.data.window = config_dict.placeholder(
         tuple

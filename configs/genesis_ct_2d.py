@@ -20,6 +20,7 @@ def get_config(variant='unified'):
     config = genesis_ct.get_config(variant)
     config.dimensions = 2
     config.data.name = 'luna16_slices'
+    config.data.prepare = ('luna16_slices', 'slices --source=LUNA16 --name=luna16_slices')
     config.transforms.flip_axes = (0, 1)
     # Every voxel of a 3D cube lies in 1.9 windows on average, and so does every pixel here: sides
     # grow with the image's, so that holds for any size.

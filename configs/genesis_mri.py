@@ -16,5 +16,6 @@ def get_config(variant='unified'):
     """The config of a variant."""
     config = genesis_ct.get_config(variant)
     config.data.name = 'mri'
+    config.data.prepare = ('mri', 'scans --name=mri --modality=mri --source=SCANS')
     config.data.window = None  # each volume's own
     return config

@@ -17,5 +17,6 @@ def get_config(variant='unified'):
     """The config of a variant."""
     config = genesis_ct_2d.get_config(variant)
     config.data.name = 'ultrasound'
+    config.data.prepare = ('ultrasound', 'images --name=ultrasound --source=FRAMES')
     config.transforms.flip_axes = (0,)  # shadows fall away from the probe
     return config

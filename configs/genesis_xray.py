@@ -15,5 +15,6 @@ def get_config(variant='unified'):
     """The config of a variant."""
     config = genesis_ct_2d.get_config(variant)
     config.data.name = 'chestxray'
+    config.data.prepare = ('chestxray', 'chestxray --source=CHESTXRAY')
     config.transforms.flip_axes = (0,)  # nobody hangs upside down
     return config

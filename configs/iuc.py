@@ -18,6 +18,7 @@ def get_config():
     """Whole frames, three classes, split by patient."""
     config = target.get_config('classification', dimensions=2)
     config.data.name = 'iuc'
+    config.data.prepare = ('iuc', 'images --source=FOLDER --csv=LABELS.csv --name=iuc')
     config.augment.flip_axes = (0,)  # left and right
     config.augment.transpose_probability = 0.0
     config.batch_size = 32

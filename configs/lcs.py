@@ -16,6 +16,7 @@ def get_config():
     """The published recipe: the liver with its lesions; scans 0-99, 100-114, 115-129."""
     config = target.get_config('segmentation')
     config.data.name = 'lcs'
+    config.data.prepare = ('lcs', 'lits --source=LITS')
     config.batch_size = 16
     config.patience = 20
     return config

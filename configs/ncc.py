@@ -21,6 +21,7 @@ def get_config(reading='3d'):
     """The published recipe: folds 0-4 train, 5-6 validate, 7-9 test."""
     config = target.get_reading('classification', reading)
     config.data.name = 'ncc'
+    config.data.prepare = ('ncc', 'luna16_candidates --source=LUNA16')
     config.batch_size = 24
     config.patience = 10
     return config

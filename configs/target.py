@@ -29,6 +29,8 @@ def get_config(task, dimensions=3):
     config.data = ml_collections.ConfigDict()
     config.data.dir = 'data'  # where data_prep wrote
     config.data.name = 'labelled'
+    # A dataset and the command of data_prep that makes it, for the error where it is missing.
+    config.data.prepare = config_dict.placeholder(tuple)
     config.data.view = config_dict.placeholder(str)  # of 3D cubes in 2D, see genesis_jax/views.py
     config.data.window = config_dict.placeholder(tuple)  # (low, high); None: the records' own
     config.data.fold = config_dict.placeholder(int)  # to test on; None: one after another

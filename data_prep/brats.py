@@ -1,9 +1,9 @@
 """BraTS 2013 and 2018 to the dataset `bms`: python -m data_prep.brats --source=DIR --data_dir=DIR
 
-2018: HGG and LGG hold a folder per case with case_{t1,t1ce,t2,flair,seg}.nii.gz.
-2013 (the VSD's layout): a folder per case holds one folder per sequence, such as
+2018: HGG and LGG hold a folder per scan with SCAN_{t1,t1ce,t2,flair,seg}.nii.gz.
+2013 (the VSD's layout): a folder per scan holds one folder per sequence, such as
 VSD.Brain.XX.O.MR_Flair.54512, with a .mha in it, and one of the ground truth, VSD.Brain.XX.O.OT
-or VSD.Brain_3more.XX.XX.OT. Cases are dealt into folds by patient.
+or VSD.Brain_3more.XX.XX.OT. Scans are dealt into folds by patient.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from genesis_jax.cli.arguments import number
 from genesis_jax.errors import PrepareError
 
 CHANNELS = ('t1', 't1ce', 't2', 'flair')
-_NIFTI = re.compile(r'(?P<case>.+)_(?P<kind>t1|t1ce|t2|flair|seg)\.nii(\.gz)?', re.IGNORECASE)
+_NIFTI = re.compile(r'(?P<scan>.+)_(?P<kind>t1|t1ce|t2|flair|seg)\.nii(\.gz)?', re.IGNORECASE)
 _VSD = re.compile(r'VSD\.Brain.*?\.(MR_(?P<kind>Flair|T1c|T1|T2)|(?P<truth>OT))\b.*\.mha', re.I)
 # The last number of these names is the examination; in others, such as BraTS20_Training_001, the
 # patient.
@@ -87,50 +87,50 @@ def main(argv: Sequence[str] | None = None) -> int:
         jobs = list_jobs(args.source, args.channels, args.folds, args.seed)
         notes = {'source': 'brats', 'folds': args.folds}
         channels = [channel.upper() for channel in args.channels]
-        return Plan(jobs, reading, ('background', name), channels, notes)
+        return Plan(jobs, reading, ('background', name), channels, notes, 'bms')
 
     rule = GridPatches(args.cube_size, args.stride, args.min_brain)
-    return run_segmentation(parser, args, make_plan, rule, 'bms')
+    return run_segmentation(parser, args, make_plan, rule)
 
 
 def list_jobs(source: Path, channels: Sequence[str], folds: int, seed: int) -> list[Job]:
-    """Every case of either layout, with the files of these channels."""
+    """Every scan of either layout, with the files of these channels."""
     found = _find(source)
     if not found:
         raise PrepareError(
             f'{source} holds no case_flair.nii.gz and no VSD.Brain....mha; check --source'
         )
-    for case_id, files in found.items():
+    for scan_id, files in found.items():
         for kind in (*channels, 'seg'):
             if kind not in files:
                 raise PrepareError(
-                    f'{case_id} has no file of {"its labels" if kind == "seg" else kind} (found: '
-                    f'{", ".join(sorted(files))}); add it or move the case away'
+                    f'{scan_id} has no file of {"its labels" if kind == "seg" else kind} (found: '
+                    f'{", ".join(sorted(files))}); add it or move the scan away'
                 )
-    patients = {case_id: _EXAMINATION.sub(r'\1', case_id) for case_id in found}
+    patients = {scan_id: _EXAMINATION.sub(r'\1', scan_id) for scan_id in found}
     fold_of = assign_folds(patients.values(), folds, seed)
     return [
         Job(
-            scan_id=case_id,
+            scan_id=scan_id,
             patient=patient,
             split=f'fold_{fold_of[patient]}',
             fold=fold_of[patient],
-            shown=case_id,
-            source=Files(tuple(found[case_id][kind] for kind in channels), found[case_id]['seg']),
+            shown=scan_id,
+            source=Files(tuple(found[scan_id][kind] for kind in channels), found[scan_id]['seg']),
         )
-        for case_id, patient in patients.items()
+        for scan_id, patient in patients.items()
     ]
 
 
 def _find(source: Path) -> dict[str, dict[str, Path]]:
-    """Files by kind, by case; a case is named by its folder below the source."""
+    """Files by kind, by scan; a scan is named by its folder below the source."""
     found: dict[str, dict[str, Path]] = defaultdict(dict)
     for path in sorted(source.rglob('*')):
         folder = path.parent
         if match := _NIFTI.fullmatch(path.name):
             kind = match['kind'].lower()
-            if folder.name != match['case']:
-                folder = folder / match['case']
+            if folder.name != match['scan']:
+                folder = folder / match['scan']
         elif match := _VSD.fullmatch(path.name):
             kind = 'seg' if match['truth'] else {'t1c': 't1ce'}.get(match['kind'].lower())
             kind = kind or match['kind'].lower()
@@ -138,14 +138,14 @@ def _find(source: Path) -> dict[str, dict[str, Path]]:
                 folder = folder.parent
         else:
             continue
-        case_id = folder.relative_to(source).as_posix()
-        case_id = source.resolve().name if case_id == '.' else case_id
-        if first := found[case_id].get(kind):
+        scan_id = folder.relative_to(source).as_posix()
+        scan_id = source.resolve().name if scan_id == '.' else scan_id
+        if first := found[scan_id].get(kind):
             raise PrepareError(
                 f'{first.relative_to(source)} and {path.relative_to(source)} are the same of one '
-                'case; keep one of them'
+                'scan; keep one of them'
             )
-        found[case_id][kind] = path
+        found[scan_id][kind] = path
     return dict(found)
 
 

@@ -1,7 +1,7 @@
 """A labelled demo in nnU-Net's layout: python -m data_prep.demo_labels --out=DIR
 
 The package slicerio brings a chest CT with seven labels. There is one scan only, so it is cut into
-blocks of slices that count as cases: every other block trains, those between are the test set. The
+blocks of slices that count as scans: every other block trains, those between are the test set. The
 whole scan lies beside them, to be predicted.
 """
 
@@ -52,6 +52,7 @@ def write_demo_labels(out: Path) -> None:
         sitk.WriteImage(_plain(image), str(out / f'{name}.nrrd'), True)
     declared = {
         'name': NAME,
+        'config': 'demo_labels',
         'channel_names': {'0': 'CT'},
         'labels': {name: value for value, name in enumerate(LABELS)},
         'numTraining': sum(not is_test(b * BLOCK, scan.GetSize()[2]) for b in range(blocks)),

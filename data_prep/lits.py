@@ -58,9 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             seed=args.seed,
         )
         jobs = list_jobs(args.source, args.split)
-        return Plan(jobs, reading, classes, ('CT',), {'source': 'lits', 'split': args.split})
+        notes = {'source': 'lits', 'split': args.split}
+        return Plan(jobs, reading, classes, ('CT',), notes, 'lcs')
 
-    return run_segmentation(parser, args, make_plan, random_patches(args), 'lcs')
+    return run_segmentation(parser, args, make_plan, random_patches(args))
 
 
 def list_jobs(source: Path, split: Sequence[int]) -> list[Job]:

@@ -3,10 +3,10 @@
     python -m data_prep.nnunet --source=Dataset004_Hippocampus --name=hippocampus --data_dir=data
 
 The source holds dataset.json, imagesTr and labelsTr. nnU-Net (version 2) has one file per channel,
-imagesTr/case_0000.nii.gz; the Decathlon one 4D file per case, listed in dataset.json.
+imagesTr/CASE_0000.nii.gz; the Decathlon one 4D file per scan, listed in dataset.json.
 
-If labelsTs is there, its cases are the test split, and training cases are split into train and
-validation. Else the cases are dealt into folds by patient, or as splits_final.json in the source
+If labelsTs is there, its scans are the test split, and training scans are split into train and
+validation. Else the scans are dealt into folds by patient, or as splits_final.json in the source
 says, nnU-Net's own file.
 """
 
@@ -15,7 +15,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from data_prep import demo_labels
 from data_prep.build.masks import Reading
 from data_prep.build.segmentation import (
     Plan,
@@ -52,11 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         '--folds',
         type=number(int, 2),
         metavar='N',
-        help=f'folds by patient of the training cases (default: {_FOLDS}, or those of '
+        help=f'folds by patient of the training scans (default: {_FOLDS}, or those of '
         'splits_final.json; none if labelsTs holds a test set, which this option leaves unused)',
     )
     add_validation_share(parser, 'training patients, if labelsTs holds a test set')
-    add_patient_pattern(parser, 'case', '(.*)_visit')
+    add_patient_pattern(parser, 'scan', '(.*)_visit')
     args = parser.parse_args(argv)
 
     def make_plan() -> Plan:
@@ -75,10 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.seed,
         )  # fmt: skip
         notes = {'source': 'nnunet', 'dataset': declared.name}
-        return Plan(jobs, reading, list(declared.labels), declared.channels, notes)
+        classes = list(declared.labels)
+        return Plan(jobs, reading, classes, declared.channels, notes, declared.config)
 
-    config = 'demo_labels' if args.name == demo_labels.NAME else 'segment'
-    return run_segmentation(parser, args, make_plan, random_patches(args), config)
+    return run_segmentation(parser, args, make_plan, random_patches(args))
 
 
 def list_jobs(
@@ -89,32 +88,32 @@ def list_jobs(
     pattern: re.Pattern | None,
     seed: int,
 ) -> list[Job]:
-    """Every labelled case and its split; see the module."""
+    """Every labelled scan and its split; see the module."""
     training = list_files(source, declared, 'Tr')
     test = list_files(source, declared, 'Ts') if folds is None else {}
-    patients = {case_id: patient_of(case_id, pattern, 'case') for case_id in [*training, *test]}
+    patients = {scan_id: patient_of(scan_id, pattern, 'scan') for scan_id in [*training, *test]}
     if both := sorted(set(training) & set(test)):
-        raise PrepareError(f'the case {both[0]} is in labelsTr and in labelsTs; remove one of them')
+        raise PrepareError(f'the scan {both[0]} is in labelsTr and in labelsTs; remove one of them')
     if test:
         placed = _fixed(training, test, patients, validation_share, seed)
-        named = {case_id: SPLITS[place] for case_id, place in placed.items()}
+        named = {scan_id: SPLITS[place] for scan_id, place in placed.items()}
     else:
         placed = None if folds else read_splits(source, list(training))
         if placed is None:
             fold_of = assign_folds(patients.values(), folds or _FOLDS, seed)
-            placed = {case_id: fold_of[patients[case_id]] for case_id in training}
-        named = {case_id: f'fold_{place}' for case_id, place in placed.items()}
+            placed = {scan_id: fold_of[patients[scan_id]] for scan_id in training}
+        named = {scan_id: f'fold_{place}' for scan_id, place in placed.items()}
     files = training | test
     return [
         Job(
-            scan_id=case_id,
-            patient=patients[case_id],
+            scan_id=scan_id,
+            patient=patients[scan_id],
             split=split,
-            fold=placed[case_id],
-            shown=files[case_id].label.relative_to(source).as_posix(),
-            source=files[case_id],
+            fold=placed[scan_id],
+            shown=files[scan_id].label.relative_to(source).as_posix(),
+            source=files[scan_id],
         )
-        for case_id, split in named.items()
+        for scan_id, split in named.items()
     ]
 
 
@@ -125,12 +124,12 @@ def _fixed(
     validation_share: float,
     seed: int,
 ) -> dict[str, int]:
-    """0, 1 or 2 for train, validation, test, by case."""
-    groups = {patients[case_id] for case_id in training}
+    """0, 1 or 2 for train, validation, test, by scan."""
+    groups = {patients[scan_id] for scan_id in training}
     if len(groups) < 2:
         raise PrepareError('labelsTr holds one patient only; training and validation need two')
     held_out = pick_validation(groups, validation_share, seed)
-    placed = {case_id: int(patients[case_id] in held_out) for case_id in training}
+    placed = {scan_id: int(patients[scan_id] in held_out) for scan_id in training}
     return placed | dict.fromkeys(test, 2)
 
 

@@ -1,8 +1,16 @@
-"""A folder of scans to a dataset: python -m data_prep.scans --source=DIR --name=N --modality=ct"""
+"""A folder of scans to a dataset: python -m data_prep.scans --source=DIR --name=N --modality=ct
 
+    python -m data_prep.scans --source=BRATS --name=brats --modality=mri --channels=t1,flair
+
+A scan is one file or DICOM series; with --channels it is a file for each channel, named by it
+(CASE_t1, CASE_t1ce, ...) or numbered as in nnU-Net (CASE_0000, CASE_0001, ...), or one 4D file.
+"""
+
+import argparse
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from data_prep.build.options import make_parser, run
@@ -14,11 +22,13 @@ from data_prep.splits.patients import (
     split_by_patient,
     split_line,
 )
-from data_prep.types import Job
+from data_prep.types import Job, listed
 from genesis_jax.cli.arguments import existing_folder
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.label_files import without_labels
-from genesis_jax.imaging.volumes import MODALITIES, find_scans
+from genesis_jax.imaging.volumes import MODALITIES, Scan, find_scans
+
+_CHANNEL = re.compile(r'(?P<scan>.+)[-_.](?P<end>[^-_./]+)')  # at the end of a scan's id
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,6 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         required=True,
         help="ct: values are HU; mri, other: the window is the scan's own range",
     )
+    parser.add_argument(
+        '--channels',
+        type=_channels,
+        default=(),
+        metavar='NAME,...',
+        help='of a scan: its files end in these names (CASE_t1, CASE_flair) or in 0000, 0001, ... '
+        'in this order; or it is one 4D file (default: every file is a scan of one channel)',
+    )
     add_validation_share(parser, 'patients')
     add_patient_pattern(parser, 'scan', '([^/]*)_visit', BY_FOLDER)
     args = parser.parse_args(argv)
@@ -51,17 +69,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         name=args.name,
         modality=args.modality,
         list_jobs=lambda: list_jobs(
-            args.source, args.validation_share, args.seed, args.patient_pattern
+            args.source, args.validation_share, args.seed, args.patient_pattern, args.channels
         ),
+        channels=args.channels,
     )
 
 
 def list_jobs(
-    source: Path, validation_share: float, seed: int, pattern: re.Pattern | None = None
+    source: Path,
+    validation_share: float,
+    seed: int,
+    pattern: re.Pattern | None = None,
+    channels: Sequence[str] = (),
 ) -> tuple[list[Job], list[str]]:
     """Every scan below the source, split by patient, and lines on what decided that.
 
-    Files that are labels by their names are left out. Without a `pattern` that finds the patient in
+    Files that are labels by their names are left out, and with `channels` those of none of them.
+    Without a `pattern` that finds the patient in
     a scan's id, folders and files tell: see `patients.infer_patients`.
 
     Raises:
@@ -74,6 +98,14 @@ def list_jobs(
             'check --source'
         )
     scans, notes = without_labels(scans, source, 'name the folder of the scans with --source')
+    files = {scan.scan_id: (scan,) for scan in scans}
+    if channels and (grouped := group_channels(scans, channels)):
+        used = {file for own in grouped.values() for file in own}
+        if other := [scan.shown for scan in scans if scan not in used]:
+            notes = [*notes, f'Left out, as of no channel by their names: {listed(other)}']
+        files = grouped
+        named = {scan_id: next(filter(None, own)) for scan_id, own in files.items()}
+        scans = [replace(scan, scan_id=scan_id) for scan_id, scan in named.items()]
     if len(scans) == 1:
         raise PrepareError(f'one scan found in {source}, at least two needed to split by scan')
     if pattern is None:
@@ -81,7 +113,48 @@ def list_jobs(
     else:
         patients = {scan.scan_id: patient_of(scan.scan_id, pattern, 'scan') for scan in scans}
     jobs = split_by_patient(scans, patients, validation_share, seed, 'scans')
+    jobs = [replace(job, source=files[job.scan_id]) for job in jobs]
     return jobs, [*notes, *_how(patients, pattern)]
+
+
+def group_channels(
+    scans: Sequence[Scan], channels: Sequence[str]
+) -> dict[str, tuple[Scan | None, ...]]:
+    """The files of every scan, one per channel, by what their names have in common.
+
+    None stands for a file that is not there. Nothing, if no name ends in a channel or its number.
+
+    Raises:
+      PrepareError: two files are the same channel of a scan.
+    """
+    grouped: dict[str, list[Scan | None]] = {}
+    for endings in ([name.lower() for name in channels], [f'{n:04}' for n in range(len(channels))]):
+        for scan in scans:
+            match = _CHANNEL.fullmatch(scan.scan_id)
+            if not match or match['end'].lower() not in endings:
+                continue
+            name, place = match['scan'], endings.index(match['end'].lower())
+            files = grouped.setdefault(name, [None] * len(channels))
+            if files[place]:
+                raise PrepareError(
+                    f'{files[place].shown} and {scan.shown} are both {channels[place]} of {name}; '
+                    'keep one of them'
+                )
+            files[place] = scan
+        if grouped:
+            break
+    return {name: tuple(files) for name, files in grouped.items()}
+
+
+def _channels(text: str) -> tuple[str, ...]:
+    """An argparse type: names of channels."""
+    names = tuple(text.split(','))
+    alike = len({name.lower() for name in names}) < len(names)
+    if alike or not all(re.fullmatch('[A-Za-z0-9]+', name) for name in names):
+        raise argparse.ArgumentTypeError(
+            f'expected different names of letters and digits, found {text!r}'
+        )
+    return names
 
 
 def _how(patients: Mapping[str, str], pattern: re.Pattern | None) -> list[str]:

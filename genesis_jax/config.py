@@ -172,9 +172,13 @@ def check_warmup(config: ConfigDict, steps_per_epoch: int) -> None:
 
 
 def to_json(config: ConfigDict) -> dict[str, Any]:
-    """The config as plain JSON types, without `profile_steps`, which changes nothing of a run."""
+    """The config as plain JSON types, without what changes nothing of a run.
+
+    That is `profile_steps` and `data.prepare`.
+    """
     fields = config.to_dict()
     fields.pop('profile_steps', None)
+    fields.get('data', {}).pop('prepare', None)
     return json.loads(json.dumps(fields))
 
 

@@ -27,7 +27,7 @@ def test_brats_folds_hold_patients_and_their_channels(sources, tmp_path, layout)
             by_id[case['scan_id']] = case
             assert case['fold'] == int(split[-1])
             folder = sources[layout] / case['scan_id'].decode()
-            # a case id ends in the examination, which is not the patient's
+            # a scan id ends in the examination, which is not the patient's
             assert case['scan_id'].decode() == f'{case["patient"].decode()}_1'
             images = [next(folder.rglob(f'*{kind}*')) for kind in ('t1ce', 'flair')] if (
                 layout == 'brats2018'

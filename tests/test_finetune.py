@@ -161,7 +161,7 @@ def test_folds_share_no_patient(make_target):
         ({'init': 'ENC'}, 'no decoder'),
         ({'data.name': 'cls'}, 'is for classification and config.task is segmentation'),
         ({'data.name': 'none'}, 'python -m data_prep.nnunet'),
-        ({'data.name': 'lcs'}, 'python -m data_prep.lits'),
+        ({'data.name': 'lcs', 'data.prepare': ('lcs', 'lits --x')}, 'python -m data_prep.lits'),
         ({'data.fold': 1}, 'has one fixed split'),
         ({'label_fraction': 0.0}, 'above 0, at most 1'),
         ({'freeze': 'decoder'}, "'none' or 'encoder'"),

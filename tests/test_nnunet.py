@@ -58,11 +58,11 @@ def test_folds_follow_nnunets_own_file(copied, tmp_path, capsys):
     folds[1]['val'] = names[1:]
     (source / 'splits_final.json').write_text(json.dumps(folds))
     said = refused(nnunet, source, tmp_path / 'd', '--name=nn', capsys=capsys)
-    assert 'has the case phantom_001 in 2 "val" lists' in said
+    assert 'has the scan phantom_001 in 2 "val" lists' in said
     folds[1]['val'] = names[3:]
     (source / 'splits_final.json').write_text(json.dumps(folds))
     said = refused(nnunet, source, tmp_path / 'd', '--name=nn', capsys=capsys)
-    assert 'has the case phantom_002 in 0 "val" lists' in said
+    assert 'has the scan phantom_002 in 0 "val" lists' in said
     assert prepare(nnunet, source, tmp_path, '--name=anew', '--folds=3') == 0
     assert set(metadata(tmp_path, 'anew')['records']) == {'fold_0', 'fold_1', 'fold_2'}
 
@@ -82,6 +82,7 @@ def test_a_labelled_test_set_is_the_test_split(copied, tmp_path, capsys):
     assert told['test'][0][0] == 'phantom_004'
     assert set(read(tmp_path, 'nn_cases')) == {'test'}
     assert '--config=configs/segment.py' in capsys.readouterr().out
+    declare(source, config='demo_labels')
     assert prepare(nnunet, source, tmp_path, '--name=chest_labels', '--folds=2') == 0
     assert '--config=configs/demo_labels.py' in capsys.readouterr().out  # has its own recipe
     assert set(metadata(tmp_path, 'chest_labels')['records']) == {'fold_0', 'fold_1'}
@@ -101,7 +102,7 @@ def test_cases_of_a_patient_stay_together(copied, tmp_path, capsys):
     said = refused(
         nnunet, source, tmp_path / 'd', *flags, '--patient_pattern=phantom_(.*)', capsys=capsys
     )
-    assert 'phantom_(.*) finds nothing in the name of the case again_000' in said
+    assert 'phantom_(.*) finds nothing in the name of the scan again_000' in said
 
 
 def declare(source, **fields):

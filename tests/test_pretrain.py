@@ -11,8 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import tensorflow_datasets as tfds
 
+from data_prep import scans
 from genesis_jax import parallel
 from genesis_jax import pretrain as pretraining
 from genesis_jax.checkpoints import Checkpoints, Progress, load_export
@@ -215,6 +217,46 @@ def test_training_stops_when_epochs_bring_no_gain(make_config, tmp_path):
     assert progress.epochs_without_gain == 2 and progress.best_step == 3 * (best + 1)
     with Checkpoints(tmp_path / 'checkpoints') as checkpoints:
         assert checkpoints.latest_step == 3 * len(epochs)
+
+
+@pytest.mark.parametrize('layout', ['named', 'numbered', '4d'])
+def test_two_channels_are_pretrained_on_from_their_files(layout, make_config, tmp_path, capsys):
+    names = {'named': ('T1', 'flair'), 'numbered': ('0000', '0001')}.get(layout)
+    source, rng = tmp_path / 'raw', np.random.default_rng(0)
+    source.mkdir()
+    stored = {}
+    for case in range(4):
+        voxels = rng.integers(0, 500, (20, 18, 10, 2)).astype(np.int16)
+        stored[f'case{case}'] = voxels
+        images = [sitk.GetImageFromArray(voxels[..., channel].T) for channel in range(2)]
+        if layout == '4d':
+            sitk.WriteImage(sitk.JoinSeries(images), str(source / f'case{case}.nii.gz'))
+            continue
+        for name, image in zip(names, images, strict=True):
+            sitk.WriteImage(image, str(source / f'case{case}_{name}.nii.gz'))
+    if layout == 'named':
+        (source / 'case3_flair.nii.gz').unlink()
+        sitk.WriteImage(images[0], str(source / 'case0_t2.nii.gz'))
+    flags = [f'--source={source}', f'--data_dir={tmp_path}', '--name=two', '--modality=mri']
+    size = ['--cube_size=16,16,8', '--cubes_per_scan=4', '--workers=1', '--min_tissue=-1']
+    assert scans.main([*flags, *size, '--channels=t1,FLAIR', '--validation_share=0.4']) == 0
+    said = capsys.readouterr().out
+    assert f'skipped: {int(layout == "named")}\n' in said
+    assert ('case3_T1.nii.gz has no file of FLAIR; add it' in said) == (layout == 'named')
+    assert ('of no channel by their names: case0_t2.nii.gz' in said) == (layout == 'named')
+    config = make_config(data__dir=str(tmp_path), data__name='two', epochs=1)
+    train, validation, features = reading.open_splits(config)
+    assert features['cube'].shape == (16, 16, 8, 2)
+    for record in [*train, *validation]:
+        assert record['patient'] == record['scan_id'] and record['window'].shape == (2, 2)
+        x, y, z = record['origin']
+        voxels = stored[record['scan_id'].decode()][x : x + 16, y : y + 16, z : z + 8]
+        np.testing.assert_array_equal(record['cube'], voxels)
+    if layout == 'numbered':
+        progress = pretrain(config, tmp_path / 'run')
+        assert progress.best_step > 0 and np.isfinite(progress.last['validation/loss'])
+        card = load_export(tmp_path / 'run' / 'export' / 'encoder')[1]
+        assert card['in_channels'] == 2
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ class Plan:
       classes: names by class index.
       channels: names.
       notes: more for the recipe in the metadata.
+      config: of configs/, trains on the dataset.
     """
 
     jobs: Sequence[Job]
@@ -29,6 +30,7 @@ class Plan:
     classes: Sequence[str]
     channels: Sequence[str]
     notes: dict
+    config: str
 
 
 def segmentation_parser(
@@ -83,7 +85,6 @@ def run_segmentation(
     args: argparse.Namespace,
     make_plan: Callable[[], Plan],
     rule: PatchRule,
-    config: str,
 ) -> int:
     """Prepares patches and whole scans, prints the summary and returns the exit status."""
 
@@ -110,7 +111,7 @@ def run_segmentation(
                 'label_values': {str(value): index for value, index in reading.classes.items()},
                 'seed': reading.seed,
             },
-            config=config,
+            config=plan.config,
             workers=args.workers,
         )
 

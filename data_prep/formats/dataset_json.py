@@ -25,6 +25,7 @@ class DatasetJson:
       channels: names, in order.
       labels: value in the label files by class name, background first.
       ending: of files, such as .nii.gz.
+      config: of configs/, made for it; the file may say so, with a key of our own.
       training: of the Decathlon: the listed (image, label) paths below the source; None: nnU-Net.
     """
 
@@ -33,6 +34,7 @@ class DatasetJson:
     labels: Mapping[str, int]
     ending: str
     training: tuple[tuple[str, str], ...] | None
+    config: str = 'segment'
 
     @property
     def modality(self) -> Modality:
@@ -73,14 +75,15 @@ def read_dataset_json(source: Path) -> DatasetJson:
         labels=_labels(path, _field(path, declared, 'labels'), is_decathlon),
         ending=str(declared.get('file_ending', '.nii.gz')),
         training=training,
+        config=str(declared.get('config', 'segment')),
     )
 
 
 def list_files(source: Path, declared: DatasetJson, part: str) -> dict[str, Files]:
-    """Files of the labelled cases of imagesTr and labelsTr (part Tr), or of the test set (Ts).
+    """Files of the labelled scans of imagesTr and labelsTr (part Tr), or of the test set (Ts).
 
     Raises:
-      PrepareError: a file of a pair is missing, or there is no training case.
+      PrepareError: a file of a pair is missing, or there is no training scan.
     """
     if part == 'Tr' and declared.training is not None:
         return _listed(source, declared)
@@ -92,13 +95,13 @@ def list_files(source: Path, declared: DatasetJson, part: str) -> dict[str, File
             f'{labels} holds no label file ending in {declared.ending}; check --source and '
             f'"file_ending" in {_NAME}'
         )
-    cases = {}
+    scans = {}
     for path in paths:
-        case_id = path.name.removesuffix(declared.ending)
+        scan_id = path.name.removesuffix(declared.ending)
         if declared.training is None:
-            names = [f'{case_id}_{number:04}' for number in range(len(declared.channels))]
+            names = [f'{scan_id}_{number:04}' for number in range(len(declared.channels))]
         else:
-            names = [case_id]
+            names = [scan_id]
         images = [source / f'images{part}' / f'{name}{declared.ending}' for name in names]
         for image in images:
             if not image.is_file():
@@ -106,35 +109,35 @@ def list_files(source: Path, declared: DatasetJson, part: str) -> dict[str, File
                     f'{path.relative_to(source)} has no image {image.relative_to(source)}; add it '
                     'or remove the label'
                 )
-        cases[case_id] = Files(tuple(images), path)
+        scans[scan_id] = Files(tuple(images), path)
     if declared.training is None:
-        _check_channels(source / f'images{part}', declared, cases)
+        _check_channels(source / f'images{part}', declared, scans)
     if part == 'Tr':
-        _check_all_labelled(source, declared, cases)
-    return cases
+        _check_all_labelled(source, declared, scans)
+    return scans
 
 
-def read_splits(source: Path, cases: Sequence[str]) -> dict[str, int] | None:
-    """The fold in which each case validates, from splits_final.json; None if it is not there.
+def read_splits(source: Path, scans: Sequence[str]) -> dict[str, int] | None:
+    """The fold in which each scan validates, from splits_final.json; None if it is not there.
 
     Raises:
-      PrepareError: it does not validate every case exactly once.
+      PrepareError: it does not validate every scan exactly once.
     """
     path = source / 'splits_final.json'
     if not path.exists():
         return None
     splits = _load(path)
     try:
-        validated = [(case, fold) for fold, split in enumerate(splits) for case in split['val']]
+        validated = [(scan, fold) for fold, split in enumerate(splits) for scan in split['val']]
     except (TypeError, KeyError):
         raise PrepareError(
             f'{path} is no list of "train" and "val" lists; export it again'
         ) from None
-    names = [case for case, _ in validated]
-    for case in sorted(set(cases) ^ set(names)) or [n for n in names if names.count(n) > 1]:
+    names = [scan for scan, _ in validated]
+    for scan in sorted(set(scans) ^ set(names)) or [n for n in names if names.count(n) > 1]:
         raise PrepareError(
-            f'{path} has the case {case} in {names.count(case)} "val" lists, but every case of '
-            'labelsTr must be in one; correct it, or give --folds to deal the cases anew'
+            f'{path} has the scan {scan} in {names.count(scan)} "val" lists, but every scan of '
+            'labelsTr must be in one; correct it, or give --folds to deal the scans anew'
         )
     return dict(validated)
 
@@ -195,39 +198,39 @@ def _labels(path: Path, declared: Mapping[str, Any], is_decathlon: bool) -> dict
 
 def _listed(source: Path, declared: DatasetJson) -> dict[str, Files]:
     """The Decathlon's training list."""
-    cases = {}
+    scans = {}
     for image, label in declared.training:
         for name in (image, label):
             if not (source / name).is_file():
                 raise PrepareError(
                     f'{source / _NAME} lists {name}, which is not there; add it or unlist the pair'
                 )
-        case_id = Path(label).name.removesuffix(declared.ending)
-        if case_id in cases:
+        scan_id = Path(label).name.removesuffix(declared.ending)
+        if scan_id in scans:
             raise PrepareError(f'{source / _NAME} lists {label} twice; take one pair out')
-        cases[case_id] = Files((source / image,), source / label)
-    return cases
+        scans[scan_id] = Files((source / image,), source / label)
+    return scans
 
 
-def _check_channels(images: Path, declared: DatasetJson, cases: Mapping[str, Files]) -> None:
+def _check_channels(images: Path, declared: DatasetJson, scans: Mapping[str, Files]) -> None:
     """Refuses a file of a channel that nobody declared, which would silently be left out."""
     numbered = re.compile(rf'(.+)_([0-9]{{4}}){re.escape(declared.ending)}')
     for path in sorted(images.glob(f'*{declared.ending}')):
         match = numbered.fullmatch(path.name)
         count = len(declared.channels)
-        if match and match[1] in cases and int(match[2]) >= count:
+        if match and match[1] in scans and int(match[2]) >= count:
             raise PrepareError(
-                f'{images.name}/{path.name} is channel {int(match[2])} of the case {match[1]}, but '
+                f'{images.name}/{path.name} is channel {int(match[2])} of the scan {match[1]}, but '
                 f'{_NAME} declares {count} ({", ".join(declared.channels)}), numbered from 0; '
                 'declare it in channel_names or move its files away'
             )
 
 
-def _check_all_labelled(source: Path, declared: DatasetJson, cases: Mapping[str, Files]) -> None:
+def _check_all_labelled(source: Path, declared: DatasetJson, scans: Mapping[str, Files]) -> None:
     for image in sorted((source / 'imagesTr').glob(f'*_0000{declared.ending}')):
-        case_id = image.name.removesuffix(f'_0000{declared.ending}')
-        if not case_id.startswith('.') and case_id not in cases:
+        scan_id = image.name.removesuffix(f'_0000{declared.ending}')
+        if not scan_id.startswith('.') and scan_id not in scans:
             raise PrepareError(
-                f'{image.relative_to(source)} has no label labelsTr/{case_id}{declared.ending}; '
+                f'{image.relative_to(source)} has no label labelsTr/{scan_id}{declared.ending}; '
                 'add it or move the image away'
             )

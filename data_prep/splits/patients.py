@@ -25,7 +25,7 @@ _CHANNEL = re.compile(r'(.*)_(\d{4})')  # of nnU-Net
 
 
 def patient_of(name: str, pattern: re.Pattern | None, of: str) -> str:
-    """The patient in the name of a case, scan or image; PrepareError if it is not found."""
+    """The patient in the name of a scan or image; PrepareError if it is not found."""
     if pattern is None:
         return name
     match = pattern.search(name)
@@ -48,7 +48,7 @@ def infer_patients(scans: Sequence[Scan]) -> dict[str, str]:
     All scans of a folder are of one patient, whatever lies between (studies, sequences): of a
     folder `sub-LABEL`, as in BIDS (whose files' names begin with it, too), or of the first one that
     not all scans share and that is no split or grade by its name. A scan without such a folder is a
-    patient of its own, but with the other channels of its case (`CASE_0000`, `CASE_0001`), as in
+    patient of its own, but with the other channels of its scan (`CASE_0000`, `CASE_0001`), as in
     nnU-Net. A folder whose DICOM files name several patients is nobody's (of a year, a sequence, a
     site): they tell whose each of its scans is. Any other folder stays whole, joined with all else
     of the patient whom it names.

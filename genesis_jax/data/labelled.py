@@ -1,7 +1,7 @@
 """Labelled datasets: which records train, validate and test, chosen by patient.
 
 The records are those of `genesis_jax.data`, with `label` (classification, multilabel) or `mask`
-(segmentation); see data_prep/labelled.py.
+(segmentation); see data_prep/build/dataset.py.
 """
 
 import dataclasses
@@ -15,15 +15,6 @@ from genesis_jax.tasks import TASKS
 
 SPLITS = ('train', 'validation', 'test')
 _ABOUT = ('task', 'classes', 'channels', 'modality', 'spacing', 'full_range', 'recipe')
-_SOURCES = {  # the preparation of each target task's data
-    'ncc': 'luna16_candidates --source=LUNA16',
-    'ncs': 'lidc --source=LIDC-IDRI',
-    'ecc': 'candidates --source=SCANS --csv=CANDIDATES.csv --name=ecc',
-    'lcs': 'lits --source=LITS',
-    'bms': 'brats --source=BRATS',
-    'dxc': 'chestxray --source=CHESTXRAY',
-    'iuc': 'images --source=FOLDER --csv=LABELS.csv --name=iuc',
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +26,7 @@ class Labelled:
       cases: whole scans to test on instead of `test`, or None.
       shape: of an example, `(X, Y, Z, C)` or `(X, Y, C)`.
       record_shape: of a record; `shape` but for a view.
-      about: what the dataset declares, see `Declaration` in data_prep/labelled.py.
+      about: what the dataset declares, see `Declaration` in data_prep/types.py.
       patients: names, by split.
     """
 
@@ -158,7 +149,7 @@ def fingerprint(patient):
 
 def _open(config, other=None):
     wanted, task = config.data, config.task
-    builder = reading.open_dataset(wanted, _SOURCES.get(wanted.name) or _of_others(config))
+    builder = reading.open_dataset(wanted, _of_others(config))
     about = builder.info.metadata or {}
     if about.get('task') != task:
         raise UserError(

@@ -18,13 +18,6 @@ import numpy as np
 
 from genesis_jax.errors import UserError
 
-_SOURCES = {  # the preparation of each dataset of the configs
-    'luna16': 'luna16 --source=LUNA16',
-    'luna16_slices': 'slices --source=LUNA16 --name=luna16_slices',
-    'chestxray': 'chestxray --source=CHESTXRAY',
-    'mri': 'scans --name=mri --modality=mri --source=SCANS',
-    'ultrasound': 'images --name=ultrasound --source=FRAMES',
-}
 _BUFFERED = 8  # batches read ahead
 _EPOCHS = 1_000_000  # as good as endless, where Grain's endless datasets overflow when sliced
 
@@ -40,8 +33,7 @@ def open_splits(config):
         for a target task.
     """
     data = config.data
-    known = _SOURCES.get(data.name)
-    builder = open_dataset(data, *([known] if known else _of_others(config)))
+    builder = open_dataset(data, *_of_others(config))
     folder = builder.data_path
     if task := (builder.info.metadata or {}).get('task'):
         raise UserError(
@@ -76,13 +68,16 @@ def open_dataset(data, *commands, name=None):
     """The TFDS builder of `data.name` (or `name`) in `data.dir`.
 
     Raises:
-      UserError: there is no such dataset; says that any of these `commands` of data_prep makes it.
+      UserError: there is no such dataset; names the command of data_prep that `data.prepare` says
+        makes it, or else these.
     """
     import tensorflow_datasets as tfds
 
     name = name or data.name
     folder = find_dataset(data.dir, name)
     if folder is None:
+        made, command = data.get('prepare') or ('', '')
+        commands = [command] if made == name else commands
         raise UserError(
             f'there is no dataset {name!r} in {data.dir!r}; prepare it with: '
             + ', or '.join(f'python -m data_prep.{c} --data_dir={data.dir}' for c in commands)

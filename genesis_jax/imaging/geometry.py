@@ -58,7 +58,7 @@ class Grid:
     def difference(self, other: 'Grid') -> str | None:
         """The attribute that differs, if any corner is off by more than headers lose.
 
-        Files of one case may store their axes in different orders: compare them `oriented`.
+        Files of one scan may store their axes in different orders: compare them `oriented`.
         """
         if self.size != other.size:
             return 'size'
