@@ -36,3 +36,12 @@ def test_every_module_says_what_it_is_and_stays_small():
         text = file.read_text()
         assert text.startswith(('"""', 'r"""')), f'{file} has no docstring'
         assert len(text.splitlines()) <= 300, f'{file} holds two things'
+
+
+@pytest.mark.parametrize('command', ['data_prep.scans --source=. --name=x --modality=ct --data_dir'])
+def test_a_url_where_a_local_folder_is_expected_is_one_sentence(command, capsys):
+    module, *arguments = f'{command}=gs://bucket/x'.split()
+    with pytest.raises(SystemExit) as stop:
+        importlib.import_module(module).main(arguments)
+    assert stop.value.code == 2
+    assert 'gs://bucket/x is a URL; expected a local path: mount it first' in capsys.readouterr().err
