@@ -1,8 +1,11 @@
 """What the package promises about itself: light imports, a structure that stays readable."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 
@@ -38,10 +41,14 @@ def test_every_module_says_what_it_is_and_stays_small():
         assert len(text.splitlines()) <= 300, f'{file} holds two things'
 
 
-@pytest.mark.parametrize('command', ['data_prep.scans --source=. --name=x --modality=ct --data_dir'])
+@pytest.mark.parametrize(
+    'command', ['data_prep.scans --source=. --name=x --modality=ct --data_dir']
+)
 def test_a_url_where_a_local_folder_is_expected_is_one_sentence(command, capsys):
     module, *arguments = f'{command}=gs://bucket/x'.split()
     with pytest.raises(SystemExit) as stop:
         importlib.import_module(module).main(arguments)
     assert stop.value.code == 2
-    assert 'gs://bucket/x is a URL; expected a local path: mount it first' in capsys.readouterr().err
+    assert (
+        'gs://bucket/x is a URL; expected a local path: mount it first' in capsys.readouterr().err
+    )
