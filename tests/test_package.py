@@ -6,6 +6,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from genesis_jax import errors
 
 ROOT = Path(__file__).parent.parent
@@ -57,3 +59,14 @@ def test_every_extra_that_errors_name_brings_what_they_miss():
     for extra, modules in errors._EXTRAS.items():
         packages = {errors._PACKAGES.get(name, name).lower() for name in modules}
         assert packages <= set(brought(extra)), extra
+
+
+def test_a_url_where_a_local_path_is_expected_is_one_sentence(capsys):
+    from data_prep import scans
+
+    options = ['--source=.', '--name=x', '--modality=ct', '--data_dir=gs://bucket/x']
+    with pytest.raises(SystemExit) as stop:
+        scans.main(options)
+    assert stop.value.code == 2
+    expected = 'gs://bucket/x is a URL; expected a local path: mount it first'
+    assert expected in capsys.readouterr().err

@@ -34,7 +34,9 @@ class Parser(argparse.ArgumentParser):
 
 
 def path(text: str) -> Path:
-    """An argparse type: a path, with ~ expanded, which shells do not after `=`."""
+    """An argparse type: a local path, with ~ expanded, which shells do not after `=`."""
+    if '://' in text:
+        raise argparse.ArgumentTypeError(f'{text} is a URL; expected a local path: mount it first')
     return Path(text).expanduser()
 
 

@@ -1,7 +1,6 @@
 """`python -m genesis_jax.compare WORKDIR [WORKDIR ...] --out=DIR`."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from genesis_jax.cli.arguments import Parser, count, path
 from genesis_jax.compare import analysis, dimensions, tables
 from genesis_jax.compare.runs import read_workdir
 from genesis_jax.errors import UserError, missing
+from genesis_jax.runs.files import write_atomically
 
 _WRITTEN = ('comparison.md', 'comparison.tex', 'comparison.csv', 'bars.png', 'curves.png')
 _OF_DIMENSIONS = ('dimensions.md', 'dimensions.tex', 'dimensions.csv')
@@ -83,9 +83,8 @@ def _compare(workdirs, args):
 
 
 def _write(folder, files, expected):
-    folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        _replace(folder / name, content)
+        write_atomically(folder / name, content)
     for name in set(expected) - set(files):  # of an earlier comparison: no part of this one
         (folder / name).unlink(missing_ok=True)
 
@@ -97,13 +96,6 @@ def _check_out(folder, expected, overwrite):
         raise UserError(
             f'{folder / there[0]} exists already; choose another --out or give --overwrite'
         )
-
-
-def _replace(file, content):
-    """Writes a file that is either complete or as before; `workdir` would, but imports jax."""
-    partial = file.with_name(f'.{file.name}.partial')
-    partial.write_bytes(content)
-    os.replace(partial, file)
 
 
 def _make_parser():

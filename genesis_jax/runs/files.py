@@ -3,17 +3,20 @@
 import csv
 import io
 import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 
-def write_atomically(file, text):
-    """Writes a text file that is either complete or not there."""
+def write_atomically(file: Path, content: str | bytes) -> None:
+    """Writes a file that is either complete or as before; text in UTF-8."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f'.{file.name}.partial')
-    partial.write_text(text, 'utf-8')
+    partial.write_bytes(content if isinstance(content, bytes) else content.encode())
     os.replace(partial, file)
 
 
-def write_table(file, rows):
+def write_table(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes rows (dicts with the same keys) as CSV, complete or not at all."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator='\n')

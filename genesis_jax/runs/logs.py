@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -12,19 +14,19 @@ from genesis_jax.runs.files import write_atomically
 class Log:
     """Writes only on the process that is told to (`active`). A context manager."""
 
-    def __init__(self, workdir, active=True):
+    def __init__(self, workdir: Path, active: bool = True):
         self._workdir, self._active = workdir, active
         self._bar = self._tensorboard = self._lines = None
 
-    def __enter__(self):
+    def __enter__(self) -> 'Log':
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         for resource in (self._bar, self._tensorboard, self._lines):
             if resource is not None:
                 resource.close()
 
-    def start(self, step, total):
+    def start(self, step: int, total: int) -> None:
         """Opens the files, dropping what a killed run logged after `step`, and shows the bar."""
         if not self._active:
             return
@@ -41,18 +43,18 @@ class Log:
         interval = 0.2 if sys.stderr.isatty() else 60.0
         self._bar = tqdm(initial=step, total=total, unit='step', mininterval=interval)
 
-    def advance(self, **shown):
-        """One step further; `shown` stands beside the bar."""
+    def advance(self, **figures: str) -> None:
+        """One step further; the figures stand beside the bar."""
         if self._bar is not None:
-            self._bar.set_postfix(shown, refresh=False)
+            self._bar.set_postfix(figures, refresh=False)
             self._bar.update()
 
-    def say(self, text):
+    def say(self, text: str) -> None:
         """Prints a line above the bar."""
         if self._active:
             tqdm.write(text)
 
-    def write(self, step, metrics):
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Appends one row to `metrics.jsonl` and its numbers to TensorBoard."""
         if self._lines is None:
             return
@@ -61,7 +63,7 @@ class Log:
         for name, value in metrics.items():
             self._tensorboard.add_scalar(name, value, step)
 
-    def picture(self, step, image, name):
+    def picture(self, step: int, image: np.ndarray, name: str) -> None:
         """Keeps an RGB image (uint8 `[rows, columns, 3]`) as a file and in TensorBoard."""
         from PIL import Image
 

@@ -1,6 +1,8 @@
 """Pictures: restorations beside their originals, segmentations beside the truth."""
 
 import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,12 +12,12 @@ _COLUMNS = ('original', 'corrupted', 'restored', 'restored − original')
 _NAME_LENGTH = 26  # characters
 
 
-def available():
+def available() -> bool:
     """Whether matplotlib, an optional dependency, is there."""
     return not missing('plot', 'drawing')
 
 
-def restorations(original, corrupted, restored):
+def restorations(original: np.ndarray, corrupted: np.ndarray, restored: np.ndarray) -> np.ndarray:
     """Draws cubes `[N, X, Y, Z, C]` or images `[N, X, Y, C]` in [0, 1], one row each.
 
     A cube shows its middle axial plane and, beside it, the coronal above the sagittal one; of
@@ -66,7 +68,7 @@ class Example:
     probabilities: np.ndarray
 
     @property
-    def answer(self):
+    def answer(self) -> np.ndarray:
         """The class indices predicted, of the mask's shape."""
         if self.probabilities.shape[-1] == 1:
             return (self.probabilities[..., 0] > 0.5).astype(int)
@@ -89,11 +91,11 @@ class Examples:
         self._best = {}  # by patient: what there is to see, and the example
 
     @property
-    def chosen(self):
+    def chosen(self) -> list[Example]:
         """The examples, once the whole split has been offered."""
         return [example for _, example in self._best.values()]
 
-    def offer(self, batch, fetch):
+    def offer(self, batch: Mapping[str, np.ndarray], fetch: Callable[[], Sequence]) -> None:
         """Looks at a batch of the split; `fetch()` gives its cubes and probabilities."""
         outputs = None
         for row, (position, weight) in enumerate(
@@ -119,7 +121,7 @@ class Examples:
         return True
 
 
-def segmentations(examples, classes):
+def segmentations(examples: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
     """Draws examples, one column each: the image, the truth and the prediction in colours.
 
     The axial plane is the one with most foreground in the truth (or, if it has none, the middle);
@@ -135,16 +137,16 @@ def segmentations(examples, classes):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    shown = [_plane(example) for example in examples]
-    held = np.unique(np.concatenate([labels.ravel() for plane in shown for labels in plane[1:]]))
-    width = max(2.6 * len(shown), 3.0)
+    planes = [_plane(example) for example in examples]
+    held = np.unique(np.concatenate([labels.ravel() for plane in planes for labels in plane[1:]]))
+    width = max(2.6 * len(planes), 3.0)
     columns = max(1, int(width // 1.7))  # of the legend
-    x, y = shown[0][0].shape
+    x, y = planes[0][0].shape
     height = 0.5 + 3 * 2.45 * y / x + 0.2 * np.ceil(len(held) / columns)
     figure = Figure((width, height), dpi=100, layout='constrained')
     canvas = FigureCanvasAgg(figure)
-    axes = figure.subplots(3, len(shown), squeeze=False)
-    for column, (example, (image, *labels)) in enumerate(zip(examples, shown, strict=True)):
+    axes = figure.subplots(3, len(planes), squeeze=False)
+    for column, (example, (image, *labels)) in enumerate(zip(examples, planes, strict=True)):
         for row, layer in enumerate((np.zeros_like(labels[0]), *labels)):
             overlay(axes[row, column], image, layer)
         axes[0, column].set_title(_short(example.patient), fontsize=9)
@@ -156,7 +158,7 @@ def segmentations(examples, classes):
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def overlay(axes, plane, labels):
+def overlay(axes: Any, plane: np.ndarray, labels: np.ndarray) -> None:
     """Draws an axial plane `[X, Y]` in [0, 1] and over it its labels `[X, Y]`, in colours."""
     axes.imshow(plane.T, cmap='gray', vmin=0, vmax=1, interpolation='nearest')
     colours = np.array([(*_colour(index), 0.45 * (index > 0)) for index in range(256)])

@@ -1,8 +1,10 @@
 """All runs of a fine-tuning in one table. A run is a seed; with folds, its mean over them."""
 
 import math
+from pathlib import Path
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from genesis_jax.config import config_hash
 from genesis_jax.runs import results
@@ -10,7 +12,7 @@ from genesis_jax.runs.files import write_atomically, write_table
 from genesis_jax.runs.workdir import RESULTS, common_config, describe
 
 
-def summarise(workdir, config):
+def summarise(workdir: Path, config: ConfigDict) -> None:
     """Writes and prints the mean and standard deviation over all complete runs of a workdir."""
     found = [results.read(file.parent) for file in workdir.glob(f'seed_*/{RESULTS}')]
     found.sort(key=lambda r: (r['seed'], r['fold'] or 0))

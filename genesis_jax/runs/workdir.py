@@ -4,8 +4,10 @@ import importlib.metadata
 import json
 import platform
 from pathlib import Path
+from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
 from genesis_jax.config import config_hash, difference, to_json
 from genesis_jax.errors import UserError
@@ -16,7 +18,7 @@ _OF_GROUPS = ('config.json', 'results.csv', 'report.md')
 _PACKAGES = ('genesis-jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 
-def open_workdir(workdir, config, write=True):
+def open_workdir(workdir: str | Path, config: ConfigDict, write: bool = True) -> Path:
     """Makes a workdir this config's own, or finds that it is already; returns its path.
 
     Raises:
@@ -39,7 +41,7 @@ def open_workdir(workdir, config, write=True):
     return workdir
 
 
-def open_group(workdir, config, write=True):
+def open_group(workdir: str | Path, config: ConfigDict, write: bool = True) -> Path:
     """Makes a folder the place of one fine-tuning's runs, as `open_workdir` does for one run.
 
     The runs differ in nothing but seed and fold, so what is compared is the config without them;
@@ -52,20 +54,20 @@ def open_group(workdir, config, write=True):
     saved, common = _saved_config(workdir), common_config(config)
     if saved is not None:
         _check_task(workdir, saved, common)
-    strangers = {path.name for path in workdir.glob('[!.]*')} - set(_OF_GROUPS)
-    if any(not name.startswith('seed_') for name in strangers):
+    others = {path.name for path in workdir.glob('[!.]*')} - set(_OF_GROUPS)
+    if any(not name.startswith('seed_') for name in others):
         raise UserError(
             f'{workdir} holds something else than the runs of a fine-tuning; choose an empty or a '
             'new folder as --workdir'
         )
-    if strangers and saved is not None:
+    if others and saved is not None:
         _check_same(workdir, saved, common)
     if write:
         _write_config(workdir, common)
     return workdir
 
 
-def common_config(config):
+def common_config(config: ConfigDict) -> ConfigDict:
     """What all runs of a fine-tuning share of their config."""
     config = config.copy_and_resolve_references()
     with config.unlocked():
@@ -75,7 +77,7 @@ def common_config(config):
     return config
 
 
-def describe(config):
+def describe(config: ConfigDict) -> dict[str, Any]:
     """The config with what it runs on, as JSON."""
     devices = jax.devices()
     return {
@@ -153,10 +155,10 @@ def _folder(workdir):
 
 
 def _versions():
-    found = {}
+    versions = {}
     for package in _PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:  # used from a checkout, not installed
             continue
-    return found
+    return versions
