@@ -40,24 +40,6 @@ def path(text: str) -> Path:
     return Path(text).expanduser()
 
 
-def count(text: str) -> int:
-    """An argparse type: a whole number from 1."""
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f'expected a whole number from 1, found {text!r}')
-    return int(text)
-
-
-def share(text: str) -> float:
-    """An argparse type: a number from 0 to below 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f'expected a number from 0 to below 1, found {text!r}')
-    return value
-
-
 _WORDS = {3: 'three', 2: 'two', 5: 'five'}
 
 
@@ -77,21 +59,28 @@ def existing_file(text: str) -> Path:
     return found
 
 
-def number(kind: type, low: float = -math.inf, high: float = math.inf) -> Callable[[str], float]:
-    """An argparse type: a finite number within limits, both included."""
+def number(
+    kind: type, low: float = -math.inf, high: float = math.inf, *, below: float = math.inf
+) -> Callable[[str], float]:
+    """An argparse type: a finite number from `low` to `high`, or to below `below`."""
 
     def parse(text: str) -> float:
         try:
             value = kind(text)
         except ValueError:
             value = math.nan
-        if not (low <= value <= high and math.isfinite(value)):
+        if not (math.isfinite(value) and low <= value <= high and value < below):
             what = 'a whole number' if kind is int else 'a number'
             limits = f' from {low:g}' * math.isfinite(low) + f' to {high:g}' * math.isfinite(high)
+            limits += f' to below {below:g}' * math.isfinite(below)
             raise argparse.ArgumentTypeError(f'expected {what}{limits}, found {text!r}')
         return value
 
     return parse
+
+
+count = number(int, 1)
+share = number(float, 0, below=1)
 
 
 def triple(kind: type, low: float) -> Callable[[str], tuple[float, ...]]:

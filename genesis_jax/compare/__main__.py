@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from genesis_jax.cli.arguments import Parser, count, path
@@ -27,7 +28,7 @@ in the prediction of a case has no Dice there. No p-value is corrected for the n
 comparisons. Config fields that differ between methods are listed below the tables."""
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Compares what the arguments name, writes and prints it; returns the exit status."""
     parser = _make_parser()
     args = parser.parse_args(arguments)

@@ -38,7 +38,7 @@ class Row:
     p_note: str  # why there is no p
 
     @property
-    def runs(self):
+    def runs(self) -> int:
         """How many the mean rests on."""
         return len(self.values)
 
@@ -67,19 +67,19 @@ class Comparison:
     published: published.Task | None
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[str]:
         return list(dict.fromkeys(row.metric for row in self.rows))
 
     @property
-    def methods(self):
+    def methods(self) -> list[str]:
         return list(dict.fromkeys(row.method for row in self.rows))
 
     @property
-    def fractions(self):
+    def fractions(self) -> list[float]:
         return sorted({row.label_fraction for row in self.rows})
 
 
-def name_workdirs(workdirs, names=None):
+def name_workdirs(workdirs, names=None) -> list[Entry]:
     """Entries under the given names, or those of their starts.
 
     Raises:
@@ -106,7 +106,9 @@ def name_workdirs(workdirs, names=None):
     return entries
 
 
-def analyse(entries, baseline=None, *, welch=False, draws=2000, seed=0):
+def analyse(
+    entries, baseline: str | None = None, *, welch: bool = False, draws: int = 2000, seed: int = 0
+) -> Comparison:
     """Compares entries with the method `baseline` (None: the first).
 
     Raises:
@@ -171,7 +173,7 @@ def _check_alike(workdirs):
                 )
 
 
-def row_of(name, entry, base=None, baseline='', welch=False):
+def row_of(name, entry, base=None, baseline='', welch=False) -> Row:
     """A metric of an entry, held against the workdir `base` of the method `baseline`."""
     values = entry.workdir.values(name)
     mean, sd = statistics.spread(values)

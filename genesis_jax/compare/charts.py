@@ -11,7 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from genesis_jax.compare.tables import factor, p_value, title
+from genesis_jax.compare.analysis import Comparison
+from genesis_jax.compare.tables import factor, title
+from genesis_jax.compare.writers import p_value, percent
 
 _COLOURS = ('#6b6b6b', '#0072b2', '#d55e00', '#009e73', '#cc79a7', '#b57d00', '#3a9bd0')
 _PAGE = 13  # inches, that panels side by side may fill
@@ -19,7 +21,7 @@ _SMALL = 6.5  # points, of what stands below an axis
 _LEAST_SPAN = 0.05  # of the highest value: an axis of less makes luck look like a difference
 
 
-def bars(comparison):
+def bars(comparison: Comparison) -> bytes:
     """A PNG: mean and sd of each method for each metric; bars where the axis starts at 0."""
     fractions, methods = comparison.fractions, comparison.methods
     places = len(fractions) * len(methods)
@@ -37,7 +39,7 @@ def bars(comparison):
                 _draw(axes, row, centre, colour, spread=0.2 * step)
                 _below(axes, row, centre, colour, lines=0)
         axes.set_xlim(-0.5, len(fractions) - 0.5)
-        axes.set_xticks(range(len(fractions)), [_share(share) for share in fractions])
+        axes.set_xticks(range(len(fractions)), [percent(share) for share in fractions])
         axes.tick_params('x', length=0, pad=22)
         axes.set_xlabel('of the labels', fontsize=9)
     return _png(
@@ -45,7 +47,7 @@ def bars(comparison):
     )
 
 
-def curves(comparison):
+def curves(comparison: Comparison) -> bytes:
     """A PNG: mean (line), sd (error bars and band) and runs over label fractions."""
     shares = 100 * np.array(comparison.fractions)
     logs = np.log10(shares)
@@ -70,7 +72,7 @@ def curves(comparison):
                 _below(axes, row, place, colour, lines=1.7 + index, one_line=True)
         axes.set_xscale('log')
         axes.set_xlim(10 ** (logs[0] - 0.15 * np.ptp(logs)), 10 ** (logs[-1] + 0.15 * np.ptp(logs)))
-        axes.set_xticks(shares, [_share(share) for share in comparison.fractions])
+        axes.set_xticks(shares, [percent(share) for share in comparison.fractions])
         axes.minorticks_off()
         axes.set_xlabel('of the labels', fontsize=9, labelpad=4 + 9 * len(methods))
     return _png(figure, panels, comparison)
@@ -156,10 +158,6 @@ def _rows(comparison, metric, method=None):
 
 def _colour(index):
     return _COLOURS[index % len(_COLOURS)]
-
-
-def _share(fraction):
-    return f'{100 * fraction:g} %'
 
 
 def _png(figure, panels, comparison, also=''):

@@ -1,14 +1,13 @@
 """The papers' table of 2D against 3D: a row for each task, a column for each method."""
 
-import csv
-import io
 import re
 from dataclasses import dataclass
 
-from genesis_jax.compare import published, recipes, statistics
+from genesis_jax.compare import published, recipes, statistics, writers
 from genesis_jax.compare.analysis import Entry, Row, row_of
 from genesis_jax.compare.runs import short_name
-from genesis_jax.compare.tables import factor, p_value, runs, spread_text, tex, title
+from genesis_jax.compare.tables import factor, runs, title
+from genesis_jax.compare.writers import p_value, spread_text, tex
 from genesis_jax.errors import UserError
 
 _PER_DIMENSIONS = {'model.width'}  # each has its own, as a matter of course
@@ -54,7 +53,7 @@ class Table:
     readings: list[str]  # which methods in 2D are not of single slices
 
 
-def lay_out(workdirs, names=None, *, welch=False):
+def lay_out(workdirs, names=None, *, welch: bool = False) -> Table:
     """The table of workdirs of one or several tasks, named as given or by their starts.
 
     Raises:
@@ -177,7 +176,7 @@ def _metric(known, workdir):
     return 'mean_iou_paper' if workdir.task == 'segmentation' else 'auc'
 
 
-def markdown(table):
+def markdown(table: Table) -> str:
     """The report."""
     lines = [
         '# 2D against 3D',
@@ -185,69 +184,43 @@ def markdown(table):
         'Mean ± sd (runs) in per cent. A run is one seed; where the task has folds, the mean over '
         f'its folds. p of the {table.test} between the best method in 2D and the best in 3D.',
         '',
-        f'| {" | ".join(_head(table))} |',
-        f'|{" --- |" * len(_head(table))}',
-        *(f'| {" | ".join(cells)} |' for cells in _cells(table)),
-        '',
-    ]
-    if table.readings:
-        lines += [
+        *writers.markdown(_head(table), _cells(table)),
+        *writers.bullets(
+            table.readings,
             'These are read in 2D otherwise than as single slices, and published figures stand by '
             'the name of the column alone:',
-            '',
-        ]
-        lines += [f'- {line}' for line in table.readings] + ['']
-    if table.recipes:
-        lines += [
-            'The configs differ in more than start and dimensions:',
-            '',
-        ]
-        lines += [f'- {line}' for line in table.recipes] + ['']
+        ),
+        *writers.bullets(table.recipes, 'The configs differ in more than start and dimensions:'),
+    ]
     return '\n'.join(lines)
 
 
-def latex(table):
-    """The table for a paper (booktabs)."""
-    lines = [
-        r'% \usepackage{booktabs}',
-        r'\begin{table}',
-        r'\centering',
-        r'\caption{2D against 3D: mean $\pm$ sd (runs); p of the '
-        rf'{tex(table.test)} between the best method in 2D and the best in 3D.}}',
-        rf'\begin{{tabular}}{{l{"r" * (len(table.columns) + 1)}}}',
-        r'\toprule',
-        rf'{" & ".join(map(tex, _head(table)))} \\',
-        r'\midrule',
-        *(rf'{" & ".join(map(tex, cells))} \\' for cells in _cells(table)),
-        *(f'% reading: {line}' for line in table.readings),
-        *(f'% configs differ: {line}' for line in table.recipes),
-        r'\bottomrule',
-        r'\end{tabular}',
-        r'\end{table}',
-    ]
-    return '\n'.join(lines) + '\n'
+def latex(table: Table) -> str:
+    """The table for a paper."""
+    return '% \\usepackage{booktabs}\n' + writers.latex(
+        rf'2D against 3D: mean $\pm$ sd (runs); p of the {tex(table.test)} between the best '
+        'method in 2D and the best in 3D.',
+        'l' + 'r' * (len(table.columns) + 1),
+        _head(table),
+        [writers.Section(list(_cells(table)))],
+        [f'reading: {line}' for line in table.readings]
+        + [f'configs differ: {line}' for line in table.recipes],
+    )
 
 
-def csv_text(table):
+def csv_text(table: Table) -> str:
     """One row for a method of a task, measured or published."""
-    text = io.StringIO()
-    columns = ('task', 'metric', 'method', 'source', 'runs', 'mean', 'sd', 'p_of_dimensions')
-    writer = csv.DictWriter(text, columns, restval='', lineterminator='\n')
-    writer.writeheader()
+    rows = []
     for task in table.tasks:
         about = {'task': task.name, 'metric': task.metric}
         for column, row in task.measured.items():
             p = task.p if column in task.best.values() else float('nan')
             values = {'mean': row.mean, 'sd': row.sd, 'p_of_dimensions': p}
-            writer.writerow(
-                {**about, 'method': column, 'source': 'measured', 'runs': row.runs}
-                | {name: '' if value != value else value for name, value in values.items()}
-            )
+            rows.append(about | {'method': column, 'source': 'measured', 'runs': row.runs} | values)
         for column, number in task.published.items():
-            sd = '' if number.sd is None else round(number.sd / 100, 6)
-            values = {'mean': round(number.mean / 100, 6), 'sd': sd}
-            writer.writerow({**about, 'method': column, 'source': number.source} | values)
-    return text.getvalue()
+            rows.append(about | {'method': column, 'source': number.source} | number.fractions)
+    columns = ('task', 'metric', 'method', 'source', 'runs', 'mean', 'sd', 'p_of_dimensions')
+    return writers.csv_text(columns, rows)
 
 
 def _head(table):

@@ -5,7 +5,7 @@ import numpy as np
 from genesis_jax.compare import statistics
 
 
-def pair(tests, base, base_path, draws, seed):
+def pair(tests, base, base_path, draws, seed) -> tuple[statistics.Paired | None, str]:
     """`(Paired or None, a note or an empty text)` of the tests of two workdirs."""
     ours, theirs = ({name for test in side for name in test.patients} for side in (tests, base))
     shared = sorted(ours & theirs)

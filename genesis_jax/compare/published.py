@@ -22,6 +22,12 @@ class Published:
     sd: float | None
     source: str
 
+    @property
+    def fractions(self) -> dict[str, float | None]:
+        """Mean and sd as CSV files have them, from 0 to 1."""
+        sd = None if self.sd is None else round(self.sd / 100, 6)
+        return {'mean': round(self.mean / 100, 6), 'sd': sd}
+
 
 @dataclass(frozen=True)
 class Task:
@@ -32,7 +38,7 @@ class Task:
     note: str = ''  # on what is not alike
     p_of_dimensions: str = ''  # of OF_DIMENSIONS
 
-    def of(self, metric, method):
+    def of(self, metric: str, method: str) -> Published | None:
         """The number of a method such as `2D ImageNet` or `3D Genesis`, or None."""
         plain = method.removeprefix('2D ').removeprefix('3D ')
         by_name = {number.method: number for number in self.numbers.get(metric, ())}

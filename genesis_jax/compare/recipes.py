@@ -7,7 +7,7 @@ _NO_RECIPE = {'seed', 'runs', 'data.dir', 'data.fold'}  # other luck or place, t
 _ABSENT = 'absent'
 
 
-def differences(entries, expected=(), only=None):
+def differences(entries, expected=(), only=None) -> list[str]:
     """A line for each config field that differs: its values, and which methods have them.
 
     Fields that are `expected` to differ are left out; `only` (None: all) are looked at.

@@ -48,16 +48,16 @@ class Workdir:
     planned_folds: int
 
     @property
-    def runs(self):
+    def runs(self) -> int:
         """How many are complete."""
         return len({part.seed for part in self.parts})
 
     @property
-    def task_name(self):
+    def task_name(self) -> str:
         """The name of the config's task, or the dataset's."""
         return str(self.config.get('task_name') or self.dataset)
 
-    def values(self, metric):
+    def values(self, metric: str) -> np.ndarray:
         """One value for each run, its mean over folds: `[runs]`, without NaN."""
         seeds = defaultdict(list)
         for part in self.parts:
@@ -78,7 +78,7 @@ class Tested:
     probabilities: np.ndarray | None = None  # `[N]` of class 1 of two, or `[N, classes]`
 
 
-def read_workdir(path):
+def read_workdir(path: Path) -> Workdir:
     """The complete runs of a fine-tuning.
 
     Raises:
@@ -182,13 +182,13 @@ def _seed_and_fold(folder):
     return tuple(number and int(number) for number in _RUN.fullmatch(folder.name).groups())
 
 
-def short_name(init):
+def short_name(init: str) -> str:
     """What a start is called: `scratch`, or the run that a path leads to."""
     parts = [part for part in Path(init).parts if part not in _PARTS_OF_A_RUN]
     return parts[-1] if parts else init
 
 
-def read_tests(workdir):
+def read_tests(workdir: Workdir) -> list[Tested]:
     """What each part of a workdir was tested on, and how it did."""
     read = {'segmentation': _cases, 'multilabel': _findings}.get(workdir.task, _predictions)
     return [read(part, workdir.classes) for part in workdir.parts]

@@ -18,34 +18,34 @@ class Paired:
     p: float
 
 
-def spread(values):
+def spread(values) -> tuple[float, float]:
     """Mean and sample standard deviation (NaN with fewer than two)."""
     values = np.asarray(values, float)
     mean = float(np.mean(values)) if values.size else float('nan')
     return mean, float(np.std(values, ddof=1)) if values.size > 1 else float('nan')
 
 
-def t_test(values, baseline, welch=False):
+def t_test(values, baseline, welch: bool = False) -> float:
     """p of the two-sided independent two-sample t-test; NaN without spread or two values each."""
     if min(len(values), len(baseline)) < 2 or np.ptp(values) == np.ptp(baseline) == 0:
         return float('nan')
     return float(stats.ttest_ind(values, baseline, equal_var=not welch).pvalue)
 
 
-def wilcoxon(differences):
+def wilcoxon(differences) -> float:
     """p of the two-sided signed-rank test; 1 if nothing differs."""
     if not len(differences):
         return float('nan')
     return float(stats.wilcoxon(differences).pvalue) if np.any(differences) else 1.0
 
 
-def draw_weights(patients, draws, seed):
+def draw_weights(patients: int, draws: int, seed: int) -> np.ndarray:
     """How often each patient is drawn, with replacement: `[draws, patients]`."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(patients, np.full(patients, 1 / patients), size=draws).astype(float)
 
 
-def compare_means(values, baseline, weights):
+def compare_means(values, baseline, weights) -> Paired:
     """Values by patient `[P]` against the baseline's; weights `[draws, P]`."""
     differences = values - baseline
     drawn = weights @ differences / weights.sum(axis=1)
@@ -53,7 +53,7 @@ def compare_means(values, baseline, weights):
     return Paired(len(values), mean, *interval(drawn), mean, wilcoxon(differences))
 
 
-def interval(drawn):
+def interval(drawn) -> tuple[float, float]:
     """The central 95 % of what was drawn, NaN left out."""
     drawn = drawn[~np.isnan(drawn)]
     if not drawn.size:
@@ -62,7 +62,7 @@ def interval(drawn):
     return float(low), float(high)
 
 
-def auc_of_draws(labels, scores, patients, weights):
+def auc_of_draws(labels, scores, patients, weights) -> np.ndarray:
     """The AUC of a run in each draw of patients `[draws]`; NaN where a draw has one class.
 
     Comparing each pair once and adding up pairs of patients makes a draw cost no more than the
@@ -101,7 +101,7 @@ def auc_of_draws(labels, scores, patients, weights):
     return np.divide(won, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
 
 
-def mean_of(parts):
+def mean_of(parts) -> np.ndarray:
     """The mean of arrays, element by element, NaN left out."""
     parts = np.array(parts)
     known = ~np.isnan(parts)

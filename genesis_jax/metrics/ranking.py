@@ -14,7 +14,7 @@ AUC_INTERVAL = ('low_of_auc', 'high_of_auc')  # of one test; `auc_low` is that o
 LUNA16_RATES = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8)  # false positives a scan
 
 
-def classification_metrics(labels, probabilities, scan_ids=None):
+def classification_metrics(labels, probabilities, scan_ids=None) -> dict[str, float]:
     """All metrics of a classification by name.
 
     Args:
@@ -37,7 +37,7 @@ def classification_metrics(labels, probabilities, scan_ids=None):
     return metrics
 
 
-def findings_metrics(labels, probabilities, findings):
+def findings_metrics(labels, probabilities, findings) -> dict[str, float]:
     """All metrics of several findings at once by name: their means, and `auc_<finding>` of each.
 
     Args:
@@ -50,12 +50,12 @@ def findings_metrics(labels, probabilities, findings):
     }
 
 
-def auc(labels, scores):
+def auc(labels, scores) -> float:
     """Area under the ROC curve."""
     return _mean([roc_auc_score(*column) for column in _columns(labels, scores)])
 
 
-def auc_interval(labels, scores, level=0.95):
+def auc_interval(labels, scores, level: float = 0.95) -> tuple[float, float]:
     """The DeLong interval of `auc`, `(low, high)`, cut to [0, 1].
 
     For a mean over columns, the variance of the mean of their placement values over the same
@@ -72,12 +72,12 @@ def auc_interval(labels, scores, level=0.95):
     return float(low), float(high)
 
 
-def average_precision(labels, scores):
+def average_precision(labels, scores) -> float:
     """Area under the precision-recall curve, by steps."""
     return _mean([average_precision_score(*column) for column in _columns(labels, scores)])
 
 
-def accuracy(labels, scores, threshold=0.5):
+def accuracy(labels, scores, threshold: float = 0.5) -> float:
     """The share of right answers: above the threshold, or the highest of several classes.
 
     Of several findings at once, over all answers. NaN without examples.
@@ -88,7 +88,7 @@ def accuracy(labels, scores, threshold=0.5):
     return float(np.mean(answers == labels)) if labels.size else float('nan')
 
 
-def froc(scan_ids, labels, scores, rates=LUNA16_RATES, scans=None):
+def froc(scan_ids, labels, scores, rates=LUNA16_RATES, scans=None) -> np.ndarray:
     """Sensitivity at so many false positives a scan, two classes.
 
     As in LUNA16: one operating point for each distinct score, straight lines between them (which
@@ -114,7 +114,7 @@ def froc(scan_ids, labels, scores, rates=LUNA16_RATES, scans=None):
     return np.interp(rates, false / scans, found / found[-1])
 
 
-def luna16_score(scan_ids, labels, scores, scans=None):
+def luna16_score(scan_ids, labels, scores, scans=None) -> float:
     """Mean sensitivity at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives a scan."""
     return float(np.mean(froc(scan_ids, labels, scores, scans=scans)))
 

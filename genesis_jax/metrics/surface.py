@@ -17,7 +17,7 @@ _FAR = 300  # searching from one distant point costs as much as so many voxels o
 _ROUNDING = 1e-6  # mm; 2 mm must be within 2 mm whatever its factors
 
 
-def surface_distances(prediction, mask, spacing):
+def surface_distances(prediction, mask, spacing) -> tuple[np.ndarray, np.ndarray]:
     """Distances between the surfaces of two masks `[X, Y, Z]`, 0 or 1, of a spacing in mm.
 
     Returns:
@@ -32,7 +32,7 @@ def surface_distances(prediction, mask, spacing):
     return _distances(ours, theirs, spacing), _distances(theirs, ours, spacing)
 
 
-def hd95(from_prediction, from_mask):
+def hd95(from_prediction, from_mask) -> float:
     """The 95 % Hausdorff distance: the larger of the two 95th percentiles of surface_distances.
 
     Both masks empty: 0, they agree. One empty: NaN, for there is no distance to nothing. Means
@@ -46,7 +46,7 @@ def hd95(from_prediction, from_mask):
     return float(max(np.percentile(from_prediction, 95), np.percentile(from_mask, 95)))
 
 
-def surface_dice(from_prediction, from_mask, tolerance=TOLERANCE):
+def surface_dice(from_prediction, from_mask, tolerance: float = TOLERANCE) -> float:
     """The share of both surfaces within `tolerance` mm of the other, from surface_distances.
 
     Both masks empty: 1. One empty: 0.
