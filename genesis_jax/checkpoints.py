@@ -3,7 +3,9 @@
 import contextlib
 import dataclasses
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -12,6 +14,7 @@ from absl import logging
 from orbax.checkpoint import v1 as ocp
 
 from genesis_jax import parallel
+from genesis_jax.card import Card
 from genesis_jax.errors import UserError
 
 # What Orbax and TensorStore raise about files that are missing, cut short or overwritten.
@@ -42,11 +45,11 @@ class Progress:
     timed_steps: int = 0
     last: dict = dataclasses.field(default_factory=dict)
 
-    def speed(self, batch_size):
+    def speed(self, batch_size: int) -> float:
         """Examples a second."""
         return self.timed_steps * batch_size / max(self.seconds, 1e-9)
 
-    def card(self, batch_size):
+    def card(self, batch_size: int) -> dict[str, Any]:
         """What the card of an export tells of the training."""
         timed = {'examples_per_second': self.speed(batch_size)} if self.timed_steps else {}
         return {
@@ -61,7 +64,7 @@ class Progress:
 class Checkpoints:
     """The last three checkpoints of a run and the best, saved in the background; a context."""
 
-    def __init__(self, directory):
+    def __init__(self, directory: str | Path):
         policies = ocp.training.preservation_policies
         best = policies.BestN(
             get_metric_fn=lambda metrics: metrics['loss'],
@@ -76,19 +79,21 @@ class Checkpoints:
         )
         self._saving = None
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._checkpointer.close()
 
     @property
-    def latest_step(self):
+    def latest_step(self) -> int | None:
         """The step of the newest checkpoint, or None."""
         latest = self._checkpointer.latest
         return latest.step if latest else None
 
-    def save(self, state, iterator_state, progress, loss=None):
+    def save(
+        self, state: Any, iterator_state: Any, progress: Progress, loss: float | None = None
+    ) -> None:
         """Saves everything; `loss` (validation) makes it a candidate for the best."""
         step = int(state.step)
         if step == self.latest_step:
@@ -104,7 +109,7 @@ class Checkpoints:
             force=True,
         )
 
-    def load(self, step, like):
+    def load(self, step: int, like: Any) -> tuple[Any, Any, Progress]:
         """Returns `(state, iterator state, progress)`; `like` is a state of the same structure."""
         if self._saving is not None:
             self._saving.result()
@@ -117,8 +122,10 @@ class Checkpoints:
         return state, saved['iterator'], Progress(**saved['progress'])
 
 
-def export(directory, variables, parts, metadata):
-    """Writes the named parts of a network's variables, with metadata (JSON), as one checkpoint."""
+def export(
+    directory: str | Path, variables: Any, parts: Sequence[str], card: Card | Mapping[str, Any]
+) -> None:
+    """Writes the named parts of a network's variables, with its card, as one checkpoint."""
     chosen = {
         collection: {part: tree[part] for part in parts if part in tree}
         for collection, tree in variables.items()
@@ -127,12 +134,12 @@ def export(directory, variables, parts, metadata):
         Path(directory).absolute(),
         parallel.to_global(chosen),
         overwrite=True,
-        custom_metadata=metadata,
+        custom_metadata=Card.from_dict(card).to_dict(),
     )
 
 
-def load_export(directory, expected=_ANY):
-    """Reads an export: `(variables as NumPy arrays, metadata)`.
+def load_export(directory: str | Path, expected: str = _ANY) -> tuple[dict[str, Any], Card]:
+    """Reads an export: `(variables as NumPy arrays, card)`.
 
     Args:
       expected: what should have been named, for the error where it is none.
@@ -145,18 +152,19 @@ def load_export(directory, expected=_ANY):
         raise UserError(f'there is no folder {directory}; expected {expected}')
     try:
         metadata = _metadata(path)
-        card = metadata.custom_metadata or {}
+        found = metadata.custom_metadata or {}
     except ocp.errors.InvalidLayoutError:
-        card = {}
+        found = {}
     except _DAMAGE:
         raise _damaged(directory) from None
-    if 'network' not in card:
+    if 'network' not in found:
         folder = Path(directory).expanduser()
         inside = (found for pattern in _INSIDE for found in sorted(folder.glob(pattern)))
         if example := next(inside, None):
             expected = f'a folder such as {example}'
         raise UserError(f'{directory} is no exported network; expected {expected}')
-    if 'model' not in (card.get('config') or {}) or not isinstance(metadata.metadata, dict):
+    card = Card.from_dict(found, directory)
+    if not isinstance(metadata.metadata, dict):
         raise _damaged(directory)
     try:
         return _load(path, metadata.metadata), card
@@ -164,7 +172,7 @@ def load_export(directory, expected=_ANY):
         raise _damaged(directory) from None
 
 
-def load_variables(directory):
+def load_variables(directory: str | Path) -> dict[str, Any]:
     """The network's variables, as NumPy arrays, in one of the `Checkpoints` of a training.
 
     Raises:
@@ -202,7 +210,7 @@ def _load(path, metadata):
 
 
 @contextlib.contextmanager
-def _without_log():
+def _without_log() -> Iterator[None]:
     before = logging.get_verbosity()
     logging.set_verbosity(logging.FATAL)
     try:

@@ -18,6 +18,8 @@ FLOORS = (
     'genesis_jax.models',
     'genesis_jax.parallel',
     'genesis_jax.data',
+    'genesis_jax.provenance',  # no jax
+    'genesis_jax.card',  # no jax
     'genesis_jax.checkpoints',
     'genesis_jax.convert',
     'genesis_jax.torch',
@@ -52,6 +54,8 @@ NO_JAX = (
     'genesis_jax.config_json',
     'genesis_jax.metrics',
     'genesis_jax.compare',
+    'genesis_jax.provenance',
+    'genesis_jax.card',
     'data_prep',
 )
 

@@ -97,7 +97,7 @@ def test_what_was_loaded_is_told(file):
     encoder = resnets.ResNet(width=WIDTH, channels=1, classes=0)
     count = sum(p.numel() for p in encoder.parameters())
     assert lines[0] == f'from {file}: encoder ({count:,} parameters)'
-    assert lines[1].startswith('converted from a PyTorch file, sha256 ')
+    assert lines[1].startswith('converted from pytorch, sha256 ')
     assert lines[2] == 'left out: fc.weight, fc.bias'
     assert lines[3] == (
         'assumed, as resnet18.pth has no card: epsilon=1e-05, batch_statistics=synchronised'

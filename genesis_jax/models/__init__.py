@@ -33,7 +33,7 @@ def name_of(task, dimensions):
 
 def from_card(card):
     """The network that an export's card (`checkpoints.load_export`) describes."""
-    return NETWORKS[card['network']](out_channels=card['outputs'], **card['config']['model'])
+    return NETWORKS[card.network](out_channels=card.out_channels, **card.model)
 
 
 def probabilities(logits, task):
