@@ -40,7 +40,8 @@ def make(kind):
     }
     if card['task'] is None:
         del card['task']
-    network = from_card(Card.from_dict(card))
+    card = Card.from_dict(card)
+    network = from_card(card)
     x = jax.ShapeDtypeStruct((1, *card['cube_shape']), jnp.float32)
     shapes = jax.eval_shape(lambda x: network.init(jax.random.key(0), x, train=False), x)
     rng = np.random.default_rng(1)

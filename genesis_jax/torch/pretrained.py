@@ -9,6 +9,7 @@ import math
 import numbers
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -86,8 +87,9 @@ _OPTIONS = {  # of a card's `config.model`; the rest concerns training in JAX
 _ASKED = {'decoder': 'new_decoder=True', 'hidden': 'hidden=N (0: none)', 'head': 'out_channels=N'}
 
 
-def from_card(card: Card) -> Any:
+def from_card(card: Card | Mapping[str, Any]) -> Any:
     """The network that a card describes, in evaluation; its weights are drawn at random."""
+    card = Card.from_dict(card)
     return _make(card.network, _options(card, card.network))
 
 
@@ -124,12 +126,13 @@ def from_pretrained(
 
 def from_variables(
     variables: dict[str, Any],
-    card: Card,
+    card: Card | Mapping[str, Any],
     network: str | None = None,
     source: object = 'the card',
     **changes: Any,
 ) -> Any:
     """The network of what `convert.read` returns; otherwise as `from_pretrained`."""
+    card = Card.from_dict(card)
     network = network or card.network
     if network not in _NETWORKS:
         raise UserError(f'there are no weights of a {network}; expected {", ".join(_NETWORKS)}')
