@@ -1,6 +1,7 @@
 """Who may import whom: every module stands on a floor and imports only from lower ones."""
 
 import ast
+import graphlib
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -107,3 +108,17 @@ def violations(root=ROOT):
 
 def test_every_import_runs_downwards():
     assert not list(violations())
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    files = [*ROOT.glob('genesis_jax/**/*.py'), *ROOT.glob('data_prep/**/*.py')]
+    name = {f: '.'.join(f.relative_to(ROOT).with_suffix('').parts) for f in files}
+    modules = {text.removesuffix('.__init__') for text in name.values()}
+    graph = {}
+    for file in files:
+        found = {room(other, modules) for other in imports(file)} - {None}
+        graph[name[file].removesuffix('.__init__')] = found - {name[file].removesuffix('.__init__')}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        raise AssertionError(' -> '.join(error.args[1])) from None
