@@ -3,9 +3,9 @@
 import contextlib
 import dataclasses
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -14,6 +14,7 @@ from absl import logging
 from orbax.checkpoint import v1 as ocp
 
 from genesis_jax import parallel
+from genesis_jax.card import Card
 from genesis_jax.errors import UserError
 
 # What Orbax and TensorStore raise about files that are missing, cut short or overwritten.
@@ -63,7 +64,7 @@ class Progress:
 class Checkpoints:
     """The last three checkpoints of a run and the best, saved in the background; a context."""
 
-    def __init__(self, directory):
+    def __init__(self, directory: str | Path):
         policies = ocp.training.preservation_policies
         best = policies.BestN(
             get_metric_fn=lambda metrics: metrics['loss'],
@@ -78,7 +79,7 @@ class Checkpoints:
         )
         self._saving = None
 
-    def __enter__(self) -> 'Checkpoints':
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -91,7 +92,7 @@ class Checkpoints:
         return latest.step if latest else None
 
     def save(
-        self, state: Any, iterator_state: dict, progress: Progress, loss: float | None = None
+        self, state: Any, iterator_state: Any, progress: Progress, loss: float | None = None
     ) -> None:
         """Saves everything; `loss` (validation) makes it a candidate for the best."""
         step = int(state.step)
@@ -108,7 +109,7 @@ class Checkpoints:
             force=True,
         )
 
-    def load(self, step: int, like: Any) -> tuple[Any, dict, Progress]:
+    def load(self, step: int, like: Any) -> tuple[Any, Any, Progress]:
         """Returns `(state, iterator state, progress)`; `like` is a state of the same structure."""
         if self._saving is not None:
             self._saving.result()
@@ -122,9 +123,9 @@ class Checkpoints:
 
 
 def export(
-    directory: str | Path, variables: Mapping, parts: Collection[str], metadata: dict
+    directory: str | Path, variables: Any, parts: Sequence[str], card: Card | Mapping[str, Any]
 ) -> None:
-    """Writes the named parts of a network's variables, with metadata (JSON), as one checkpoint."""
+    """Writes the named parts of a network's variables, with its card, as one checkpoint."""
     chosen = {
         collection: {part: tree[part] for part in parts if part in tree}
         for collection, tree in variables.items()
@@ -133,12 +134,12 @@ def export(
         Path(directory).absolute(),
         parallel.to_global(chosen),
         overwrite=True,
-        custom_metadata=metadata,
+        custom_metadata=Card.from_dict(card).to_dict(),
     )
 
 
-def load_export(directory: str | Path, expected: str = _ANY) -> tuple[Any, dict[str, Any]]:
-    """Reads an export: `(variables as NumPy arrays, metadata)`.
+def load_export(directory: str | Path, expected: str = _ANY) -> tuple[dict[str, Any], Card]:
+    """Reads an export: `(variables as NumPy arrays, card)`.
 
     Args:
       expected: what should have been named, for the error where it is none.
@@ -151,18 +152,19 @@ def load_export(directory: str | Path, expected: str = _ANY) -> tuple[Any, dict[
         raise UserError(f'there is no folder {directory}; expected {expected}')
     try:
         metadata = _metadata(path)
-        card = metadata.custom_metadata or {}
+        found = metadata.custom_metadata or {}
     except ocp.errors.InvalidLayoutError:
-        card = {}
+        found = {}
     except _DAMAGE:
         raise _damaged(directory) from None
-    if 'network' not in card:
+    if 'network' not in found:
         folder = Path(directory).expanduser()
         inside = (found for pattern in _INSIDE for found in sorted(folder.glob(pattern)))
         if example := next(inside, None):
             expected = f'a folder such as {example}'
         raise UserError(f'{directory} is no exported network; expected {expected}')
-    if 'model' not in (card.get('config') or {}) or not isinstance(metadata.metadata, dict):
+    card = Card.from_dict(found, directory)
+    if not isinstance(metadata.metadata, dict):
         raise _damaged(directory)
     try:
         return _load(path, metadata.metadata), card
@@ -170,7 +172,7 @@ def load_export(directory: str | Path, expected: str = _ANY) -> tuple[Any, dict[
         raise _damaged(directory) from None
 
 
-def load_variables(directory: str | Path) -> Any:
+def load_variables(directory: str | Path) -> dict[str, Any]:
     """The network's variables, as NumPy arrays, in one of the `Checkpoints` of a training.
 
     Raises:
@@ -208,7 +210,7 @@ def _load(path, metadata):
 
 
 @contextlib.contextmanager
-def _without_log():
+def _without_log() -> Iterator[None]:
     before = logging.get_verbosity()
     logging.set_verbosity(logging.FATAL)
     try:

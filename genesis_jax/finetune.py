@@ -10,6 +10,7 @@ import ml_collections
 import numpy as np
 
 from genesis_jax import evaluate, parallel
+from genesis_jax.card import Card
 from genesis_jax.config import check_warmup, config_hash, resolve, to_json
 from genesis_jax.data import labelled, views
 from genesis_jax.models import name_of
@@ -128,40 +129,39 @@ def _outputs(config, classes):
     return TASKS[config.task].out_channels(classes)
 
 
-def _card(config, dataset, progress, start):
+def _card(config, dataset, progress, start) -> Card:
     """What an export tells of itself: enough to predict with it."""
     about, classes = dataset.about, list(dataset.about['classes'])
     segments = config.task == 'segmentation'
-    return {
-        'network': name_of(config.task, config.dimensions),
-        'parts': ['encoder', 'decoder', 'head'] if segments else _classifier(config),
-        'task': config.task,
-        'classes': classes,
-        'outputs': _outputs(config, classes),
-        'in_channels': dataset.shape[-1],
-        'channels': list(about['channels']),
-        'cube_shape': list(dataset.shape),
-        'record_shape': list(dataset.record_shape),
-        'view': config.data.view,
-        'modality': about['modality'],
-        'spacing': about['spacing'],
-        'full_range': about['full_range'],
-        'window': list(config.data.window) if config.data.window else None,
-        'seed': config.seed,
-        'fold': config.data.fold,
-        'init': config.init,
-        'start': list(start.lines),
-        'examples': dataset.counts,
-        'patients': {split: len(names) for split, names in dataset.patients.items()},
-        'trained_on': sorted(
+    return Card(
+        network=name_of(config.task, config.dimensions),
+        parts=['encoder', 'decoder', 'head'] if segments else _classifier(config),
+        task=config.task,
+        classes=classes,
+        out_channels=_outputs(config, classes),
+        in_channels=dataset.shape[-1],
+        channels=list(about['channels']),
+        cube_shape=list(dataset.shape),
+        record_shape=list(dataset.record_shape),
+        view=config.data.view,
+        modality=about['modality'],
+        spacing=about['spacing'],
+        full_range=about['full_range'],
+        window=list(config.data.window) if config.data.window else None,
+        seed=config.seed,
+        fold=config.data.fold,
+        provenance=start.provenance,
+        examples=dataset.counts,
+        patients={split: len(names) for split, names in dataset.patients.items()},
+        trained_on=sorted(
             labelled.fingerprint(patient)
             for split in ('train', 'validation')
             for patient in dataset.patients[split]
         ),
-        'config': to_json(config),
-        'config_hash': config_hash(config),
+        config=to_json(config),
+        config_hash=config_hash(config),
         **progress.card(config.batch_size),
-    }
+    )
 
 
 def _classifier(config):

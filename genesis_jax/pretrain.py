@@ -11,6 +11,7 @@ import ml_collections
 import numpy as np
 
 from genesis_jax import parallel
+from genesis_jax.card import Card
 from genesis_jax.checkpoints import Progress
 from genesis_jax.config import check_cubes, config_hash, resolve, to_json
 from genesis_jax.data import reading, views
@@ -105,24 +106,24 @@ class _Restorations:
         return pictures.restorations(*(image[..., own:] for image in images))
 
 
-def _card(config, cube_shape, counts, progress, parts):
+def _card(config, cube_shape, counts, progress, parts) -> Card:
     """What an export tells of itself."""
-    return {
-        'network': name_of(config.task, config.dimensions),
-        'parts': list(parts),
-        'in_channels': cube_shape[-1],
-        'outputs': cube_shape[-1],
-        'cube_shape': list(cube_shape),
-        'config': to_json(config),
-        'config_hash': config_hash(config),
-        'cubes': counts,
+    return Card(
+        network=name_of(config.task, config.dimensions),
+        parts=list(parts),
+        in_channels=cube_shape[-1],
+        out_channels=cube_shape[-1],
+        cube_shape=list(cube_shape),
+        config=to_json(config),
+        config_hash=config_hash(config),
+        cubes=counts,
         **reading.provenance(config.data),
         **view_and_window(config.data),
         **progress.card(config.batch_size),
-        'baselines': {
+        baselines={
             name: progress.last[f'validation/{name}'] for name in ('unchanged', 'cube_mean')
         },
-    }
+    )
 
 
 def view_and_window(wanted: ml_collections.ConfigDict) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def run(config: ml_collections.ConfigDict, workdir: Path, job: Job) -> tuple[Pro
         # --- The best state leaves the run.
         best, _, _ = checkpoints.load(progress.best_step, like=state)
         for name, card in job.cards(progress).items():
-            export(workdir / 'export' / name, best.variables, card['parts'], card)
+            export(workdir / 'export' / name, best.variables, card.parts, card)
     return progress, best.variables
 
 

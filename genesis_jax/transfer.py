@@ -9,11 +9,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import flatten_dict
 
 from genesis_jax import convert
-from genesis_jax.convert import card_checks, external_weights, first_kernel, names
+from genesis_jax.card import PARTS as ALL_PARTS
+from genesis_jax.card import Card
+from genesis_jax.convert import first_kernel, names
 from genesis_jax.errors import UserError
+from genesis_jax.provenance import Provenance
 
 PARTS = {'encoder': ('encoder',), 'encoder_decoder': ('encoder', 'decoder')}
 _NAMES = {  # of starts in papers, which are no values of config.init
@@ -29,19 +32,24 @@ class Start:
 
     Attributes:
       variables: arrays of the loaded parts, `{collection: {part: tree}}`; empty from scratch.
-      lines: what was loaded and what was not, in words.
+      provenance: what was loaded and what was not.
     """
 
     variables: dict[str, Any]
-    lines: tuple[str, ...]
+    provenance: Provenance
 
     @property
-    def parts(self):
+    def parts(self) -> tuple[str, ...]:
         """Names of the loaded parts."""
-        return tuple(self.variables.get('params', {}))
+        return tuple(self.provenance.loaded)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What was loaded and what was not, in words."""
+        return self.provenance.lines
 
 
-def open_start(config, expected):
+def open_start(config: Any, expected: dict[str, Any]) -> Start:
     """Loads what `config.init` and `config.transfer` ask for.
 
     Args:
@@ -50,15 +58,15 @@ def open_start(config, expected):
     Raises:
       UserError: there is nothing of that name, or it does not fit the network.
     """
-    own = [part for part in card_checks.PARTS if part in expected['params']]
+    own = [part for part in ALL_PARTS if part in expected['params']]
     if config.init == 'scratch':
-        return Start({}, (f'from scratch: {", ".join(own)} are drawn at random',))
+        return Start({}, Provenance(init=config.init, new=own))
     wanted = [part for part in PARTS[config.transfer] if part in own]
+    absent = []
     folder = _folder(config)
     variables, card = convert.read(folder)
-    anew = []
-    if external_weights.is_resnet(card) and 'decoder' in wanted:  # none can have been forgotten
-        wanted, anew = ['encoder'], ['a ResNet-18 has no decoder, which starts anew']
+    if card.is_foreign_resnet and 'decoder' in wanted:  # none can have been forgotten
+        wanted, absent = ['encoder'], ['decoder']
     missing = [part for part in wanted if part not in variables['params']]
     if missing:
         raise UserError(
@@ -71,17 +79,29 @@ def open_start(config, expected):
         name: {part: tree[part] for part in wanted if part in tree}
         for name, tree in variables.items()
     }
-    loaded, adapted = _adapt_channels(loaded, expected)
-    adapted = adapted or _other_view(config, card)
+    there, here = (first_kernel.get(tree).shape[-2] for tree in (loaded, expected))
+    if there != here:
+        loaded = first_kernel.with_channels(loaded, here)
+    views = [card.view, config.data.view]
     _check_fit(loaded, expected, wanted, folder)
-    count = sum(leaf.size for leaf in jax.tree.leaves(loaded['params']))
-    unused = [part for part in variables['params'] if part not in wanted]
-    new = [part for part in own if part not in wanted]
-    lines = [f'from {folder}: {" and ".join(wanted)} ({count:,} parameters)']
-    lines += [*_converted(folder, card), *adapted, *anew]
-    lines += [f'not loaded from there: {", ".join(unused)}'] if unused else []
-    lines += [f'drawn at random: {", ".join(new)}'] if new else []
-    return Start(loaded, tuple(lines))
+    provenance = dataclasses.replace(
+        card.origin(),
+        init=config.init,
+        folder=str(folder),
+        # (an export or a hub folder of ours may hold the weights of a file of another program)
+        format=card.source.format if card.source else convert.recognise(folder),
+        task=card.objective,
+        dataset=card.dataset,
+        modality=card.modality,
+        loaded=wanted,
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(loaded['params'])),
+        unused=[part for part in variables['params'] if part not in wanted],
+        absent=absent,
+        new=[part for part in own if part not in wanted],
+        channels=[there, here] if there != here else [],
+        views=views if there == here and None not in views and len(set(views)) > 1 else [],
+    )
+    return Start(loaded, provenance)
 
 
 def _folder(config):
@@ -95,29 +115,9 @@ def _folder(config):
         raise UserError(f'config.init={config.init}: {error}{way_out}') from None
 
 
-def _converted(folder, card):
-    """Lines on another format, and on what the weights were trained for, where that is known."""
-    source = card.get('source') or {}
-    told = (
-        external_weights.trained_for(card),
-        external_weights.left_out(card),
-        external_weights.assumed(card),
-    )
-    told = [said for said in told if said]
-    # (an export or a hub folder of ours may hold the weights of a file of another program)
-    name = source.get('format') or convert.recognise(folder)
-    if name == 'orbax' or name not in convert.FORMATS:
-        return told
-    digest = source.get('sha256')
-    known = f', sha256 {digest[:12]}' if digest else ''
-    return [f'converted from {convert.FORMATS[name].words}{known}', *told]
-
-
 def _check_dimensions(variables, expected, folder):
     """That the weights are of as many dimensions as the network."""
-    there, here = (
-        flatten_dict(tree)[first_kernel.path_in(tree)].ndim - 2 for tree in (variables, expected)
-    )
+    there, here = (len(first_kernel.get(tree).shape) - 2 for tree in (variables, expected))
     if there != here:
         raise UserError(
             f'{folder} holds a {there}D network, and this run has config.dimensions={here}; name '
@@ -125,11 +125,11 @@ def _check_dimensions(variables, expected, folder):
         )
 
 
-def _check_network(config, card, folder, wanted):
+def _check_network(config: Any, card: Card, folder: Path, wanted: list[str]) -> None:
     """That the loaded parts would compute here what they did there."""
-    there = card['config']['model']
     compared = [n for n in _COMPARED if n != 'upsample' or 'decoder' in wanted]
-    differ = [n for n in compared if there.get(n, config.model.get(n)) != config.model.get(n)]
+    there = {n: card.model.get(n, config.model.get(n)) for n in compared}
+    differ = [n for n in compared if there[n] != config.model.get(n)]
     if differ:
         settings = [f'config.model.{name}={there[name]}' for name in differ]
         here = ', '.join(str(config.model.get(name)) for name in differ)
@@ -139,38 +139,21 @@ def _check_network(config, card, folder, wanted):
         )
 
 
-def _adapt_channels(loaded, expected):
-    """Fits the first kernel to another number of input channels, and says so."""
-    flat = flatten_dict(loaded)
-    path = first_kernel.path_in(expected)
-    old, new = flat[path].shape[-2], flatten_dict(expected)[path].shape[-2]
-    if old == new:
-        return loaded, []
-    flat[path] = first_kernel.for_channels(flat[path], new)
-    return unflatten_dict(flat), [first_kernel.line(old, new)]
-
-
-def _other_view(config, card):
-    """A line on as many channels that showed something else there (see `views`)."""
-    there, here = card.get('view'), config.data.view
-    if there is None or here is None or there == here:
-        return []
-    return [f'channels: as of config.data.view={there} there, {here} here']
-
-
 def _check_fit(loaded, expected, wanted, folder):
     """Raises UserError with every name that is missing, unexpected or of another shape."""
-    have = {name: leaf.shape for name, leaf in flatten_dict(loaded, sep='/').items()}
-    need = {
-        name: leaf.shape
-        for name, leaf in flatten_dict(expected, sep='/').items()
-        if name.split('/')[1] in wanted
-    }
+    have, need = (
+        {
+            name: leaf.shape
+            for name, leaf in flatten_dict(tree, sep='/').items()
+            if name.split('/')[1] in wanted
+        }
+        for tree in (loaded, expected)
+    )
     remedy = 'use an export of the same architecture, or set config.model as it was there'
     names.check(have, need, folder, remedy)
 
 
-def shapes_of(network, channels):
+def shapes_of(network: Any, channels: int) -> dict[str, Any]:
     """The network's variables as shapes, which do not depend on the size of the input."""
     smallest = jax.ShapeDtypeStruct(network.smallest_input(channels), jnp.float32)
     return jax.eval_shape(lambda x: network.init(jax.random.key(0), x, train=False), smallest)

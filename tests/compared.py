@@ -66,7 +66,7 @@ def make_classifier(
             for n, label in enumerate(labels)
         ]
         results = _results('classification', 'ncc', list(classes), seed, None, init, 1.0)
-        results['start'] = list(start)
+        results['provenance'] = dict(start)
         results['metrics'] = metrics.classification_metrics(labels, chances)
         _write_run(path, results, 'predictions.csv', rows)
     write_config(path)

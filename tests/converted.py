@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from genesis_jax.card import Card
 from genesis_jax.models import from_card
 
 NETWORKS = {  # what differs from a fine-tuned segmentation of one class
@@ -39,6 +40,7 @@ def make(kind):
     }
     if card['task'] is None:
         del card['task']
+    card = Card.from_dict(card)
     network = from_card(card)
     x = jax.ShapeDtypeStruct((1, *card['cube_shape']), jnp.float32)
     shapes = jax.eval_shape(lambda x: network.init(jax.random.key(0), x, train=False), x)

@@ -11,8 +11,9 @@ from scipy import stats
 from genesis_jax import metrics
 from genesis_jax.compare.__main__ import main
 from genesis_jax.compare.published import TASKS
-from genesis_jax.compare.runs import read_workdir, short_name
+from genesis_jax.compare.runs import read_workdir
 from genesis_jax.finetune import finetune
+from genesis_jax.provenance import short_name
 from tests.compared import PATIENTS, make_classifier, make_workdir, write_config, write_csv
 
 

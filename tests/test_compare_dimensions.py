@@ -14,10 +14,18 @@ from genesis_jax.compare.runs import read_tests, read_workdir
 from genesis_jax.compare.statistics import auc_of_draws
 from tests.compared import PATIENTS, make_classifier, make_workdir, write_config, write_csv
 
-IMAGENET = ('from x: encoder (1 parameters)', 'converted from a PyTorch file, sha256 0a1b')
-OF_CT = ('from y: encoder (1 parameters)', 'pre-trained to restore my_slices (ct)')
-OF_XRAY = ('from z: encoder (1 parameters)', 'pre-trained to restore chestxray (other)')
-OF_A_TASK = ('from runs/dxc/seed_0: encoder (1 parameters)', 'trained for multilabel of dxc')
+IMAGENET = {
+    'loaded': ['encoder'],
+    'source': {'file': 'x', 'sha256': '0a1b', 'format': 'pytorch'},
+}
+OF_CT = {
+    'loaded': ['encoder'],
+    'task': 'restoration',
+    'dataset': 'my_slices',
+    'modality': 'ct',
+}
+OF_XRAY = {'loaded': ['encoder'], 'task': 'restoration', 'dataset': 'chestxray'}
+OF_A_TASK = {'loaded': ['encoder'], 'task': 'multilabel', 'dataset': 'dxc'}
 
 
 def make_in(folder, dimensions, name, maker, **about):
@@ -211,7 +219,7 @@ def make_findings(path, *, gain=1.0, init='scratch', start=()):
         write_csv(run / 'predictions.csv', rows)
         results = {'task': 'multilabel', 'dataset': 'dxc', 'classes': FINDINGS, 'seed': seed}
         results |= {'fold': None, 'init': init, 'label_fraction': 1.0, 'examples': len(labels)}
-        results['start'] = list(start)
+        results['provenance'] = dict(start)
         results['metrics'] = metrics.findings_metrics(labels, chances, FINDINGS)
         (run / 'results.json').write_text(json.dumps(results))
     write_config(path)

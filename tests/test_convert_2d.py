@@ -1,5 +1,6 @@
 """The 2D networks travel: to PyTorch, safetensors, ONNX and back, exactly."""
 
+import dataclasses
 import json
 
 import jax
@@ -12,6 +13,7 @@ torch = pytest.importorskip('torch', reason='PyTorch files need PyTorch')
 
 from genesis_jax import convert, models, transfer  # noqa: E402
 from genesis_jax import torch as ours  # noqa: E402
+from genesis_jax.card import Card  # noqa: E402
 from genesis_jax.checkpoints import load_export  # noqa: E402
 from genesis_jax.convert import model_card, names  # noqa: E402
 from genesis_jax.convert.__main__ import describe, main  # noqa: E402
@@ -59,7 +61,7 @@ def make(kind, parts=None):
         'config': {'dimensions': 2, 'model': model},
         'step': 3,
     }
-    return network, variables, card
+    return network, variables, Card.from_dict(card)
 
 
 def same(a, b):
@@ -171,9 +173,8 @@ def test_what_is_for_3d_refuses_2d_by_name(tmp_path):
         convert.write(tmp_path / 'net.pth', variables, card, 'nnunet')
     with pytest.raises(UserError, match='holds a unet2d, whose encoder fits no unet3d'):
         from_variables(variables, card, 'unet3d')
-    card['cube_shape'] = [32, 32, 32, 1]
     with pytest.raises(UserError, match='expected three whole numbers: X, Y and channels'):
-        convert.write(tmp_path / 'net.pt', variables, card)
+        convert.write(tmp_path / 'net.pt', variables, {**card, 'cube_shape': [32, 32, 32, 1]})
     with pytest.raises(ValueError, match=r'divide by 32, .* \(32, 48\)'):
         ours.UNet2D(width=4)(torch.zeros(1, 1, 32, 48))
 
@@ -204,7 +205,7 @@ def test_cards_speak_of_2d(tmp_path, capsys):
         assert words in text, words
     assert '3D' not in text.split('## Citation')[0] and 'Z' not in text.split('## Licence')[0]
     _, variables, card = make('restores', ['encoder'])
-    del card['task']
+    card = dataclasses.replace(card, task=None)
     text = model_card.render('a', card, 1, 'float32')
     assert "network='classifier2d', hidden=1024" in text and 'tasks in 2D medical' in text
     assert main([str(tmp_path / 'hub'), str(tmp_path / 'again')]) == 0

@@ -69,7 +69,7 @@ def test_fine_tuning_starts_from_a_file(make_target, tmp_path):
     config = make_target('seg', init=str(file), epochs=1)
     (found,) = finetune(config, tmp_path / 'run')
     assert found['start'][0].startswith(f'from {file}: encoder and decoder (')
-    assert 'converted from a PyTorch file, sha256 ' in found['start'][1]
+    assert 'converted from pytorch, sha256 ' in found['start'][1]
     assert found['start'][2].startswith('assumed, as published.pt has no card: epsilon=1e-05, ')
     _, start, state = begin(config)
     for part in ('encoder', 'decoder'):
@@ -83,7 +83,7 @@ def test_fine_tuning_starts_from_a_file(make_target, tmp_path):
     same(load_model(tmp_path / 'tuned')[0], load_model(model)[0])
     assert load_model(tmp_path / 'tuned')[1] == load_model(model)[1]
     _, start, _ = begin(make_target('cls', init=str(tmp_path / 'tuned.pt')))
-    assert start.parts == ('encoder',) and start.lines[1] == 'converted from a PyTorch file'
+    assert start.parts == ('encoder',) and start.lines[1] == 'converted from pytorch'
 
 
 @pytest.mark.parametrize(

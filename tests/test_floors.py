@@ -1,6 +1,7 @@
 """Who may import whom: every module stands on a floor and imports only from lower ones."""
 
 import ast
+import graphlib
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -18,6 +19,8 @@ FLOORS = (
     'genesis_jax.models',
     'genesis_jax.parallel',
     'genesis_jax.data',
+    'genesis_jax.provenance',  # no jax
+    'genesis_jax.card',  # no jax
     'genesis_jax.checkpoints',
     'genesis_jax.convert',
     'genesis_jax.torch',
@@ -53,6 +56,8 @@ NO_JAX = (
     'genesis_jax.config_json',
     'genesis_jax.metrics',
     'genesis_jax.compare',
+    'genesis_jax.provenance',
+    'genesis_jax.card',
     'data_prep',
 )
 
@@ -104,3 +109,17 @@ def violations(root=ROOT):
 
 def test_every_import_runs_downwards():
     assert not list(violations())
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    files = [*ROOT.glob('genesis_jax/**/*.py'), *ROOT.glob('data_prep/**/*.py')]
+    name = {f: '.'.join(f.relative_to(ROOT).with_suffix('').parts) for f in files}
+    modules = {text.removesuffix('.__init__') for text in name.values()}
+    graph = {}
+    for file in files:
+        found = {room(other, modules) for other in imports(file)} - {None}
+        graph[name[file].removesuffix('.__init__')] = found - {name[file].removesuffix('.__init__')}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        raise AssertionError(' -> '.join(error.args[1])) from None

@@ -15,6 +15,7 @@ import pytest
 import safetensors.numpy
 import yaml
 
+from genesis_jax.card import Card
 from genesis_jax.convert import hub, names
 from genesis_jax.errors import UserError
 
@@ -68,7 +69,7 @@ CLASSIFIER = {
     'full_range': True,
     'window': None,
     'fold': 0,
-    'start': ['from runs/genesis_ct: encoder (1,000 parameters)', 'drawn at random: hidden, head'],
+    'provenance': {'folder': 'runs/genesis_ct', 'loaded': ['encoder'], 'new': ['hidden', 'head']},
     'examples': {'train': 20, 'validation': 10, 'test': 9},
     'patients': {'train': 7, 'validation': 2, 'test': 2},
     'trained_on': ['aaaaaaaaaaaa'],
@@ -125,7 +126,7 @@ def test_a_network_and_its_card_return_bit_for_bit(name, tmp_path):
     variables = variables_of(CARDS[name])
     hub.write(tmp_path / 'out', variables, CARDS[name])
     found, card = hub.read(tmp_path / 'out')
-    assert card == hub.public(CARDS[name])
+    assert card == hub.public(Card.from_dict(CARDS[name]))
     assert jax.tree.structure(found) == jax.tree.structure(variables)
     jax.tree.map(np.testing.assert_array_equal, found, variables)
     assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {np.dtype(np.float32)}
@@ -147,8 +148,12 @@ def test_narrow_arrays_are_the_rounded_ones(dtype, kind, tmp_path):
 def test_nothing_of_the_machine_or_the_patients_is_published(tmp_path):
     place = '/home/someone/runs'
     card = CLASSIFIER | {
-        'init': f'{place}/genesis_ct',
-        'start': [f'from {place}/genesis_ct/export/encoder: encoder (1,000 parameters)'],
+        'provenance': {
+            'init': f'{place}/genesis_ct',
+            'folder': f'{place}/genesis_ct/export/encoder',
+            'loaded': ['encoder'],
+            'parameters': 1000,
+        },
         'config': CLASSIFIER['config'] | {'init': place, 'data': {'dir': place, 'name': 'ecc'}},
     }
     hub.write(tmp_path / 'out', variables_of(card), card)
@@ -369,9 +374,9 @@ def test_broken_folders_are_refused_in_one_sentence(folder, tmp_path):
     )
     refused('92 arrays of another type', configure(dtype='float16'))
     refused('is damaged', configure(dtype='int8'))
-    refused('is damaged', configure(architecture=lambda a: a | {'width': 'wide'}))
-    refused('is damaged', configure(architecture=lambda a: a | {'depth': 4}))
-    refused('is damaged', configure(architecture=[]))
+    refused('contradict each other', configure(architecture=lambda a: a | {'width': 'wide'}))
+    refused('contradict each other', configure(architecture=lambda a: a | {'depth': 4}))
+    refused('contradict each other', configure(architecture=[]))
     refused('is damaged', configure(card={}))
     refused('is damaged', configure(card=None))
 

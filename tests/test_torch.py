@@ -125,9 +125,9 @@ def test_new_parts_are_asked_for_and_told(published, capsys):
     network = ours.UNet3D.from_pretrained(published, out_channels=3, in_channels=2)
     assert capsys.readouterr().out.splitlines() == [
         f'from {published}: encoder and decoder',
+        f'assumed, as {PUBLISHED} has no card: epsilon=1e-05, batch_statistics=official',
         'first kernel: 1 input channels there, 2 here: repeated and rescaled',
         'drawn at random: head',
-        f'assumed, as {PUBLISHED} has no card: epsilon=1e-05, batch_statistics=official',
     ]
     told = {'epsilon': 1e-5, 'batch_statistics': 'official'}
     original = ours.UNet3D.from_pretrained(published, **told)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from genesis_jax.compare import pairing, published, recipes, statistics
-from genesis_jax.compare.runs import Workdir, read_tests, short_name
+from genesis_jax.compare.runs import Workdir, read_tests
 from genesis_jax.errors import UserError
 from genesis_jax.metrics import AUC_INTERVAL
+from genesis_jax.provenance import short_name
 
 NEEDS_TWO = 'needs at least 2 runs'
 BASELINE = 'baseline'

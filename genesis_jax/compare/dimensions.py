@@ -1,14 +1,13 @@
 """The papers' table of 2D against 3D: a row for each task, a column for each method."""
 
-import re
 from dataclasses import dataclass
 
 from genesis_jax.compare import published, recipes, statistics, writers
 from genesis_jax.compare.analysis import Entry, Row, row_of
-from genesis_jax.compare.runs import short_name
 from genesis_jax.compare.tables import factor, runs, title
 from genesis_jax.compare.writers import p_value, spread_text, tex
 from genesis_jax.errors import UserError
+from genesis_jax.provenance import short_name
 
 _PER_DIMENSIONS = {'model.width'}  # each has its own, as a matter of course
 _OF_DIMENSIONS = {'dimensions', 'data.view', *_PER_DIMENSIONS}  # (views are told as readings)
@@ -16,7 +15,6 @@ _READINGS = {  # of `data.view`, other than single slices
     'adjacent': 'slices with their neighbours',
     'orthogonal': 'three orthogonal planes',
 }
-_RESTORED = re.compile(r'pre-trained to restore (\w+)(?: \((\w+)\))?')  # as `foreign` says
 
 
 @dataclass(frozen=True)
@@ -93,18 +91,17 @@ def _start(workdir):
     """What a method is called in the papers, by what it started from."""
     if workdir.init == 'scratch':
         return 'scratch'
-    # A file that was not made here has a hash; in 2D it is a ResNet-18, as a rule of ImageNet.
-    foreign = any(re.match('converted from .*, sha256 ', line) for line in workdir.start)
-    decodes = any(re.match('(from|not loaded) .*: .*decoder', line) for line in workdir.start)
-    if workdir.config['dimensions'] == 2 and foreign and not decodes:
+    began = workdir.provenance
+    decodes = 'decoder' in (*began.loaded, *began.unused)
+    # The file of another program is in 2D a ResNet-18, as a rule of ImageNet.
+    if workdir.config['dimensions'] == 2 and began.source and not decodes:
         return 'ImageNet'
-    if any(line.startswith('trained for ') for line in workdir.start):
+    if began.task not in (None, 'restoration'):
         return short_name(workdir.init)
-    restored = next(filter(None, map(_RESTORED.fullmatch, workdir.start)), None)
-    if restored and restored[1] == 'chestxray':
+    if began.dataset == 'chestxray':
         return 'Genesis X-ray'
     known = published.TASKS.get(workdir.task_name.lower())
-    if known and known.of('auc', '2D Genesis CT') and restored and restored[2] == 'ct':
+    if known and known.of('auc', '2D Genesis CT') and began.modality == 'ct':
         return 'Genesis CT'  # of these tasks, those of CT and of X-ray were both published
     return 'Genesis'
 

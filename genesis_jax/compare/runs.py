@@ -15,9 +15,9 @@ import numpy as np
 from genesis_jax import config_json
 from genesis_jax.config_json import flatten
 from genesis_jax.errors import UserError
+from genesis_jax.provenance import Provenance
 
 _RUN = re.compile(r'seed_(\d+)(?:_fold_(\d+))?')
-_PARTS_OF_A_RUN = {'export', 'checkpoints', 'best', 'encoder', 'encoder_decoder', 'model'}
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Workdir:
     dataset: str
     classes: tuple[str, ...]
     init: str
-    start: tuple[str, ...]  # what was loaded, in words
+    provenance: Provenance  # what the runs began with
     label_fraction: float
     config: dict[str, object]  # by dotted names
     parts: tuple[Part, ...]  # of complete runs
@@ -126,7 +126,7 @@ def read_workdir(path: Path) -> Workdir:
         dataset=first['dataset'],
         classes=tuple(first['classes']),
         init=str(first['init']),
-        start=tuple(first.get('start', ())),
+        provenance=Provenance.from_dict(first),
         label_fraction=float(first['label_fraction']),
         config=config,
         parts=parts,
@@ -180,12 +180,6 @@ def _complete(parts):
 
 def _seed_and_fold(folder):
     return tuple(number and int(number) for number in _RUN.fullmatch(folder.name).groups())
-
-
-def short_name(init: str) -> str:
-    """What a start is called: `scratch`, or the run that a path leads to."""
-    parts = [part for part in Path(init).parts if part not in _PARTS_OF_A_RUN]
-    return parts[-1] if parts else init
 
 
 def read_tests(workdir: Workdir) -> list[Tested]:

@@ -1,8 +1,8 @@
 """Weights from one format to another: `read` and `write` with `(variables, card)` between them.
 
 Variables are nested dicts of NumPy arrays in our layout, `{'params': {'encoder': ...},
-'batch_stats': ...}`; the card is what `checkpoints.load_export` returns beside them. Formats are
-imported when they are used: each needs packages of its own, and only `orbax` needs JAX.
+'batch_stats': ...}`; the card is a `card.Card`. The modules of the formats are imported when they
+are used: each needs packages of its own, and only `orbax` needs JAX.
 """
 
 import contextlib
@@ -11,8 +11,11 @@ import importlib
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from genesis_jax.card import Card
 from genesis_jax.convert import external_weights
 from genesis_jax.errors import UserError, need
 
@@ -23,9 +26,10 @@ EXPORTS = ('encoder_decoder', 'model', 'encoder')  # of a run, the fullest first
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """A format of weights; its module has `read(path)`, `write(path, variables, card, dtype)`.
+    """A format of weights.
 
     Attributes:
+      module: has `read(path)` and `write(path, variables, card, dtype)`.
       words: what it is, in errors and summaries.
       suffixes: of its files; none: it is a folder, or a file that is asked for by name.
       extra: of this package, that brings what it needs.
@@ -33,6 +37,7 @@ class Format:
       narrow: whether its arrays can be written as bfloat16 and float16.
     """
 
+    module: str
     words: str
     suffixes: tuple[str, ...] = ()
     extra: str = ''
@@ -41,19 +46,27 @@ class Format:
     narrow: bool = False
 
 
-# Each is the module of its name in this package.
+_OURS, _TORCH = 'genesis_jax.convert', 'genesis_jax.torch'
 FORMATS = {
-    'orbax': Format('an export or a run of this project'),
-    'pytorch': Format('a PyTorch file', ('.pt', '.pth', '.pth.tar'), 'torch', narrow=True),
-    'keras': Format('a Keras file', ('.h5', '.hdf5'), 'keras', writes=False),
-    'hub': Format('a folder of config.json and model.safetensors', (), 'hub', narrow=True),
-    'safetensors': Format('a ResNet-18 in safetensors', ('.safetensors',), 'hub', writes=False),
-    'onnx': Format('an ONNX file', ('.onnx',), 'onnx', reads=False, narrow=True),
-    'nnunet': Format('weights for nnU-Net', (), 'torch', reads=False),
+    'orbax': Format(f'{_OURS}.orbax', 'an export or a run of this project'),
+    'pytorch': Format(
+        f'{_OURS}.pytorch', 'a PyTorch file', ('.pt', '.pth', '.pth.tar'), 'torch', narrow=True
+    ),
+    'keras': Format(f'{_OURS}.keras', 'a Keras file', ('.h5', '.hdf5'), 'keras', writes=False),
+    'hub': Format(
+        f'{_OURS}.hub', 'a folder of config.json and model.safetensors', (), 'hub', narrow=True
+    ),
+    'safetensors': Format(
+        f'{_OURS}.safetensors', 'a ResNet-18 in safetensors', ('.safetensors',), 'hub', writes=False
+    ),
+    'onnx': Format(f'{_TORCH}.onnx', 'an ONNX file', ('.onnx',), 'onnx', reads=False, narrow=True),
+    'nnunet': Format(f'{_TORCH}.nnunet_weights', 'weights for nnU-Net', (), 'torch', reads=False),
 }
 
 
-def read(path, format=None, epsilon=None):
+def read(
+    path: str | Path, format: str | None = None, epsilon: float | None = None
+) -> tuple[dict[str, Any], Card]:
     """Reads the network in a file or folder: `(variables, card)`.
 
     Args:
@@ -73,14 +86,21 @@ def read(path, format=None, epsilon=None):
         raise UserError(
             f'cannot read {path} ({error.strerror or error}); choose another source'
         ) from None
-    external_weights.settle(card, path, epsilon)
-    return variables, card
+    return variables, external_weights.settle(card, path, epsilon)
 
 
-def write(path, variables, card, format=None, dtype='float32', data_parallel=False):
+def write(
+    path: str | Path,
+    variables: dict[str, Any],
+    card: Card | Mapping[str, Any],
+    format: str | None = None,
+    dtype: str = 'float32',
+    data_parallel: bool = False,
+) -> None:
     """Writes a network, whole or not at all.
 
     Args:
+      card: of the network, or its JSON.
       format: one of FORMATS; None: by the suffix of `path`.
       dtype: of the arrays: 'float32', or in some formats 'bfloat16' or 'float16'.
       data_parallel: in a PyTorch file, `module.` before every name.
@@ -88,7 +108,7 @@ def write(path, variables, card, format=None, dtype='float32', data_parallel=Fal
     Raises:
       UserError: the target exists, or the format cannot hold the network.
     """
-    path = Path(path).expanduser()
+    path, card = Path(path).expanduser(), Card.from_dict(card)
     name = format or _of_target(path)
     check_target(path, name, dtype, data_parallel)
     options = {'data_parallel': True} if data_parallel else {}
@@ -104,14 +124,14 @@ def write(path, variables, card, format=None, dtype='float32', data_parallel=Fal
 
 
 def convert(
-    source,
-    target,
-    source_format=None,
-    target_format=None,
-    dtype='float32',
-    epsilon=None,
-    data_parallel=False,
-):
+    source: str | Path,
+    target: str | Path,
+    source_format: str | None = None,
+    target_format: str | None = None,
+    dtype: str = 'float32',
+    epsilon: float | None = None,
+    data_parallel: bool = False,
+) -> tuple[dict[str, Any], Card, Path, str, str]:
     """Reads `source`, writes `target`: `(variables, card, source, format read, format written)`.
 
     A target without a suffix is a folder: of an export of this project the hub's, of anything else
@@ -130,7 +150,7 @@ def convert(
     return variables, card, source, reading, writing
 
 
-def locate(path, exports=EXPORTS):
+def locate(path: str | Path, exports: tuple[str, ...] = EXPORTS) -> Path:
     """The file or folder that a path names: itself, or the first of these exports of a run.
 
     Raises:
@@ -159,7 +179,7 @@ def locate(path, exports=EXPORTS):
     return found[0] if found else path
 
 
-def recognise(path):
+def recognise(path: str | Path) -> str:
     """The format of a file or folder, by what it holds; a folder of unknown kind is 'orbax'."""
     path = Path(path)
     if path.is_dir():
@@ -187,7 +207,7 @@ def _hub_config(folder):
     return config if isinstance(config, dict) else {}
 
 
-def check_target(path, name, dtype, data_parallel=False):
+def check_target(path: Path, name: str, dtype: str, data_parallel: bool = False) -> None:
     """Raises UserError if nothing of this format, dtype and names can be written to `path`."""
     _module(name, 'write')
     if dtype not in DTYPES:
@@ -210,7 +230,7 @@ def _module(name, action):
         raise UserError(f'{name} {known} {done}; expected one of {", ".join(possible)}')
     if FORMATS[name].extra:
         need(FORMATS[name].extra, f'the format {name}')
-    return importlib.import_module(f'{__name__}.{name}')
+    return importlib.import_module(FORMATS[name].module)
 
 
 @contextlib.contextmanager

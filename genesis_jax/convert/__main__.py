@@ -8,16 +8,20 @@ python -m genesis_jax.convert runs/genesis_ct genesis_ct --to=hub --dtype=bfloat
 import os
 import shlex
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from genesis_jax import convert
+from genesis_jax.card import Card
 from genesis_jax.cli.arguments import Parser, path, share
-from genesis_jax.convert import external_weights, names, usage
+from genesis_jax.convert import usage
 from genesis_jax.errors import UserError
 
 _KINDS = {'unet': 'U-Net', 'classifier': 'classifier'}
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Converts as the arguments say; returns the exit status."""
     parser = _make_parser()
     args = parser.parse_args(argv)
@@ -36,29 +40,28 @@ def main(argv=None):
     except KeyboardInterrupt:
         parser.fail('interrupted; nothing was written', 130)
     print(f'read {source} ({reading}): {describe(variables, card)}')
-    for said in filter(None, (external_weights.left_out(card), external_weights.assumed(card))):
-        print(said)
+    for line in card.origin().lines:
+        print(line)
     print(f'wrote {args.target} ({writing}, {args.dtype})')
     print(f'next: {_next(args.target, writing, card)}')
     return 0
 
 
-def describe(variables, card):
+def describe(variables: dict[str, Any], card: Card) -> str:
     """A network in words: what it is, its parts, width, channels and parameters."""
     sizes = [leaf.size for leaf in _leaves(variables['params'])]
-    kind, dimensions = names.split(card['network'])
-    what = f'{dimensions}D {_KINDS[kind]}'
-    outputs = f'outputs {card["outputs"]}, ' if 'head' in card['parts'] else ''
-    parts, last = card['parts'][:-1], card['parts'][-1]
-    parts = f'{", ".join(parts)} and {last}' if parts else last
-    task = f' for {card["task"]} of {", ".join(card["classes"])}' if 'task' in card else ''
+    what = f'{card.dimensions}D {_KINDS[card.kind]}'
+    outputs = f'outputs {card.out_channels}, ' if 'head' in card.parts else ''
+    *parts, last = card.parts
+    listed = f'{", ".join(parts)} and {last}' if parts else last
+    task = f' for {card.task} of {", ".join(card.classes or ())}' if card.task else ''
     return (
-        f'{what}{task} ({parts}), width {card["config"]["model"]["width"]}, input channels '
-        f'{card["in_channels"]}, {outputs}{sum(sizes):,} parameters'
+        f'{what}{task} ({listed}), width {card.model["width"]}, input channels '
+        f'{card.in_channels}, {outputs}{sum(sizes):,} parameters'
     )
 
 
-def _make_parser():
+def _make_parser() -> Parser:
     parser = Parser(
         prog='python -m genesis_jax.convert',
         description='Converts weights from one format to another.',
@@ -104,7 +107,7 @@ def _make_parser():
     return parser
 
 
-def _next(target, format, card):
+def _next(target: Path, format: str, card: Card) -> str:
     """What to do with what was written."""
     quoted = shlex.quote(str(target))
     if format == 'onnx':
@@ -112,14 +115,12 @@ def _next(target, format, card):
     if format == 'nnunet':
         return f'python -m genesis_jax.torch.nnunet {quoted} nnUNetPlans.json'
     if format != 'orbax':
-        if 'head' in card['parts']:
+        if 'head' in card.parts:
             return f'genesis_jax.torch.from_pretrained({str(target)!r})'
         new = f'{str(target)!r}, out_channels=N, hidden=N'
-        _, dimensions = names.split(card['network'])
-        return f'genesis_jax.torch.Classifier{dimensions}D.from_pretrained({new})'
-    if 'task' in card:
-        _, source = usage.called(card)
-        given = f'--input={source.upper()}S --output=predicted'
+        return f'genesis_jax.torch.Classifier{card.dimensions}D.from_pretrained({new})'
+    if card.task:
+        given = f'--input={card.called()[1].upper()}S --output=predicted'
         return f'python -m genesis_jax.predict --model={quoted} {given}'
     return ' '.join(usage.command(str(target), card))
 

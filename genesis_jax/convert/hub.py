@@ -8,19 +8,21 @@ only: neither JAX nor PyTorch is needed on either side.
 import dataclasses
 import hashlib
 import json
-import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 import safetensors
 import safetensors.numpy
 
+from genesis_jax.card import Card, renamed
 from genesis_jax.convert import model_card, names
 from genesis_jax.errors import UserError
 
 _ARRAYS, _CONFIG, _README = 'model.safetensors', 'config.json', 'README.md'
-_FROM = re.compile(r'^from (.+?)(?:/export/[^/]+)?: ')  # as transfer.py says of a start
+_STATED = {'out_channels': 'outputs'}  # what readers take since the first version
 _DTYPES = {
     'float32': np.dtype(np.float32),
     'bfloat16': np.dtype(ml_dtypes.bfloat16),
@@ -28,7 +30,7 @@ _DTYPES = {
 }
 
 
-def read(path):
+def read(path: str | Path) -> tuple[dict[str, Any], Card]:
     """`(variables, card)` of a folder; narrower arrays are widened to float32, as they were.
 
     Raises:
@@ -47,24 +49,31 @@ def read(path):
     return names.to_flax(arrays, rows, folder / _ARRAYS), card
 
 
-def write(path, variables, card, dtype='float32'):
+def write(
+    path: str | Path,
+    variables: dict[str, Any],
+    card: Card | Mapping[str, Any],
+    dtype: str = 'float32',
+) -> None:
     """Writes a folder, which must not exist; others may publish it.
 
     Raises:
       UserError: the variables are not those of the card's network, or too large for the dtype.
     """
+    card = Card.from_dict(card)
     architecture = names.Architecture.of_card(card)
     rows, card = architecture.rows(), public(card)
     arrays = {n: _narrowed(a, dtype, n) for n, a in names.to_torch(variables, rows).items()}
     # 'format': what loaders of PyTorch users look for, as the names are PyTorch's. Not save_file,
     # whose files nobody but their owner may read.
     data = safetensors.numpy.save(arrays, metadata={'format': 'pt'})
+    stated = dataclasses.asdict(architecture)
     config = {
         'library_name': 'genesis_jax',
-        'architecture': dataclasses.asdict(architecture),
+        'architecture': {_STATED.get(name, name): value for name, value in stated.items()},
         'dtype': dtype,
         'sha256': hashlib.sha256(data).hexdigest(),
-        'card': card,
+        'card': card.to_dict(),
     }
     folder = Path(path).expanduser()
     parameters = sum(arrays[row.name].size for row in rows if row.path[0] == 'params')
@@ -75,17 +84,13 @@ def write(path, variables, card, dtype='float32'):
     (folder / _README).write_text(text, 'utf-8')
 
 
-def public(card):
+def public(card: Card) -> Card:
     """A card without local paths and without the hashes of patients, which anyone could reverse."""
-    card = {name: value for name, value in card.items() if name not in ('init', 'trained_on')}
-    if 'start' in card:
-        card['start'] = [
-            _FROM.sub(lambda match: f'from {Path(match[1]).name}: ', line) for line in card['start']
-        ]
-    card['config'] = {name: value for name, value in card['config'].items() if name != 'init'}
-    if isinstance(data := card['config'].get('data'), dict):
-        card['config']['data'] = {name: value for name, value in data.items() if name != 'dir'}
-    return card
+    config = {name: value for name, value in card.config.items() if name != 'init'}
+    if isinstance(data := config.get('data'), dict):
+        config['data'] = {name: value for name, value in data.items() if name != 'dir'}
+    began = card.provenance and card.provenance.public()
+    return dataclasses.replace(card, config=config, trained_on=None, provenance=began)
 
 
 def _read_config(folder):
@@ -105,27 +110,24 @@ def _read_config(folder):
             f'{file} describes no network of genesis_jax; expected architecture, dtype and card, '
             'as python -m genesis_jax.convert writes them'
         )
-    try:
-        card, dtype = config['card'], config['dtype']
-        stated = names.Architecture(**config['architecture'])
-        stated = dataclasses.replace(stated, parts=tuple(stated.parts))
-        told, rows = names.Architecture.of_card(card), stated.rows()
-        _DTYPES[dtype], [row.torch_shape for row in rows]  # a wrong entry fails here
-    except (UserError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f'{file} is damaged ({error}); copy the folder again') from None
-    _check_same(stated, told, file)
-    return card, dtype, rows, config.get('sha256')
-
-
-def _check_same(stated, told, file):
-    """Raises UserError where the architecture is not that of the card."""
-    stated, told = dataclasses.asdict(stated), dataclasses.asdict(told)
-    differ = [f'{n} is {stated[n]!r} and {told[n]!r}' for n in stated if stated[n] != told[n]]
+    card, dtype, stated = (config[name] for name in ('card', 'dtype', 'architecture'))
+    card = Card.from_dict(card, file)
+    if dtype not in list(_DTYPES):
+        raise UserError(f'{file} is damaged (dtype {dtype!r}); copy the folder again')
+    architecture = names.Architecture.of_card(card)
+    told = dataclasses.asdict(architecture) | {'parts': card.parts}
+    stated = renamed(stated) if isinstance(stated, dict) else {}
+    differ = [
+        f'{name} is {stated.get(name)!r} and {told.get(name)!r}'
+        for name in {**told, **stated}
+        if stated.get(name) != told.get(name)
+    ]
     if differ:
         raise UserError(
             f'the architecture and the card in {file} contradict each other '
             f'({names.shown(differ)}); copy the folder or convert the network again'
         )
+    return card, dtype, architecture.rows(), config.get('sha256')
 
 
 def _read_arrays(file, digest):

@@ -9,10 +9,12 @@ name, `conv3d_1` or the like. Kernels are stored as ours are, `[X, Y, Z, in, out
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
+from genesis_jax.card import Card
 from genesis_jax.convert import external_weights, names
 from genesis_jax.errors import UserError
 
@@ -30,7 +32,7 @@ _PUBLISHED_WIDTH = 32
 _DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError)
 
 
-def read(path):
+def read(path: str | Path) -> tuple[dict[str, Any], Card]:
     """`(variables, card)` of a published Keras file, or of a network of those names.
 
     Raises:
@@ -43,41 +45,49 @@ def read(path):
         raise UserError(f'{path} is no HDF5 file; expected the weights of a Keras network (.h5)')
     try:
         with h5py.File(path, 'r') as file:
-            return _read(file, path)
+            found = {name: np.asarray(array) for name, array in _datasets(file, path).items()}
+            described = list(_described(json.loads(file.attrs.get('model_config', 'null'))))
+            normalisation, known = _normalisation(described), _cube_shape(described)
     except _DAMAGE as error:
         raise UserError(
             f'{path} is damaged or cut short ({_line(error)}); copy or download it again'
         ) from None
+    head = next((layer for layer in reversed(_layers(found)) if _HEAD.fullmatch(layer)), 'conv3d_1')
+    architecture = _architecture(found, head)
+    rows = architecture.rows()
+    table = dict(zip(_keras_names(rows, head), rows, strict=True))
+    names.check(
+        {name: array.shape for name, array in found.items()},
+        {name: row.shape for name, row in table.items()},  # Keras orders the axes as we do
+        path,
+    )
+    _check_numbers(found, path)
+    state = {row.name: row.to_torch(found[name].astype(np.float32)) for name, row in table.items()}
+    if len(normalisation) > 1:
+        raise UserError(
+            f'the layers of {path} normalise with different epsilon and momentum '
+            f'({names.shown(map(str, sorted(normalisation)))}); expected the same in all, as in '
+            'the published network'
+        )
+    ((epsilon, momentum),) = normalisation
+    conventions = {
+        'epsilon': epsilon,
+        'statistics_momentum': momentum,
+        'batch_statistics': 'synchronised',
+    }
+    card = external_weights.card_of(architecture, path, 'keras', conventions, **known)
+    return names.to_flax(state, rows, path), card
 
 
-def _read(file, path):
-    group = file.get('model_weights', file)
+def _datasets(file, path):
+    """The arrays that Keras lists, by layer and weight, such as `depth_0_conv/kernel`."""
+    group, found = file.get('model_weights', file), {}
     if 'layer_names' not in group.attrs:
         raise UserError(
             f'{path} holds no Keras weights: found {names.shown(group) or "nothing"}, expected '
             'the attribute layer_names; save them with save_weights or save of a Keras model, as '
             '.h5 and not as .weights.h5 of Keras 3'
         )
-    found = _datasets(group)
-    head = next((layer for layer in reversed(_layers(found)) if _HEAD.fullmatch(layer)), 'conv3d_1')
-    architecture = _architecture(found, head)
-    rows = architecture.rows()
-    table = dict(zip(_keras_names(rows, head), rows, strict=True))
-    names.check(
-        {name: dataset.shape for name, dataset in found.items()},
-        {name: row.shape for name, row in table.items()},  # Keras orders the axes as we do
-        path,
-    )
-    _check_numbers(found, path)
-    state = {
-        row.name: row.to_torch(found[name][()].astype(np.float32)) for name, row in table.items()
-    }
-    return names.to_flax(state, rows, path), _card(architecture, file, path)
-
-
-def _datasets(group):
-    """The arrays that Keras lists, by layer and weight, such as `depth_0_conv/kernel`."""
-    found = {}
     for layer in _texts(group.attrs['layer_names']):
         for weight in _texts(group[layer].attrs['weight_names']):
             place = f'{layer}/{weight}'
@@ -113,7 +123,7 @@ def _architecture(found, head):
     return names.Architecture(
         width=size(first, -1) or size('depth_0_bn/gamma', -1) or _PUBLISHED_WIDTH,
         in_channels=size(first, -2) or 1,
-        outputs=size(f'{head}/kernel', -1) or size(f'{head}/bias', -1) or 1,
+        out_channels=size(f'{head}/kernel', -1) or size(f'{head}/bias', -1) or 1,
         upsample='nearest',
     )
 
@@ -132,9 +142,9 @@ def _keras_names(rows, head):
 def _check_numbers(found, path):
     """That float32 holds every number exactly."""
     wrong = [
-        f'{name} is {dataset.dtype}'
-        for name, dataset in found.items()
-        if dataset.dtype.kind != 'f' or dataset.dtype.itemsize > 4
+        f'{name} is {array.dtype}'
+        for name, array in found.items()
+        if array.dtype.kind != 'f' or array.dtype.itemsize > 4
     ]
     if wrong:
         raise UserError(
@@ -143,27 +153,13 @@ def _check_numbers(found, path):
         )
 
 
-def _card(architecture, file, path):
-    """What is known of the network; what only its makers know is left out."""
-    layers = list(_described(json.loads(file.attrs.get('model_config', 'null'))))
-    normalisation = {
-        (config['epsilon'], config['momentum'])
+def _normalisation(layers):
+    """All pairs of epsilon and momentum of these layers; those of Keras if they do not tell."""
+    return {
+        (float(config['epsilon']), float(config['momentum']))
         for kind, config in layers
         if kind == 'BatchNormalization'
     } or {_NORMALISATION}
-    if len(normalisation) > 1:
-        raise UserError(
-            f'the layers of {path} normalise with different epsilon and momentum '
-            f'({names.shown(map(str, sorted(normalisation)))}); expected the same in all, as in '
-            'the published network'
-        )
-    ((epsilon, momentum),) = normalisation
-    conventions = {
-        'epsilon': epsilon,
-        'statistics_momentum': momentum,
-        'batch_statistics': 'synchronised',
-    }
-    return external_weights.card_of(architecture, path, 'keras', conventions) | _cube_shape(layers)
 
 
 def _described(node):

@@ -2,7 +2,8 @@
 
 import json
 
-from genesis_jax.convert import names, usage
+from genesis_jax.card import Card
+from genesis_jax.convert import usage
 from genesis_jax.topology import DIVISORS
 
 _TASKS = {  # what the hub calls them, and their losses
@@ -25,7 +26,7 @@ _PLANES = {  # of a view
 _STATISTICS = {'synchronised': 'running averages', 'official': 'those of the batch'}
 
 
-def render(name, card, parameters, dtype):
+def render(name: str, card: Card, parameters: int, dtype: str) -> str:
     """The text.
 
     Args:
@@ -34,7 +35,7 @@ def render(name, card, parameters, dtype):
       parameters: how many there are.
       dtype: of the arrays.
     """
-    task = card.get('task') or card['config'].get('task')
+    task = card.objective
     blocks = [
         _front_matter(card, task),
         f'# {" ".join(name.split())}',
@@ -62,24 +63,24 @@ def render(name, card, parameters, dtype):
 
 def _front_matter(card, task):
     """YAML for the hub; JSON's strings and lists are YAML's, whatever they hold."""
-    tags = [*_TAGS, f'{_dimensions(card)}d', *([card['modality']] if card.get('modality') else [])]
+    tags = [*_TAGS, f'{card.dimensions}d', *([card.modality] if card.modality else [])]
     fields = {
         'library_name': 'genesis_jax',
         'license': 'other',
         'license_name': 'to-be-chosen',
         'pipeline_tag': _TASKS[task][0] if task else None,
         'tags': tags,
-        'datasets': [dataset] if (dataset := _at(card, 'config', 'data', 'name')) else None,
+        'datasets': [dataset] if (dataset := card.dataset) else None,
     }
     lines = [f'{name}: {json.dumps(value)}' for name, value in fields.items() if value]
     return '\n'.join(['---', *lines, '---'])
 
 
 def _opening(card, task):
-    what, dataset = _NETWORKS[card['network']], _at(card, 'config', 'data', 'name')
+    what, dataset = _NETWORKS[card.network], card.dataset
     on = f' on `{dataset}`' if dataset else ''
     if task == 'restoration':
-        example, source = usage.called(card)
+        example, source = card.called()
         seen = f'{example}s' + (f' of {source}s' if source != example else '')
         return f'{what}, pre-trained{on} to restore corrupted {seen} (Models Genesis).'
     if task:
@@ -88,15 +89,15 @@ def _opening(card, task):
 
 
 def _network(card, parameters, dtype):
-    model = card['config']['model']
-    decoder = 'decoder' in card['parts']
-    yield 'network', _NETWORKS[card['network']]
-    yield 'parts', _join(card['parts'])
+    model = card.model
+    decoder = 'decoder' in card.parts
+    yield 'network', _NETWORKS[card.network]
+    yield 'parts', _join(card.parts)
     yield 'parameters', f'{parameters:,}'
     yield 'channels of the first convolution', model['width']
     yield 'input channels', _channels(card)
-    yield 'outputs', card['outputs'] if 'head' in card['parts'] else None
-    yield 'classes', _join(card.get('classes'))
+    yield 'outputs', card.out_channels if 'head' in card.parts else None
+    yield 'classes', _join(card.classes)
     yield 'units of the hidden layer', model.get('hidden') or None
     yield 'upsampling', model.get('upsample') if decoder else None
     yield 'epsilon of batch normalisation', model.get('epsilon')
@@ -106,27 +107,27 @@ def _network(card, parameters, dtype):
 
 
 def _data(card):
-    config, spacing = card['config'], card.get('spacing')
-    example, source = usage.called(card)
-    yield 'dataset', _at(config, 'data', 'name')
-    yield 'modality', card.get('modality')
+    config, spacing = card.config, card.spacing
+    example, source = card.called()
+    yield 'dataset', card.dataset
+    yield 'modality', card.modality
     if source == 'scan':  # images have neither folds nor millimetres, and are examples themselves
-        yield 'scans', _pairs(card.get('scans'))
-        yield 'folds', _pairs(card.get('folds'))
-    yield 'patients', _pairs(card.get('patients'))
-    yield 'share of the training patients', _at(config, 'label_fraction')
-    yield f'{example}s', _pairs(card.get('cubes'))
-    yield 'examples', _pairs(card.get('examples'))
+        yield 'scans', _pairs(card.scans)
+        yield 'folds', _pairs(card.folds)
+    yield 'patients', _pairs(card.patients)
+    yield 'share of the training patients', config.get('label_fraction')
+    yield f'{example}s', _pairs(card.cubes)
+    yield 'examples', _pairs(card.examples)
     elements = {'cube': 'voxels of a cube', 'image': 'pixels of an image'}[example]
-    yield elements, _size((card.get('cube_shape') or ())[:-1])
-    if 'spacing' in card and source == 'scan':
+    yield elements, _size((card.cube_shape or ())[:-1])
+    if card.modality and source == 'scan':
         yield 'spacing', f'{_size(spacing)} mm' if spacing else "each scan's own"
     yield 'intensities', _intensities(card)
 
 
 def _training(card):
-    config = card['config']
-    yield 'start', _join(card.get('start'), '; ')
+    config = card.config
+    yield 'start', _join(card.provenance and card.provenance.lines, '; ')
     yield 'corruption', _settings(config.get('transforms'))
     yield 'augmentation', _settings(config.get('augment'))
     yield 'optimiser', _settings(config.get('optimizer'))
@@ -134,88 +135,88 @@ def _training(card):
     yield 'batch', config.get('batch_size')
     yield 'frozen', config.get('freeze') if config.get('freeze') != 'none' else None
     yield 'seed', config.get('seed')
-    yield 'tested on fold', card.get('fold')
-    yield 'epochs', card.get('epochs')
-    yield 'steps of these weights, the best', card.get('step')
-    yield f'{usage.called(card)[0]}s a second', _number(card.get('examples_per_second'), 3)
-    yield 'device', card.get('device')
-    yield 'hash of the config', card.get('config_hash')
+    yield 'tested on fold', card.fold
+    yield 'epochs', card.epochs
+    yield 'steps of these weights, the best', card.step
+    yield f'{card.called()[0]}s a second', _number(card.examples_per_second, 3)
+    yield 'device', card.device
+    yield 'hash of the config', card.config_hash
 
 
 def _losses(card, task):
-    baselines, (example, _) = card.get('baselines') or {}, usage.called(card)
-    yield 'loss', _TASKS[task][1] if task and 'validation_loss' in card else None
-    yield 'on the validation examples', _number(card.get('validation_loss'))
+    baselines, (example, _) = card.baselines or {}, card.called()
+    yield 'loss', _TASKS[task][1] if task and card.validation_loss is not None else None
+    yield 'on the validation examples', _number(card.validation_loss)
     yield f'of the corrupted {example} left unchanged', _number(baselines.get('unchanged'))
     yield f'of the mean of each {example}', _number(baselines.get('cube_mean'))
 
 
 def _source(card):
-    source = card.get('source') or {}
-    yield 'file', source.get('file')
-    yield 'SHA-256', source.get('sha256')
-    yield 'format', source.get('format')
-    yield 'left out', _join(source.get('left_out'))
-    yield 'epoch it tells', _at(card, 'pytorch', 'epoch')
+    if source := card.source:
+        yield 'file', source.file
+        yield 'SHA-256', source.sha256
+        yield 'format', source.format
+        yield 'left out', _join(source.left_out)
+    yield 'epoch it tells', (card.pytorch or {}).get('epoch')
 
 
 def _use(card, task):
-    _, source = usage.called(card)
+    _, source = card.called()
     if task and task != 'restoration':
         return (
             f'Research on {task} of {source}s like those above, prepared in the same way: as it '
             'is, or as the start of another task.'
         )
     return (
-        f'The start of target tasks in {_dimensions(card)}D medical imaging: classification takes '
+        f'The start of target tasks in {card.dimensions}D medical imaging: classification takes '
         'the encoder, segmentation the encoder and the decoder; both learn further on labelled '
         f'{source}s.'
     )
 
 
 def _limits(card, dtype):
-    _, source = usage.called(card)
+    _, source = card.called()
     yield 'For research. It is no medical device, and nothing here was tested for use on patients.'
-    if _at(card, 'config', 'data', 'name'):
+    if card.dataset:
         yield (
             f'A test on {source}s that it has seen tells nothing. What else those {source}s have '
             'in common (patients, scanners, hospitals) is not recorded here.'
         )
     else:
         yield f'Which {source}s it has seen is not recorded here: ask where the weights come from.'
-    divisor = DIVISORS[_dimensions(card)]
-    yield f'It takes {card["in_channels"]} channel(s), and sides that divide by {divisor}.'
-    if _at(card, 'config', 'model', 'batch_statistics') == 'official':
+    divisor = DIVISORS[card.dimensions]
+    yield f'It takes {card.in_channels} channel(s), and sides that divide by {divisor}.'
+    if card.model.get('batch_statistics') == 'official':
         yield 'It normalises with the batch at hand: a prediction depends on its neighbours.'
     if dtype != 'float32':
         yield f'The arrays are rounded to {dtype}.'
 
 
 def _intensities(card):
-    window = card.get('window') or _at(card, 'config', 'data', 'window')
-    if not window and card.get('modality') == 'ct':
+    window = card.window or (card.config.get('data') or {}).get('window')
+    if not window and card.modality == 'ct':
         window = (-1000, 1000)  # the only one that data_prep gives to CT
     if window:
         return f'{window[0]:g} … {window[1]:g} become 0 … 1, clipped'
-    _, source = usage.called(card)
-    if not card.get('modality') or (source == 'image' and 'full_range' not in card):
+    _, source = card.called()
+    if not card.modality or (source == 'image' and card.full_range is None):
         return None
-    if source == 'image' and card['full_range']:
+    if source == 'image' and card.full_range:
         return (
             "0 … 255 of 8 bits and 0 … 65535 of 16 bits become 0 … 1; of 32 bits, each image's own "
             'robust range'
         )
-    whole = 'minimum and maximum' if card.get('full_range') else 'robust range'
+    whole = 'minimum and maximum' if card.full_range else 'robust range'
     return f"each {source}'s own {whole} become 0 … 1, clipped"
 
 
 def _channels(card):
     """How many there are or what they are; of a view, which planes."""
-    of, planes = _join(card.get('channels')), _PLANES.get(card.get('view'))
+    of, planes = _join(card.channels), _PLANES.get(card.view)
     if planes is None:
-        return of or card['in_channels']
-    several = f'{of} of ' if len(card.get('channels') or ()) > 1 else ''
-    return f'{card["in_channels"]}: {several}{planes}'
+        return of or card.in_channels
+    several = f'{of} of ' if len(card.channels or ()) > 1 else ''
+    return f'{card.in_channels}: {several}{planes}'
 
 
 def _table(title, rows):
@@ -229,16 +230,6 @@ def _table(title, rows):
 
 def _cell(value):
     return ' '.join(str(value).split()).replace('|', '\\|')
-
-
-def _dimensions(card):
-    return names.split(card['network'])[1]
-
-
-def _at(tree, *keys):
-    for key in keys:
-        tree = tree.get(key) if isinstance(tree, dict) else None
-    return tree
 
 
 def _join(values, comma=', '):

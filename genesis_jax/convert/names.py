@@ -6,10 +6,13 @@ a gap. NumPy only, so that a PyTorch user needs no JAX. The names in 2D are in `
 """
 
 import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
 
 import numpy as np
 
-from genesis_jax.convert import card_checks, resnet, table
+from genesis_jax.card import Card, split
+from genesis_jax.convert import resnet, table
 from genesis_jax.errors import UserError
 from genesis_jax.topology import LEVELS, last_features, scales
 
@@ -17,7 +20,6 @@ COUNTER = 'num_batches_tracked'  # PyTorch's; our networks have no use for it
 PREFIX = 'module.'  # of networks trained with nn.DataParallel, as the published ones were
 _FIRST = 'down_tr64.ops.0.conv1.weight'
 _HEADS = {'unet': 'out_tr.final_conv', 'classifier': 'dense_2'}
-NETWORKS = ('unet3d', 'classifier3d', 'unet2d', 'classifier2d')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,11 +27,11 @@ class Architecture:
     """What decides the names and shapes of a network's arrays.
 
     Attributes:
-      network: one of NETWORKS.
+      network: one of `card.WHOLE`.
       parts: those at hand, of `encoder`, `decoder`, `hidden` and `head`.
       width: channels of the first convolution.
       in_channels: channels of the input.
-      outputs: number of logits.
+      out_channels: number of logits.
       upsample: 'transpose' or 'nearest', of the U-Net.
       hidden: units of the classifier's hidden layer; 0 if there is none.
     """
@@ -38,47 +40,35 @@ class Architecture:
     parts: tuple[str, ...] = ('encoder', 'decoder', 'head')
     width: int = 32
     in_channels: int = 1
-    outputs: int = 1
+    out_channels: int = 1
     upsample: str = 'transpose'
     hidden: int = 0
 
     @property
-    def kind(self):
+    def kind(self) -> str:
         """'unet' or 'classifier'."""
         return split(self.network)[0]
 
     @property
-    def dimensions(self):
+    def dimensions(self) -> int:
         """Spatial axes: 2 or 3."""
         return split(self.network)[1]
 
     @classmethod
-    def of_card(cls, card, source='the network'):
-        """That of an export, from its card (`checkpoints.load_export`); `source` is for the error.
-
-        Raises:
-          UserError: the card does not say.
-        """
-        try:
-            card_checks.check_values(card, source)
-            model = card['config']['model']
-            return cls(
-                network=card['network'],
-                parts=tuple(card['parts']),
-                width=model['width'],
-                in_channels=card['in_channels'],
-                outputs=card['outputs'],
-                upsample=model.get('upsample', 'transpose'),
-                hidden=model.get('hidden', 0),
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(
-                f'the card of {source} is damaged ({error!r}); expected network, parts, '
-                'in_channels, outputs and config.model: export or convert it again'
-            ) from None
+    def of_card(cls, card: Card | Mapping[str, Any]) -> Self:
+        """That of the network that a card, or its JSON, describes."""
+        card = Card.from_dict(card)
+        sizes = {n: card.model[n] for n in ('width', 'upsample', 'hidden') if n in card.model}
+        return cls(
+            card.network,
+            tuple(card.parts),
+            in_channels=card.in_channels,
+            out_channels=card.out_channels,
+            **sizes,
+        )
 
     @classmethod
-    def of_state(cls, state, source):
+    def of_state(cls, state: Mapping[str, Any], source: object) -> Self:
         """That of a state dict in the published names, from the names that it has.
 
         Raises:
@@ -107,19 +97,22 @@ class Architecture:
             parts=found,
             width=int(width),
             in_channels=int(in_channels),
-            outputs=int(sizes.get(_HEADS[kind], 1)),
+            out_channels=int(sizes.get(_HEADS[kind], 1)),
             upsample='transpose' if has_up else 'nearest',
             hidden=int(sizes.get('dense_1', 0)),
         )
 
-    def rows(self):
+    def rows(self) -> list[table.Row]:
         """The arrays, in PyTorch's order."""
         found, channels = self._rows_2d() if self.dimensions == 2 else self._rows_3d()
         if 'hidden' in self.parts:
             found += table.layer('dense_1', ('hidden',), 'dense', (channels, self.hidden))
             channels = self.hidden
         if 'head' in self.parts:
-            kind, sizes = ('head' if self.kind == 'unet' else 'dense'), (channels, self.outputs)
+            kind, sizes = (
+                ('head' if self.kind == 'unet' else 'dense'),
+                (channels, self.out_channels),
+            )
             found += table.layer(_HEADS[self.kind], ('head',), kind, sizes, self.dimensions)
         return found
 
@@ -156,12 +149,7 @@ class Architecture:
         return 2 * self.width * 2**level
 
 
-def split(network):
-    """The kind and the dimensions in a network's name: `('unet', 3)`."""
-    return network[:-2], int(network[-2])
-
-
-def to_torch(variables, rows):
+def to_torch(variables: dict[str, Any], rows: list[table.Row]) -> dict[str, np.ndarray]:
     """Our variables as `{name: NumPy array}` in the published names, order and axes.
 
     Raises:
@@ -173,7 +161,7 @@ def to_torch(variables, rows):
     }
 
 
-def to_flax(state, rows, source):
+def to_flax(state: Mapping[str, Any], rows: list[table.Row], source: object) -> dict[str, Any]:
     """Arrays in the published names (no prefix, no counters) as our variables.
 
     Raises:
@@ -185,7 +173,7 @@ def to_flax(state, rows, source):
         source,
     )
     _check_finite(state, source)
-    variables = {}
+    variables: dict[str, Any] = {}
     for row in rows:
         tree = variables
         for key in row.path[:-1]:
@@ -194,7 +182,9 @@ def to_flax(state, rows, source):
     return variables
 
 
-def check_variables(variables, rows, source='the network'):
+def check_variables(
+    variables: dict[str, Any], rows: list[table.Row], source: object = 'the network'
+) -> dict[tuple[str, ...], np.ndarray]:
     """Our variables by path, if they are those of the rows.
 
     Raises:
@@ -210,7 +200,12 @@ def check_variables(variables, rows, source='the network'):
     return flat
 
 
-def check(found, expected, source, remedy='name a file of the same network'):
+def check(
+    found: Mapping[str, tuple[int, ...]],
+    expected: Mapping[str, tuple[int, ...]],
+    source: object,
+    remedy: str = 'name a file of the same network',
+) -> None:
     """Raises one UserError with every name that is missing, unexpected or of another shape.
 
     Args:
@@ -252,6 +247,6 @@ def _flatten(tree, path=()):
             yield (*path, key), value
 
 
-def shown(names):
+def shown(names: Iterable[str]) -> str:
     """Some names, for an error: all, since any of them may be the clue."""
     return ', '.join(names)

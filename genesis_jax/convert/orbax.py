@@ -2,15 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+from genesis_jax.card import PARTS, Card
 from genesis_jax.checkpoints import export, load_export, load_variables
 from genesis_jax.convert import first_kernel, names
-from genesis_jax.convert.card_checks import PARTS
 from genesis_jax.errors import UserError
 from genesis_jax.models import name_of
 
 
-def read(path):
+def read(path: str | Path) -> tuple[dict[str, Any], Card]:
     """`(variables, card)` of an export, or of WORKDIR/checkpoints/STEP of a training.
 
     Raises:
@@ -36,32 +37,31 @@ def _read_checkpoint(path):
     variables = load_variables(path)
     try:
         params = variables['params']
-        first, head = variables, params['head']['kernel']
-        for key in first_kernel.path_in(variables):
-            first = first[key]
-    except (LookupError, TypeError) as error:
+        kernel, head = first_kernel.get(variables), params['head']['kernel']
+    except LookupError as error:
         raise UserError(
             f'{path} holds no network of this project (no {error}); name an export or a checkpoint'
         ) from None
-    card = {
+    found = {
         'network': network,
         'parts': [part for part in PARTS if part in params],
-        'in_channels': first.shape[-2],
-        'outputs': head.shape[-1],
+        'in_channels': kernel.shape[-2],
+        'out_channels': head.shape[-1],
         'config': config,
         'step': int(path.name),
     }
+    card = Card.from_dict(found, path)
     _check(variables, card, path)
     return variables, card
 
 
-def write(path, variables, card, dtype='float32'):
+def write(path: str | Path, variables: dict[str, Any], card: Card, dtype: str = 'float32') -> None:
     """Writes an export, in float32 as all of them; UserError unless the arrays fit the card."""
     assert dtype == 'float32', dtype
     _check(variables, card)
-    export(path, variables, card['parts'], card)
+    export(path, variables, card.parts, card)
 
 
 def _check(variables, card, source='the network'):
     """Raises UserError unless the arrays are those that the card tells of."""
-    names.check_variables(variables, names.Architecture.of_card(card, source).rows(), source)
+    names.check_variables(variables, names.Architecture.of_card(card).rows(), source)

@@ -9,9 +9,12 @@ import pickle
 import re
 import warnings
 import zipfile
+from pathlib import Path
+from typing import Any
 
 import torch
 
+from genesis_jax.card import Card
 from genesis_jax.convert import external_weights, names
 from genesis_jax.errors import UserError
 
@@ -22,7 +25,7 @@ _EXPECTED = (
 _UNSAFE = re.compile(r'GLOBAL ([A-Za-z_][\w.]*)')  # in what PyTorch says of such a file
 
 
-def read(path):
+def read(path: str | Path) -> tuple[dict[str, Any], Card]:
     """`(variables, card)` of a file, with or without `module.` before its names.
 
     Raises:
@@ -33,16 +36,22 @@ def read(path):
     if _CARD in file:
         card = _own_card(file[_CARD], path)
     else:
-        state, card = external_weights.of_pytorch(state, path, 'pytorch')
         epoch = file.get('epoch') if isinstance(file.get('epoch'), int) else 0
-        card['pytorch'] = {'epoch': epoch, names.COUNTER: counters}
-    rows = names.Architecture.of_card(card, path).rows()
+        kept = {'epoch': epoch, names.COUNTER: counters}
+        state, card = external_weights.of_pytorch(state, path, 'pytorch', pytorch=kept)
+    rows = names.Architecture.of_card(card).rows()
     expected = {_counter(row) for row in rows}
     strangers = {name: torch.tensor(n) for name, n in counters.items() if name not in expected}
     return names.to_flax(state | strangers, rows, str(path)), card
 
 
-def write(path, variables, card, dtype='float32', data_parallel=False):
+def write(
+    path: str | Path,
+    variables: dict[str, Any],
+    card: Card,
+    dtype: str = 'float32',
+    data_parallel: bool = False,
+) -> None:
     """Writes a file whose state dict loads with `strict=True` and `weights_only=True`.
 
     Args:
@@ -54,8 +63,8 @@ def write(path, variables, card, dtype='float32', data_parallel=False):
     """
     rows = names.Architecture.of_card(card).rows()
     arrays = names.to_torch(variables, rows)
-    origin = card.get('pytorch') or {}
-    counters, steps = origin.get(names.COUNTER) or {}, card.get('step') or 0
+    origin = card.pytorch or {}
+    counters, steps = origin.get(names.COUNTER) or {}, card.step or 0
     state = {}
     for row in rows:
         state[row.name] = _narrowed(torch.tensor(arrays.pop(row.name)), dtype, row.name)
@@ -64,10 +73,10 @@ def write(path, variables, card, dtype='float32', data_parallel=False):
     if data_parallel:
         state = {names.PREFIX + name: tensor for name, tensor in state.items()}
     content = {'epoch': origin.get('epoch', 0), 'state_dict': state, 'optimizer_state_dict': {}}
-    torch.save(content | {_CARD: json.dumps(card)}, path)
+    torch.save(content | {_CARD: json.dumps(card.to_dict())}, path)
 
 
-def load(path, expected=_EXPECTED):
+def load(path: str | Path, expected: str = _EXPECTED) -> Any:
     """What a file holds, as far as that is tensors and plain containers; otherwise UserError."""
     try:
         _check_sums(path)
@@ -145,11 +154,12 @@ def _split(state, path):
 
 def _own_card(text, path):
     try:
-        return json.loads(text)
+        found = json.loads(text)
     except (TypeError, ValueError):
         raise UserError(
             f'the card in {path} is damaged; expected JSON: convert the network again'
         ) from None
+    return Card.from_dict(found, path)
 
 
 def _counter(row):

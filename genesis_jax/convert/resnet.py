@@ -5,6 +5,8 @@ so that ImageNet weights are read and what is written loads there. NumPy only.
 """
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from genesis_jax.convert import table
 from genesis_jax.errors import UserError
@@ -24,7 +26,7 @@ _KNOWN = {  # (bottleneck blocks, blocks of each stage)
 }
 
 
-def encoder_rows(width, in_channels):
+def encoder_rows(width: int, in_channels: int) -> list[table.Row]:
     """The arrays of a ResNet-18 without its classifier, in PyTorch's order."""
     channels = scales(width)
     found = _conv_and_norm(('conv1', 'bn1'), ('stem',), ('conv', 'bn'), 7, (in_channels, width))
@@ -42,11 +44,11 @@ def encoder_rows(width, in_channels):
     return found
 
 
-def decoder_rows(width, upsample):
+def decoder_rows(width: int, upsample: str) -> list[table.Row]:
     """The arrays of our decoder: levels 3 to 0, which take in the encoder's, and the last."""
     *skips, below = scales(width)
-    levels = [*reversed(list(enumerate(skips))), ('last', 0)]
-    found = []
+    levels: list[tuple[Any, int]] = [*reversed(list(enumerate(skips))), ('last', 0)]
+    found: list[table.Row] = []
     for level, skip in levels:
         theirs = 'up_last' if level == 'last' else f'up_layer{level}'
         if upsample == 'transpose':
@@ -59,18 +61,18 @@ def decoder_rows(width, upsample):
     return found
 
 
-def is_one(state):
+def is_one(state: Mapping[str, Any]) -> bool:
     """Whether a state dict has the names of a ResNet, of whatever depth."""
     return any(name.startswith('layer1.0.') for name in state)
 
 
-def without_classifier(state):
+def without_classifier(state: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """`(state dict without the classifier of ImageNet files, names that were left out)`."""
     left_out = [name for name in state if name.startswith(_CLASSIFIER)] if is_one(state) else []
     return {name: array for name, array in state.items() if name not in left_out}, left_out
 
 
-def check(state, source):
+def check(state: Mapping[str, Any], source: object) -> None:
     """Raises UserError, naming what it is, unless a ResNet has the layers of a 2D ResNet-18."""
     stem = state.get(FIRST)
     stem = () if stem is None else stem.shape

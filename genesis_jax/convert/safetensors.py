@@ -3,15 +3,19 @@
 Networks of this project travel as a folder (`hub`), whose config.json tells the rest.
 """
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import safetensors
 import safetensors.numpy
 
+from genesis_jax.card import Card
 from genesis_jax.convert import external_weights, names, resnet
 from genesis_jax.errors import UserError
 
 
-def read(path):
+def read(path: str | Path) -> tuple[dict[str, Any], Card]:
     """`(variables, card)` of a file; narrower arrays are widened to float32, as they were.
 
     Raises:

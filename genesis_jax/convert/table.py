@@ -23,15 +23,15 @@ class Row:
     kind: str = 'vector'
 
     @property
-    def torch_shape(self):
+    def torch_shape(self) -> tuple[int, ...]:
         """The shape in PyTorch's order of axes."""
         return self.to_torch(np.broadcast_to(np.float32(0), self.shape)).shape
 
-    def to_torch(self, array):
+    def to_torch(self, array: np.ndarray) -> np.ndarray:
         """Our array in PyTorch's order of axes."""
         return array if self.kind == 'vector' else array.transpose(self._axes)
 
-    def to_flax(self, array):
+    def to_flax(self, array: np.ndarray) -> np.ndarray:
         """PyTorch's array in our order of axes."""
         return array if self.kind == 'vector' else array.transpose(np.argsort(self._axes))
 
@@ -46,9 +46,11 @@ class Row:
 _SIDES = {'conv': 3, 'head': 1, 'up': 2}
 
 
-def level(part, number, name, channels, dimensions=3):
+def level(
+    part: str, number: int | str, name: str, channels: tuple[int, ...], dimensions: int = 3
+) -> list[Row]:
     """Two blocks of convolution and batch normalisation; `channels` before, between and after."""
-    found = []
+    found: list[Row] = []
     for i in range(2):
         path, sizes = (part, f'level_{number}', f'block_{i}'), channels[i : i + 2]
         found += layer(f'{name}.ops.{i}.conv1', (*path, 'conv'), 'conv', sizes, dimensions)
@@ -56,7 +58,9 @@ def level(part, number, name, channels, dimensions=3):
     return found
 
 
-def layer(name, path, kind, channels, dimensions=3):
+def layer(
+    name: str, path: tuple[str, ...], kind: str, channels: tuple[int, ...], dimensions: int = 3
+) -> list[Row]:
     """A layer's kernel and bias; `channels` in and out."""
     sides = () if kind == 'dense' else (_SIDES[kind],) * dimensions
     return [
@@ -65,7 +69,7 @@ def layer(name, path, kind, channels, dimensions=3):
     ]
 
 
-def norm(name, path, channels):
+def norm(name: str, path: tuple[str, ...], channels: int) -> list[Row]:
     """The arrays of a batch normalisation."""
     return [
         Row(f'{name}.{theirs}', (collection, *path, ours), (channels,))

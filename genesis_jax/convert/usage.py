@@ -2,45 +2,39 @@
 
 import shlex
 
-from genesis_jax.convert import names
+from genesis_jax.card import Card
 
 _ASKED = ('width', 'epsilon')  # of a fine-tuning's config, which must agree
 
 
-def render(name, card):
+def render(name: str, card: Card) -> str:
     """The text."""
-    dimensions = names.split(card['network'])[1]
-    usual = {3: (64, 64, 32), 2: (256, 256)}[dimensions]
-    shape = card.get('cube_shape') or [*usual, card['in_channels']]
-    if 'head' not in card['parts']:
-        return _ENCODER.format(name=name, dimensions=dimensions) + _start(name, card)
+    start = ' \\\n    '.join(command(name, card))
+    start = f'\nFine-tuning with genesis-jax:\n\n```sh\n{start}\n```'
+    if 'head' not in card.parts:
+        return _ENCODER.format(name=name, dimensions=card.dimensions) + start
+    usual = (64, 64, 32) if card.dimensions == 3 else (256, 256)
+    *sides, channels = card.cube_shape or [*usual, card.in_channels]
     text = _WHOLE.format(
         name=name,
-        ours=(1, *shape),
-        theirs=(1, shape[-1], *shape[:-1]),
-        axes='X, Y, Z' if dimensions == 3 else 'X, Y',
+        ours=(1, *sides, channels),
+        theirs=(1, channels, *sides),
+        axes='X, Y, Z' if card.dimensions == 3 else 'X, Y',
     )
-    return text + _start(name, card)
+    return text + start
 
 
-def called(card):
-    """What an example of a network is called, and what it was taken from: `('cube', 'scan')`."""
-    if names.split(card['network'])[1] == 3:
-        return 'cube', 'scan'
-    return 'image', 'scan' if card.get('view') else 'image'
-
-
-def command(name, card):
+def command(name: str, card: Card) -> tuple[str, str, str]:
     """The command that fine-tunes the network in `name`: its lines."""
-    decodes, model = 'decoder' in card['parts'], card['config']['model']
+    decodes, model = 'decoder' in card.parts, card.model
     flags = []
-    if card.get('task') == 'multilabel':
+    if card.task == 'multilabel':
         flags += ['--config.task=multilabel']
-    if names.split(card['network'])[1] == 2:
+    if card.dimensions == 2:
         flags += ['--config.dimensions=2']
-        flags += [f'--config.data.view={card["view"]}'] if card.get('view') else []
+        flags += [f'--config.data.view={card.view}'] if card.view else []
     # Masks are prepared of scans only, so networks of images go on to classify.
-    segments = decodes and called(card)[1] == 'scan'
+    segments = decodes and card.called()[1] == 'scan'
     # (only a config of segmentation has the field, and only a decoder needs it)
     asked = (*_ASKED, 'upsample') if segments else _ASKED
     flags += [f'--config.model.{field}={model[field]}' for field in asked if field in model]
@@ -50,11 +44,6 @@ def command(name, card):
         f'--config.data.name=DATASET --config.init={shlex.quote(name)}',
         ' '.join(flags),
     )
-
-
-def _start(name, card):
-    lines = ' \\\n    '.join(command(name, card))
-    return f'\nFine-tuning with genesis-jax:\n\n```sh\n{lines}\n```'
 
 
 _WHOLE = """\

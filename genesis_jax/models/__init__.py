@@ -37,7 +37,7 @@ def name_of(task: str, dimensions: int) -> str:
 
 def from_card(card: Mapping[str, Any]) -> Network:
     """The network that an export's card (`checkpoints.load_export`) describes."""
-    return NETWORKS[card['network']](out_channels=card['outputs'], **card['config']['model'])
+    return NETWORKS[card.network](out_channels=card.out_channels, **card.model)
 
 
 def probabilities(logits: jax.Array, task: str) -> jax.Array:

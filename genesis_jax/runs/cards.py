@@ -3,32 +3,33 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import ml_collections
 import numpy as np
 
 from genesis_jax import config_json, convert
+from genesis_jax.card import Card
 from genesis_jax.checkpoints import load_export
 from genesis_jax.data import labelled
 from genesis_jax.errors import UserError
 from genesis_jax.tasks import LABELLED
 
-_FIELDS = ('classes', 'outputs', 'in_channels', 'cube_shape')
-_FIELDS += ('channels', 'modality', 'spacing', 'window')
+_FIELDS = ('classes', 'cube_shape', 'channels', 'modality')
 
 _EXPECTED = 'a fine-tuned run, such as WORKDIR/seed_0, or its export/model'
 
 
-def load_model(folder):
+def load_model(folder: str | Path) -> tuple[dict[str, Any], Card]:
     """The export of a fine-tuned network, named by itself or by its run: `(variables, card)`.
 
     Raises:
       UserError: it is none, or damaged.
     """
     variables, card = load_export(_locate(folder), _EXPECTED)
-    if card.get('task') not in LABELLED:
+    if card.task not in LABELLED:
         raise UserError(f'{folder} is a network that restores its input; expected {_EXPECTED}')
-    if lacking := [name for name in _FIELDS if name not in card]:
+    if lacking := [name for name in _FIELDS if getattr(card, name) is None]:
         raise UserError(
             f'the card of {folder} is damaged, it has no {lacking[0]!r}; copy or export it again'
         )
@@ -75,25 +76,25 @@ def _foreign(path):
         return 'a file'
 
 
-def config_of(card):
+def config_of(card: Card) -> ml_collections.ConfigDict:
     """The config that an export was trained with."""
-    return ml_collections.ConfigDict(config_json.complete(card['config']))
+    return ml_collections.ConfigDict(config_json.complete(card.config))
 
 
-def card_hash(card):
+def card_hash(card: Card) -> str:
     """Twelve hexadecimal digits that tell cards, so exported networks, apart."""
-    text = json.dumps(card, sort_keys=True, separators=(',', ':'))
+    text = json.dumps(card.to_dict(), sort_keys=True, separators=(',', ':'))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def check_data(card, dataset, model, name):
+def check_data(card: Card, dataset: Any, model: str, name: str) -> None:
     """That a dataset (`labelled.Labelled`) holds what a network was trained to see and to tell.
 
     Raises:
       UserError: it does not; names the first field that differs, and the remedy.
     """
     about = dataset.about
-    spacing = card['spacing']
+    spacing = card.spacing
     remedies = {
         'classes': 'choose a dataset of the same classes',
         'channels': 'choose one of the same channels in the same order',
@@ -102,24 +103,25 @@ def check_data(card, dataset, model, name):
         + (f'with --spacing={_plain(spacing, ",")}' if spacing else 'without --spacing'),
         'full_range': 'choose or prepare one whose window is found in the same way',
     }
-    if about['modality'] == 'ct' or card['window'] is not None:
+    if about['modality'] == 'ct' or card.window is not None:
         del remedies['full_range']  # it has no effect
-    defaults = {'full_range': False}  # of networks from before there was a choice
     for field, remedy in remedies.items():
-        there, here = card.get(field, defaults.get(field)), about[field]
+        there, here = getattr(card, field), about[field]
+        if field == 'full_range':
+            there = bool(there)  # networks from before there was a choice do not tell
         if not _same(there, here):
             raise UserError(
                 f'{model} was trained on data of {field} {_plain(there)} and the dataset {name!r} '
                 f'has {_plain(here)}; {remedy}'
             )
-    if dataset.shape[-1] != card['in_channels']:
+    if dataset.shape[-1] != card.in_channels:
         raise UserError(
-            f'{model} takes {card["in_channels"]} channels and the dataset {name!r} has '
+            f'{model} takes {card.in_channels} channels and the dataset {name!r} has '
             f'{dataset.shape[-1]}; choose one with as many'
         )
 
 
-def check_unseen(card, dataset, model, name):
+def check_unseen(card: Card, dataset: Any, model: str, name: str) -> None:
     """That no test patient of a dataset trained or validated the network.
 
     Raises:
@@ -135,9 +137,9 @@ def check_unseen(card, dataset, model, name):
         )
 
 
-def count_seen(card, patients):
+def count_seen(card: Card, patients: Any) -> int:
     """How many of these patients trained or validated the network."""
-    trained = set(card.get('trained_on') or ())
+    trained = set(card.trained_on or ())
     return sum(labelled.fingerprint(patient) in trained for patient in patients)
 
 

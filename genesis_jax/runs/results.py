@@ -6,11 +6,13 @@
 - `metrics`: numbers by name, null where there is none;
 - `counted` (segmentation): by metric, on how many rows of `cases.csv` its mean rests, of how many;
 - `froc` (two classes, scans tested whole): sensitivity by false positives a scan;
-- `start`: what was loaded and what was not; `recipe`: the config file and what differs from it;
+- `provenance`, `start`: what was loaded and what was not, in fields and in words;
+- `recipe`: the config file and what differs from it;
 - `examples` (of the test), `training_examples`, `patients` (by split);
 - `epochs`, `best_step`, `validation_loss`.
 
-Only `counted`, `froc`, `recipe` and `patients` may be missing (of runs of earlier versions).
+Only `counted`, `froc`, `provenance`, `recipe` and `patients` may be missing (of runs of earlier
+versions).
 """
 
 import json
@@ -33,6 +35,7 @@ def describe(config, dataset, start, progress, metrics, rows, recipe):
         'fold': config.data.fold,
         'init': config.init,
         'start': list(start.lines),
+        'provenance': start.provenance.to_dict(),
         'recipe': recipe,
         'label_fraction': config.label_fraction,
         **measured(config.task, dataset.about['classes'], metrics, rows),

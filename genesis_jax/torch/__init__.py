@@ -9,9 +9,14 @@ UNet2D and Classifier2D take images [B, C, X, Y], whose sides divide by 32; thei
 standard ResNet-18, and from_pretrained takes ImageNet weights as torchvision and timm publish them.
 """
 
-from genesis_jax.torch.networks import Classifier3D, UNet3D
-from genesis_jax.torch.pretrained import from_card, from_pretrained
-from genesis_jax.torch.resnet import Classifier2D, UNet2D
+from genesis_jax.torch.pretrained import (
+    Classifier2D,
+    Classifier3D,
+    UNet2D,
+    UNet3D,
+    from_card,
+    from_pretrained,
+)
 
 __all__ = [
     'Classifier2D',

@@ -32,10 +32,8 @@ class Network(nn.Module):
       statistics_momentum: what the running averages keep at a step (0.9; PyTorch calls this 0.1).
     """
 
-    name = None  # as in cards
     rank = 3  # spatial axes
     divisor = DIVISORS[3]  # every side of the input must divide by it
-    lines = ()  # on the weights it started from; see `from_pretrained`
 
     def __init__(
         self,
@@ -67,19 +65,6 @@ class Network(nn.Module):
             features = self.channels()[level]
             self.add_module(name, Level(self, (channels, features // 2, features)))
             channels = features
-
-    @classmethod
-    def from_pretrained(cls, path, format=None, **changes):
-        """This network with the weights of a file; see `genesis_jax.torch.from_pretrained`."""
-        from genesis_jax.torch import pretrained  # which imports this module
-
-        return pretrained.from_pretrained(path, format, cls.name, **changes)
-
-    def save(self, path):
-        """Writes a `.pt` that tells all that `from_pretrained` needs; see `pretrained.save`."""
-        from genesis_jax.torch import pretrained  # which imports this module
-
-        pretrained.save(self, path)
 
     def channels(self):
         """Of the features that `encode` gives."""
@@ -163,18 +148,6 @@ class Classifier(Network):
         if self.hidden:
             x = functional.relu(self.dense_1(x))
         return self.dense_2(x)
-
-
-class UNet3D(UNet):
-    """The U-Net of volumes `[B, C, X, Y, Z]`; the default has 19,073,665 parameters."""
-
-    name = 'unet3d'
-
-
-class Classifier3D(Classifier):
-    """The classifier of volumes `[B, C, X, Y, Z]`."""
-
-    name = 'classifier3d'
 
 
 class Level(nn.Module):

@@ -29,7 +29,7 @@ from genesis_jax.cli.arguments import Parser, path
 from genesis_jax.convert import pytorch
 from genesis_jax.errors import UserError
 from genesis_jax.topology import DIVISORS, LEVELS
-from genesis_jax.torch.networks import UNet3D, check_sides, initialise
+from genesis_jax.torch.networks import UNet, check_sides, initialise
 
 CLASS = 'genesis_jax.torch.nnunet.GenesisPlainConvUNet'
 STRIDES = [[1, 1, 1], *[[2, 2, 2]] * (LEVELS - 1)]  # nnU-Net plans deep supervision by them
@@ -59,7 +59,7 @@ class GenesisPlainConvUNet(nn.Module):
         super().__init__()
         if strides is not None and [list(stride) for stride in strides] != STRIDES:
             raise ValueError(f'strides={strides}: this network has {STRIDES}')
-        network = UNet3D(in_channels=input_channels, out_channels=num_classes, **model)
+        network = UNet(in_channels=input_channels, out_channels=num_classes, **model)
         self.encoder = _Encoder(network)
         self.decoder = _Decoder(network, deep_supervision)
 

@@ -5,30 +5,32 @@ The file holds `network_weights`, the plans' `architecture` and an `nnssl_adapta
 axes of an array as Z, Y, X and ours are X, Y, Z: the kernels are turned round.
 """
 
+from pathlib import Path
+from typing import Any
+
 import torch
 
-from genesis_jax.convert.card_checks import check_whole
+from genesis_jax.card import Card
 from genesis_jax.errors import UserError
 from genesis_jax.torch import nnunet
-from genesis_jax.torch.networks import UNet3D
-from genesis_jax.torch.pretrained import from_variables
+from genesis_jax.torch.pretrained import UNet3D, from_variables
 
 _MODEL = ('width', 'upsample', 'epsilon', 'statistics_momentum', 'batch_statistics')
 
 
-def write(path, variables, card, dtype='float32'):
+def write(path: str | Path, variables: dict[str, Any], card: Card, dtype: str = 'float32') -> None:
     """Writes a file; UserError unless it is a whole U-Net.
 
     nnU-Net leaves out the last layer, but compares the rest name by name: a file without decoder
     would not load.
     """
     assert dtype == 'float32', dtype
-    if card['network'] != UNet3D.name:
+    if card.network != UNet3D.name:
         raise UserError(
-            f'nnU-Net segments here in 3D, and this is a {card["network"]}; expected a U-Net '
+            f'nnU-Net segments here in 3D, and this is a {card.network}; expected a U-Net '
             f'({UNet3D.name})'
         )
-    check_whole(card, 'nnU-Net')
+    card.check_whole('nnU-Net')
     network = from_variables(variables, card)
     state = {nnunet.renamed(name): _turned(array) for name, array in network.state_dict().items()}
     model = {name: getattr(network, name) for name in _MODEL}
@@ -50,8 +52,8 @@ def _turned(array):
 
 def _adaptation(card, own):
     """What nnssl saves beside weights, as far as fine-tuning reads it."""
-    sides = [int(side) for side in card.get('cube_shape', (64, 64, 32))[:3]][::-1]
-    spacing = [float(value) for value in card.get('spacing') or ()][::-1] or None
+    sides = [int(side) for side in (card.cube_shape or (64, 64, 32))[:3]][::-1]
+    spacing = [float(value) for value in card.spacing or ()][::-1] or None
     key = nnunet.GenesisPlainConvUNet
     return {
         'architecture_plans': {
@@ -60,7 +62,7 @@ def _adaptation(card, own):
             'arch_kwargs_requiring_import': own['_kw_requires_import'],
         },
         'pretrain_plan': {'configurations': {'genesis': {'spacing': spacing, 'patch_size': sides}}},
-        'pretrain_num_input_channels': card['in_channels'],
+        'pretrain_num_input_channels': card.in_channels,
         'recommended_downstream_patchsize': sides,
         'key_to_encoder': key.key_to_encoder,
         'key_to_stem': key.key_to_stem,

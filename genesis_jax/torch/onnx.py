@@ -12,12 +12,13 @@ import json
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from onnxscript import ir
 from torch.export import Dim
 
-from genesis_jax.convert.card_checks import check_whole
+from genesis_jax.card import Card
 from genesis_jax.errors import UserError
 from genesis_jax.torch.networks import BatchNorm
 from genesis_jax.torch.pretrained import from_variables
@@ -30,7 +31,7 @@ _OF_ANY_SHAPE = frozenset(
 )
 
 
-def write(path, variables, card, dtype='float32'):
+def write(path: str | Path, variables: dict[str, Any], card: Card, dtype: str = 'float32') -> None:
     """Writes one file, its weights inside.
 
     Raises:
@@ -40,17 +41,15 @@ def write(path, variables, card, dtype='float32'):
         raise UserError(
             'onnxruntime computes no convolution in bfloat16; write ONNX in float32 or float16'
         )
-    check_whole(card, 'an ONNX file')
+    card.check_whole('an ONNX file')
     network = from_variables(variables, card)
     divisor = network.divisor
     smallest = [divisor * n for n in (2, 3, 4)[: network.rank]]
-    cubes = torch.rand(
-        (2, card['in_channels'], *smallest), generator=torch.Generator().manual_seed(0)
-    )
+    cubes = torch.rand((2, card.in_channels, *smallest), generator=torch.Generator().manual_seed(0))
     if dtype != 'float32':
         network = _narrowed(network, getattr(torch, dtype), cubes)
     model = _exported(network, cubes, divisor)
-    model.metadata_props['genesis_jax'] = json.dumps(card)
+    model.metadata_props['genesis_jax'] = json.dumps(card.to_dict())
     proto = ir.to_proto(model)
     del model
     for parameter in network.parameters():  # all in `proto`, and kept alive by the exporter

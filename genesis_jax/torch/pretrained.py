@@ -4,20 +4,77 @@ Strict: every array is there and fits, or nothing is returned. A part is drawn a
 an argument asks for it, and it is said which.
 """
 
+import dataclasses
 import math
 import numbers
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
 
 from genesis_jax import convert
-from genesis_jax.convert import external_weights, first_kernel, names, pytorch
+from genesis_jax.card import Card, split
+from genesis_jax.convert import first_kernel, names, pytorch
 from genesis_jax.errors import UserError
-from genesis_jax.torch.networks import STATISTICS, Classifier3D, UNet3D
-from genesis_jax.torch.resnet import Classifier2D, UNet2D
+from genesis_jax.provenance import Provenance
+from genesis_jax.torch import networks, resnet
+from genesis_jax.torch.networks import STATISTICS
+
+
+class Pretrained:
+    """What reads and writes the weights of a network.
+
+    Attributes:
+      card: what is known of the weights, None if they were never loaded.
+      provenance: what differs from the file or is assumed.
+    """
+
+    name = ''
+    card: Card | None = None
+    provenance = Provenance()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """`provenance` in words."""
+        return self.provenance.lines
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, format: str | None = None, **changes: Any) -> Self:
+        """This network with the weights of a file; see `genesis_jax.torch.from_pretrained`."""
+        return from_pretrained(path, format, cls.name, **changes)
+
+    def save(self, path: str | Path) -> None:
+        """Writes a `.pt` that tells all that `from_pretrained` needs; see `pretrained.save`."""
+        save(self, path)
+
+
+class UNet3D(Pretrained, networks.UNet):
+    """The U-Net of volumes `[B, C, X, Y, Z]`; the default has 19,073,665 parameters."""
+
+    name = 'unet3d'
+
+
+class Classifier3D(Pretrained, networks.Classifier):
+    """The classifier of volumes `[B, C, X, Y, Z]`."""
+
+    name = 'classifier3d'
+
+
+class UNet2D(Pretrained, resnet.UNet2D):
+    """The U-Net of images `[B, C, X, Y]`; the default has 15,818,401 parameters."""
+
+    name = 'unet2d'
+
+
+class Classifier2D(Pretrained, resnet.Classifier2D):
+    """The classifier of images `[B, C, X, Y]`."""
+
+    name = 'classifier2d'
+
 
 _NETWORKS = {made.name: made for made in (UNet3D, Classifier3D, UNet2D, Classifier2D)}
 _PARTS = {'unet': ('encoder', 'decoder', 'head'), 'classifier': ('encoder', 'hidden', 'head')}
@@ -30,12 +87,15 @@ _OPTIONS = {  # of a card's `config.model`; the rest concerns training in JAX
 _ASKED = {'decoder': 'new_decoder=True', 'hidden': 'hidden=N (0: none)', 'head': 'out_channels=N'}
 
 
-def from_card(card):
+def from_card(card: Card | Mapping[str, Any]) -> Any:
     """The network that a card describes, in evaluation; its weights are drawn at random."""
-    return _make(card['network'], _options(card, card['network']))
+    card = Card.from_dict(card)
+    return _make(card.network, _options(card, card.network))
 
 
-def from_pretrained(path, format=None, network=None, **changes):
+def from_pretrained(
+    path: str | Path, format: str | None = None, network: str | None = None, **changes: Any
+) -> Any:
     """A network with the weights of a file or folder, in evaluation.
 
     Args:
@@ -64,43 +124,49 @@ def from_pretrained(path, format=None, network=None, **changes):
     return made
 
 
-def from_variables(variables, card, network=None, source='the card', **changes):
+def from_variables(
+    variables: dict[str, Any],
+    card: Card | Mapping[str, Any],
+    network: str | None = None,
+    source: object = 'the card',
+    **changes: Any,
+) -> Any:
     """The network of what `convert.read` returns; otherwise as `from_pretrained`."""
-    network = network or card['network']
+    card = Card.from_dict(card)
+    network = network or card.network
     if network not in _NETWORKS:
         raise UserError(f'there are no weights of a {network}; expected {", ".join(_NETWORKS)}')
-    if names.split(network)[1] != names.split(card['network'])[1]:
+    if split(network)[1] != card.dimensions:
         raise UserError(
-            f'{source} holds a {card["network"]}, whose encoder fits no {network}; name weights of '
-            f'a {names.split(network)[1]}D network'
+            f'{source} holds a {card.network}, whose encoder fits no {network}; name weights of '
+            f'a {split(network)[1]}D network'
         )
     _check_values(changes)
     new = _new_parts(network, changes, source)
     options = {**_options(card, network), **changes}
     options.pop('new_decoder', None)
     wanted = _wanted(card, network, options, new, changes, source)
-    made, lines = _make(network, options), []
+    made = _make(network, options)
     chosen = {
         collection: {part: tree[part] for part in wanted if part in tree}
         for collection, tree in variables.items()
     }
-    if made.in_channels != card['in_channels']:
-        _repeat_channels(chosen, made.in_channels)
-        lines.append(first_kernel.line(card['in_channels'], made.in_channels))
+    channels = [card.in_channels, made.in_channels]
+    if made.in_channels != card.in_channels:
+        chosen = first_kernel.with_channels(chosen, made.in_channels)
     _load(made, chosen, network, wanted)
-    if new:
-        lines = [f'from {source}: {" and ".join(wanted)}', *lines]
-        lines.append(f'drawn at random: {", ".join(new)}')
-    lines += [
-        said
-        for said in (external_weights.left_out(card), external_weights.assumed(card, changes))
-        if said
-    ]
-    made.card, made.lines = card, tuple(lines)
+    made.card = card
+    made.provenance = dataclasses.replace(
+        card.origin(known=changes),
+        folder=str(source) if new else '',
+        loaded=wanted,
+        new=new,
+        channels=channels if len(set(channels)) > 1 else [],
+    )
     return made
 
 
-def save(network, path):
+def save(network: Any, path: str | Path) -> None:
     """Writes a network as a `.pt`, in the place of what is there, whole or not at all.
 
     The card in it tells the network as it is now, and what it started from; the task is unknown, as
@@ -114,8 +180,8 @@ def save(network, path):
     counters = {name: state.pop(name) for name in [*state] if name.endswith(names.COUNTER)}
     architecture = names.Architecture.of_state(state, 'the network')
     variables = names.to_flax(state, architecture.rows(), 'the network')
-    card = _present_card(network, architecture)
-    card['pytorch'] = {'epoch': 0, names.COUNTER: {n: int(c) for n, c in counters.items()}}
+    kept = {'epoch': 0, names.COUNTER: {n: int(c) for n, c in counters.items()}}
+    card = _present_card(network, architecture, kept)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix='.save_', dir=path.parent) as folder:
@@ -127,34 +193,33 @@ def save(network, path):
         ) from None
 
 
-def _present_card(network, architecture):
+def _present_card(network, architecture, kept):
     """The card of a network as it is: its sizes are those of its arrays, of heads exchanged too."""
     model = {name: getattr(network, name) for name in _FREE}
     model = {n: value if isinstance(value, str) else float(value) for n, value in model.items()}
     model |= {
         name: getattr(architecture, name) for name in _OPTIONS[architecture.kind][len(_FREE) :]
     }
-    return {
-        'network': network.name,
-        'parts': list(architecture.parts),
-        'in_channels': architecture.in_channels,
-        'outputs': architecture.outputs,
-        'start': list(network.lines),
-        'config': {'model': model},
-    }
+    return Card(
+        network=network.name,
+        parts=list(architecture.parts),
+        in_channels=architecture.in_channels,
+        out_channels=architecture.out_channels,
+        config={'model': model},
+        provenance=network.provenance,
+        pytorch=kept,
+    )
 
 
 def _options(card, network):
     """Arguments of the network that a card describes, or of another with the same encoder."""
-    model = card['config']['model']
-    sizes = {'in_channels': card['in_channels'], 'out_channels': card['outputs']}
-    return sizes | {
-        name: model[name] for name in _OPTIONS[names.split(network)[0]] if name in model
-    }
+    model = card.model
+    sizes = {'in_channels': card.in_channels, 'out_channels': card.out_channels}
+    return sizes | {name: model[name] for name in _OPTIONS[split(network)[0]] if name in model}
 
 
 def _parts(network):
-    return _PARTS[names.split(network)[0]]
+    return _PARTS[split(network)[0]]
 
 
 def _make(network, options):
@@ -208,28 +273,18 @@ def _wanted(card, network, options, new, changes, source):
     needed = [part for part in _parts(network) if part != 'hidden' or options.get('hidden') != 0]
     # A head belongs to the network, hidden layer and decoder that it was trained with.
     replaced = changes.get('new_decoder') or 'hidden' in changes
-    kept = network == card['network'] and not replaced
-    there = [part for part in card['parts'] if part != 'head' or kept]
+    kept = network == card.network and not replaced
+    there = [part for part in card.parts if part != 'head' or kept]
     missing = [part for part in needed if part not in (*there, *new)]
     if missing:
         remedies = [_ASKED[part] for part in missing if part in _ASKED]
         fresh = f' with its new {" and ".join(new)}' if new else ''
         raise UserError(
-            f'{source} holds {", ".join(card["parts"])} of a {card["network"]}, and no '
+            f'{source} holds {", ".join(card.parts)} of a {card.network}, and no '
             f'{" and no ".join(missing)} for this {network}{fresh}; name another file'
             + (f', or ask for what is new with {", ".join(remedies)}' if remedies else '')
         )
     return [part for part in needed if part not in new]
-
-
-def _repeat_channels(variables, count):
-    """Fits the first kernel to so many input channels, in place."""
-    *path, last = first_kernel.path_in(variables)
-    tree = variables
-    for key in path:
-        tree[key] = dict(tree[key])  # not that of the caller
-        tree = tree[key]
-    tree[last] = first_kernel.for_channels(tree[last], count)
 
 
 def _load(network, variables, kind, parts):
@@ -239,7 +294,7 @@ def _load(network, variables, kind, parts):
         parts=tuple(parts),
         width=network.width,
         in_channels=network.in_channels,
-        outputs=network.out_channels,
+        out_channels=network.out_channels,
         upsample=getattr(network, 'upsample', 'transpose'),
         hidden=getattr(network, 'hidden', 0),
     )

@@ -50,9 +50,7 @@ class _OnResNet18:
 
 
 class UNet2D(_OnResNet18, UNet):
-    """The U-Net of images `[B, C, X, Y]`; the default has 15,818,401 parameters."""
-
-    name = 'unet2d'
+    """The U-Net of images `[B, C, X, Y]`."""
 
     def up_levels(self):
         """Of the decoder's levels, deepest first: name; channels from below, of the skip, out."""
@@ -66,8 +64,6 @@ class UNet2D(_OnResNet18, UNet):
 
 class Classifier2D(_OnResNet18, Classifier):
     """The classifier of images `[B, C, X, Y]`."""
-
-    name = 'classifier2d'
 
 
 class BasicBlock(nn.Module):
