@@ -154,7 +154,7 @@ def _open(config, other=None):
     if about.get('task') != task:
         raise UserError(
             f'the dataset {wanted.name!r} in {wanted.dir!r} is for '
-            f'{about.get("task", "pre-training")} and config.task is {task}; choose another '
+            f'{about.get("task") or "pre-training"} and config.task is {task}; choose another '
             + (other or '--config.data.name or --config')
         )
     return builder
