@@ -15,7 +15,7 @@ _PLAIN = re.compile(r'^def get_config\(\)', re.MULTILINE)  # of a config without
 _ALIKE = 0.65  # the ratio of difflib from which a field may have been meant
 
 
-def parse_flags(argv):
+def parse_flags(argv: list[str]) -> list[str]:
     """`app.run(flags_parser=...)`: a bad flag ends in one sentence."""
     try:
         left = flags.FLAGS(argv)

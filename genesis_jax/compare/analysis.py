@@ -95,7 +95,7 @@ def name_workdirs(workdirs, names=None) -> list[Entry]:
         )
     names = names or _names(workdirs)
     entries = [Entry(*pair) for pair in zip(names, workdirs, strict=True)]
-    places = {}
+    places: dict[tuple[str, float], Workdir] = {}
     for entry in entries:
         place = (entry.method, entry.workdir.label_fraction)
         if place in places:

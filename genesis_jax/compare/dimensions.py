@@ -68,7 +68,7 @@ def lay_out(workdirs, names=None, *, welch: bool = False) -> Table:
     if len(fractions) > 1:
         shown = ', '.join(f'{100 * fraction:g} %' for fraction in sorted(fractions))
         raise UserError(f'the workdirs have {shown} of the labels; give those of one share')
-    by_task = {}
+    by_task: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
         by_task.setdefault((entry.workdir.task_name, entry.workdir.dataset), []).append(entry)
     columns = dict.fromkeys(entry.method for entry in entries)
@@ -209,7 +209,7 @@ def csv_text(table: Table) -> str:
     """One row for a method of a task, measured or published."""
     rows = []
     for task in table.tasks:
-        about = {'task': task.name, 'metric': task.metric}
+        about: dict[str, object] = {'task': task.name, 'metric': task.metric}
         for column, row in task.measured.items():
             p = task.p if column in task.best.values() else float('nan')
             values = {'mean': row.mean, 'sd': row.sd, 'p_of_dimensions': p}

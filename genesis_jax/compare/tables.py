@@ -103,8 +103,18 @@ def latex(comparison: Comparison) -> str:
 
 def csv_text(comparison: Comparison) -> str:
     """One row for a metric of a method; the test by patient is in rows of its own."""
-    measured = ('metric', 'method', 'label_fraction', 'runs', 'planned', 'folds', 'mean', 'sd')
-    measured += ('difference', 'p')
+    measured = (
+        'metric',
+        'method',
+        'label_fraction',
+        'runs',
+        'planned',
+        'folds',
+        'mean',
+        'sd',
+        'difference',
+        'p',
+    )
     rows = [
         _fields(row, measured) | {'source': 'measured', 'test': row.p_note or comparison.test}
         for row in comparison.rows
@@ -137,7 +147,9 @@ def _section(comparison: Comparison, metric: str) -> Section:
         )
         for number in published
     ]
-    return Section(rows, title(metric), comparison.published.note if published else '')
+    return Section(
+        rows, title(metric), comparison.published.note if comparison.published and published else ''
+    )
 
 
 def _cells(comparison, metric):

@@ -8,7 +8,9 @@ from genesis_jax.metrics.surface import TOLERANCE, hd95, surface_dice, surface_d
 CASE_METRICS = ('dice', 'iou', 'mean_iou_paper', 'hd95', 'surface_dice')
 
 
-def case_metrics(prediction, mask, spacing, classes, tolerance=TOLERANCE):
+def case_metrics(
+    prediction, mask, spacing, classes, tolerance=TOLERANCE
+) -> list[dict[str, object]]:
     """The metrics of one case, a row for every class but the background.
 
     Args:
@@ -47,7 +49,7 @@ def case_metrics(prediction, mask, spacing, classes, tolerance=TOLERANCE):
     return rows
 
 
-def segmentation_metrics(rows, classes):
+def segmentation_metrics(rows, classes) -> dict[str, float]:
     """The means of the rows of all cases by name, and `dice_<class>` for every foreground class.
 
     A class counts in the cases in which it is in the mask or in the prediction; HD95 in those of
@@ -56,7 +58,7 @@ def segmentation_metrics(rows, classes):
     return {name: mean(values) for name, values in _columns(rows, classes).items()}
 
 
-def segmentation_counts(rows, classes):
+def segmentation_counts(rows, classes) -> dict[str, list[int]]:
     """What each of `segmentation_metrics` rests on: `{name: [rows counted, rows]}`."""
     return {
         name: [int(np.count_nonzero(~np.isnan(values))), len(values)]
@@ -64,7 +66,7 @@ def segmentation_counts(rows, classes):
     }
 
 
-def mean(values):
+def mean(values) -> float:
     """The mean of what is not NaN; NaN if nothing is left."""
     values = np.fromiter(values, float)
     values = values[~np.isnan(values)]

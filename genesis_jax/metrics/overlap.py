@@ -10,13 +10,13 @@ import numpy as np
 _PAPER_THRESHOLDS = tuple(percent / 100 for percent in range(50, 100, 5))
 
 
-def dice(prediction, mask, threshold=0.5):
+def dice(prediction, mask, threshold=0.5) -> float:
     """Dice of what lies above the threshold: 2 |A and B| / (|A| + |B|)."""
     both, predicted, wanted = _counts(prediction, mask, threshold)
     return _ratio(2 * both, predicted + wanted)
 
 
-def soft_dice(probabilities, mask, smooth=1.0):
+def soft_dice(probabilities, mask, smooth=1.0) -> float:
     """Dice of probabilities as they are, over all voxels at once; what training maximises.
 
     `smooth` is added to both sides of the fraction, so two empty masks give 1 here too.
@@ -27,13 +27,13 @@ def soft_dice(probabilities, mask, smooth=1.0):
     return float((2 * both + smooth) / (total + smooth))
 
 
-def iou(prediction, mask, threshold=0.5):
+def iou(prediction, mask, threshold=0.5) -> float:
     """Intersection over union of the foreground, of what lies above the threshold."""
     both, predicted, wanted = _counts(prediction, mask, threshold)
     return _ratio(both, predicted + wanted - both)
 
 
-def mean_iou_paper(probabilities, mask):
+def mean_iou_paper(probabilities, mask) -> float:
     """The IoU that Models Genesis publish: it is *not* the foreground's at 0.5.
 
     The mean of the foreground's and the background's IoU, over the thresholds 0.50, 0.55 … 0.95.
