@@ -254,7 +254,7 @@ def test_rearrange_and_paint_do_what_their_parameters_say():
 
 
 def test_composition_applies_each_transform_as_often_as_configured():
-    """Over 4,000 draws; what happened is read off the voxels of a small probe."""
+    """Over 10,000 draws; what happened is read off the voxels of a small probe."""
     shape = (20, 10, 10)
     volume = (indexed(shape) + 1) / (np.prod(shape) + 1)  # all values distinct, none is 0 or 1
 
@@ -277,7 +277,7 @@ def test_composition_applies_each_transform_as_often_as_configured():
     def happened(**only):
         run = jax.jit(partial(shares, **only))
         changed, same = (
-            np.concatenate(x) for x in zip(*map(run, keys(4_000).reshape(8, 500)), strict=True)
+            np.concatenate(x) for x in zip(*map(run, keys(10_000).reshape(20, 500)), strict=True)
         )
         return changed, same
 
