@@ -17,7 +17,7 @@ class Parser(argparse.ArgumentParser):
         """Ends the command with the one sentence of an error."""
         self.exit(status, f'error: {error}\n')
 
-    def parse_args(self, args=None, namespace=None) -> argparse.Namespace:
+    def parse_args(self, args=None, namespace=None) -> argparse.Namespace:  # type: ignore[override]
         """As of argparse; `given` of the result has the names of the options that `args` set."""
         known = vars(super().parse_args(args, namespace))
         # argparse sets a default only where the namespace has nothing.
