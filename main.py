@@ -18,7 +18,7 @@ from ml_collections import config_flags
 
 from genesis_jax import parallel
 from genesis_jax.cli.flags import parse_flags
-from genesis_jax.errors import UserError
+from genesis_jax.errors import UserError, need
 from genesis_jax.finetune import finetune
 from genesis_jax.pretrain import pretrain
 from genesis_jax.runs import report
@@ -44,16 +44,14 @@ def main(_):
 
 def _prepare_demo(data):
     """Prepares the dataset of configs/demo.py on first use; every other one is the user's."""
-    if data.name != 'ct_chest_demo':
+    folder = Path(data.dir).expanduser()
+    if data.name != 'ct_chest_demo' or any((folder / data.name).glob('*')):
         return
-    try:
-        from data_prep import demo
+    need('demo', 'preparing the demo')
+    from data_prep import demo
 
-        demo.prepare_demo(Path(data.dir).expanduser())
-    except ImportError as error:
-        raise UserError(
-            f'preparing the demo needs {error.name}; run: pip install "genesis-jax[demo]"'
-        ) from None
+    try:
+        demo.prepare_demo(folder)
     except OSError as error:
         raise UserError(
             f'cannot write the demo in config.data.dir={data.dir} ({error.strerror}); change it'

@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks import measure
 from benchmarks.recipe import CUBE
 from genesis_jax.convert.names import Architecture, to_torch
+from genesis_jax.errors import missing
 from genesis_jax.inference.sliding import on_devices, sliding_window, whole_batch
 from genesis_jax.models import UNet3D
 
@@ -30,7 +31,7 @@ SCAN = (256, 256, 128)
 def main():
     """Measures, shows and keeps; returns the figures."""
     if sliding_window_inference is None:
-        print('MONAI is not installed (pip install "genesis-jax[bench]"): nothing to compare with')
+        print(f'nothing is compared: {missing("bench", "a comparison")}')
     if measure.on_cpu():
         # Wider networks on less: the whole scan would take minutes.
         cases = [(4, SCAN, 'float32', 2), (8, (128, 128, 64), 'float32', 3)]

@@ -10,7 +10,8 @@ import numpy as np
 from genesis_jax import parallel
 from genesis_jax.models import UNet3D
 from genesis_jax.training import optim
-from genesis_jax.training.restoration import Steps
+from genesis_jax.training.losses import SquaredError
+from genesis_jax.training.steps import Steps, corrupted
 
 CUBE = (64, 64, 32, 1)
 
@@ -38,7 +39,8 @@ def make_steps(width, dtype='float32', remat=False):
         schedule=SimpleNamespace(**RECIPE['schedule']),
     )
     network = UNet3D(width=width, dtype=dtype, remat=remat, axis_name=parallel.AXIS)
-    return Steps(network, optim.Optimisation(config, steps_per_epoch=1_000), {}, CUBE)
+    optimisation = optim.Optimisation(config, steps_per_epoch=1_000)
+    return Steps(network, optimisation, corrupted, SquaredError())
 
 
 def host_batch(cubes, seed=0):

@@ -11,8 +11,11 @@ _NAME = 'benchmark'
 def write(folder, cubes):
     """Writes cubes, int16 `[N, X, Y, Z, 1]`, and returns the source that a training reads."""
     writer = SplitsWriter(folder, _NAME, features(cubes.shape[1:-1]))
-    about = {'origin': [0, 0, 0], 'spacing': [1.0, 1.0, 1.0], 'fold': 0, 'window': [-1000, 1000]}
-    examples = [{'cube': cube, 'scan_id': str(i), **about} for i, cube in enumerate(cubes)]
+    about = {'origin': [0, 0, 0], 'spacing': [1.0, 1.0, 1.0], 'fold': 0, 'window': [(-1000, 1000)]}
+    examples = [
+        {'cube': cube, 'scan_id': str(i), 'patient': str(i), **about}
+        for i, cube in enumerate(cubes)
+    ]
     writer.add('train', examples)
     writer.close({})
     return tfds.builder_from_directory(dataset_folder(folder, _NAME)).as_data_source('train')

@@ -101,6 +101,7 @@ def get_config(variant='unified'):
     config.log_every = 50  # steps
     config.pictures = 4  # validation cubes shown; 0: none
     config.picture_epochs = 10  # between pictures
+    config.profile_steps = config_dict.placeholder(tuple)  # (first, last): traced in profile/
 
     config.transforms.update(VARIANTS[variant])
     return config

@@ -10,7 +10,7 @@ READINGS = {'3d': None, '2d': 'slices', '2.5d': 'adjacent', 'orthogonal': 'ortho
 
 
 def get_config(task, dimensions=3):
-    """The config of a task (see genesis_jax.config.TASKS), on no dataset yet."""
+    """The config of a task (see genesis_jax.tasks.TASKS), on no dataset yet."""
     config = ml_collections.ConfigDict()
     config.task = task
     config.dimensions = dimensions  # of the network
@@ -84,6 +84,7 @@ def get_config(task, dimensions=3):
     config.log_every = 10  # steps
     config.pictures = 4  # validation patients shown (segmentation); 0: none
     config.picture_epochs = 10  # between pictures
+    config.profile_steps = config_dict.placeholder(tuple)  # (first, last): traced in profile/
     return config
 
 

@@ -17,7 +17,7 @@ from data_prep.build.masks import Reading
 from data_prep.build.segmentation import Plan, run_segmentation, segmentation_parser
 from data_prep.sampling.patches import GridPatches
 from data_prep.splits.draws import assign_folds
-from data_prep.types import Case, Files
+from data_prep.types import Files, Job
 from genesis_jax.cli.arguments import number
 from genesis_jax.errors import PrepareError
 
@@ -84,16 +84,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             same_grid=args.same_grid,
             seed=args.seed,
         )
-        cases = list_cases(args.source, args.channels, args.folds, args.seed)
+        jobs = list_jobs(args.source, args.channels, args.folds, args.seed)
         notes = {'source': 'brats', 'folds': args.folds}
         channels = [channel.upper() for channel in args.channels]
-        return Plan(cases, reading, ('background', name), channels, notes)
+        return Plan(jobs, reading, ('background', name), channels, notes)
 
     rule = GridPatches(args.cube_size, args.stride, args.min_brain)
     return run_segmentation(parser, args, make_plan, rule, 'bms')
 
 
-def list_cases(source: Path, channels: Sequence[str], folds: int, seed: int) -> list[Case]:
+def list_jobs(source: Path, channels: Sequence[str], folds: int, seed: int) -> list[Job]:
     """Every case of either layout, with the files of these channels."""
     found = _find(source)
     if not found:
@@ -110,8 +110,8 @@ def list_cases(source: Path, channels: Sequence[str], folds: int, seed: int) -> 
     patients = {case_id: _EXAMINATION.sub(r'\1', case_id) for case_id in found}
     fold_of = assign_folds(patients.values(), folds, seed)
     return [
-        Case(
-            case_id=case_id,
+        Job(
+            scan_id=case_id,
             patient=patient,
             split=f'fold_{fold_of[patient]}',
             fold=fold_of[patient],

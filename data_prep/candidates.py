@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from data_prep.build.labelled import prepare_labelled
+from data_prep.build.dataset import prepare
 from data_prep.build.options import add_cube_size, base_parser, report
 from data_prep.build.points import cut_points
 from data_prep.build.records import dataset_folder
+from data_prep.build.summary import Summary
 from data_prep.formats.candidates_csv import Rows, classes_of, read_table, unused_columns
 from data_prep.splits.options import add_table_options, refuse_folds
 from data_prep.splits.table_splits import Allotment
-from data_prep.types import Case, Declaration
+from data_prep.types import Declaration, Job
 from genesis_jax.cli.arguments import Parser, existing_folder, number, path
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.points import PointRule, check_points, gather
@@ -37,25 +38,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error('--native and --spacing contradict each other; give one of them')
     spacing = args.spacing or (None if args.native else (args.extent / args.cube_size[0],) * 3)
 
-    def prepare():
+    def work() -> Summary:
         rule = PointRule(
             args.cube_size, spacing, args.modality, args.coordinates == 'voxel', str(args.csv)
         )
         table = read_table(args.csv, _COLUMNS, args.split_column)
         classes = args.classes or classes_of(args.csv, table)
-        cases = list_cases(
+        jobs = list_jobs(
             find_scans(args.source), args.csv, table, classes, args.split_column, args.folds,
             args.seed,
         )  # fmt: skip
-        check_points([case.source for case in cases], rule)
+        check_points([job.source for job in jobs], rule)
         channel = 'CT' if args.modality == 'ct' else args.modality.upper()
-        return prepare_labelled(
-            cases,
+        return prepare(
+            jobs,
             partial(cut_points, rule=rule),
             name=args.name,
             data_dir=args.data_dir,
             declaration=Declaration('classification', classes, (channel,), args.modality, spacing),
-            cube_size=args.cube_size,
+            size=args.cube_size,
             recipe={
                 'source': 'candidates',
                 'table': args.csv.name,
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             workers=args.workers,
         )
 
-    return report(parser, prepare, dataset_folder(args.data_dir, args.name))
+    return report(parser, work, dataset_folder(args.data_dir, args.name))
 
 
 def _make_parser() -> Parser:
@@ -124,7 +125,7 @@ def _make_parser() -> Parser:
     return parser
 
 
-def list_cases(
+def list_jobs(
     scans: Sequence[Scan],
     table: Path,
     rows: Rows,
@@ -132,7 +133,7 @@ def list_cases(
     split_column: str | None,
     folds: int,
     seed: int,
-) -> list[Case]:
+) -> list[Job]:
     """Every scan that the table names, with its points and its split.
 
     Raises:
@@ -155,7 +156,7 @@ def list_cases(
         points.setdefault(scan.scan_id, []).append((line, position, indices[row['label']]))
         found[scan.scan_id] = scan
     return [
-        Case(scan_id, *place, found[scan_id].shown, (found[scan_id], gather(points[scan_id])))
+        Job(scan_id, *place, found[scan_id].shown, (found[scan_id], gather(points[scan_id])))
         for scan_id, place in allotment.places().items()
     ]
 

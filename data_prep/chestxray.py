@@ -11,21 +11,20 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
-from data_prep.build.images import ImageRecipe, read_case
-from data_prep.build.labelled import prepare_labelled
+from data_prep.build.dataset import prepare
+from data_prep.build.images import ImageReader
 from data_prep.build.options import add_image_size, add_image_source, common_parser, report
 from data_prep.build.records import check_absent, dataset_folder
-from data_prep.build.summary import LabelledSummary, Summary
-from data_prep.build.unlabelled import prepare
+from data_prep.build.summary import Summary
 from data_prep.formats.chestxray_names import FINDINGS
 from data_prep.formats.images_csv import findings
 from data_prep.splits.draws import pick_validation
 from data_prep.splits.options import add_validation_share
 from data_prep.splits.patients import split_line
-from data_prep.types import FIXED_SPLITS, SPLITS, Case, Entry, listed
+from data_prep.types import SPLITS, Job, listed
 from genesis_jax.cli.arguments import Parser
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.images import find_images
@@ -53,6 +52,12 @@ class Radiograph:
     patient: str
     labels: tuple[int, ...]
     split: str
+
+    def job(self, *labels: tuple[int, ...]) -> Job:
+        """What a worker reads, with these labels or none."""
+        fold = SPLITS.index(self.split)
+        source = (self.image, *labels)
+        return Job(self.image.scan_id, self.patient, self.split, fold, self.image.shown, source)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -121,16 +126,16 @@ def list_radiographs(
 def _prepare_unlabelled(
     args: argparse.Namespace, radiographs: Sequence[Radiograph], notes: Sequence[str]
 ) -> Summary:
-    entries = [
-        Entry(shot.image, shot.split, FIXED_SPLITS.index(shot.split), shot.patient)
-        for shot in radiographs
-    ]
-    patients = {entry.patient for entry in entries if entry.split in SPLITS}
+    reader = ImageReader(args.size)
+    patients = {shot.patient for shot in radiographs if shot.split != 'test'}
     return prepare(
-        entries,
+        [shot.job() for shot in radiographs],
+        reader,
         name='chestxray',
         data_dir=args.data_dir,
-        recipe=_recipe(args),
+        recipe=reader.recipe(args.seed),
+        config='genesis_xray',
+        **reader.options(),
         notes=[*notes, split_line(patients, f'told by the column {_PATIENT}')],
         workers=args.workers,
     )
@@ -138,34 +143,21 @@ def _prepare_unlabelled(
 
 def _prepare_dxc(
     args: argparse.Namespace, radiographs: Sequence[Radiograph], notes: Sequence[str]
-) -> LabelledSummary:
-    cases = [
-        Case(
-            shot.image.scan_id,
-            shot.patient,
-            shot.split,
-            FIXED_SPLITS.index(shot.split),
-            shot.image.shown,
-            (shot.image, shot.labels),
-        )
-        for shot in radiographs
-    ]
-    recipe = _recipe(args)
-    return prepare_labelled(
-        cases,
-        partial(read_case, recipe=recipe),
+) -> Summary:
+    reader = ImageReader(args.size)
+    return prepare(
+        [shot.job(shot.labels) for shot in radiographs],
+        reader,
         name='dxc',
         data_dir=args.data_dir,
-        declaration=recipe.declare(FINDINGS[: args.findings], multilabel=True),
-        cube_size=args.size,
         recipe={
             'source': 'ChestX-ray',
             'size': args.size,
             'validation_share': args.validation_share,
             'seed': args.seed,
         },
+        **reader.options('multilabel', FINDINGS[: args.findings]),
         notes=notes,
-        skip_duplicates=True,
         workers=args.workers,
     )
 
@@ -178,10 +170,6 @@ def _way_out(data_dir: Path, name: str, names: Sequence[str]) -> str:
     absent = [other for other in names if not dataset_folder(data_dir, other).exists()]
     alone = f'make the other alone with --only={absent[0]}, or ' if absent else ''
     return f'{alone}choose another --data_dir'
-
-
-def _recipe(args: argparse.Namespace) -> ImageRecipe:
-    return ImageRecipe(args.size, seed=args.seed, config='genesis_xray')
 
 
 def _make_parser() -> Parser:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
+from data_prep.build.cubes import CubeCutter, prepare_cubes
 from data_prep.build.records import dataset_folder
-from data_prep.build.unlabelled import Recipe, prepare
 from data_prep.sampling.cubes import CubeRule
-from data_prep.types import Entry
+from data_prep.types import Job
 from genesis_jax.cli.arguments import Parser, path
-from genesis_jax.errors import PrepareError
+from genesis_jax.errors import UserError, need
 from genesis_jax.imaging.volumes import find_scans
 
 NAME = 'ct_chest_demo'
@@ -37,7 +37,7 @@ def prepare_demo(data_dir: Path) -> str:
     """Prepares the demo's dataset unless it is there, and returns its name.
 
     Raises:
-      PrepareError: the package slicerio is missing.
+      UserError: the package slicerio is missing.
     """
     if dataset_folder(data_dir, NAME).exists():
         return NAME
@@ -48,13 +48,14 @@ def prepare_demo(data_dir: Path) -> str:
             for start in starts:
                 slab = image[start : start + _SLAB, :, :]
                 sitk.WriteImage(slab, str(Path(folder, split, f'CTChest4_from_x{start:02}.nrrd')))
-        entries = [
-            Entry(scan, split, fold)
+        jobs = [
+            Job(scan.scan_id, scan.scan_id, split, fold, scan.shown, (scan,))
             for fold, split in enumerate(_STARTS)
             for scan in find_scans(Path(folder, split))
         ]
         try:
-            prepare(entries, name=NAME, data_dir=data_dir, recipe=Recipe('ct', _RULE), workers=1)
+            cutter = CubeCutter('ct', _RULE)
+            prepare_cubes(jobs, cutter, name=NAME, data_dir=data_dir, workers=1)
         except OSError:
             if not dataset_folder(data_dir, NAME).exists():  # else another process was faster
                 raise
@@ -68,20 +69,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         name = prepare_demo(args.data_dir)
-    except PrepareError as error:
+    except UserError as error:
         parser.fail(error)
     print(f'Dataset: {dataset_folder(args.data_dir, name)}')
     return 0
 
 
 def chest_file(name: str) -> Path:
-    """A file of the package slicerio; PrepareError if that is missing."""
+    """A file of the package slicerio; UserError if that is missing."""
+    need('demo', "the demo's chest CT")
     package = importlib.util.find_spec('slicerio')  # found, not imported: only a file is wanted
-    if package is None:
-        raise PrepareError(
-            "the demo's chest CT comes with the package slicerio, which is not installed; "
-            "run pip install 'genesis-jax[demo]'"
-        )
     return Path(package.origin).parent / 'data' / name
 
 

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 
 from data_prep.demo import chest_file
 from genesis_jax.cli.arguments import Parser, path
-from genesis_jax.errors import PrepareError
+from genesis_jax.errors import UserError
 
 NAME = 'chest_labels'  # of the dataset, also in configs/demo_labels.py
 LABELS = (  # of Segmentation.seg.nrrd, by value
@@ -34,7 +34,7 @@ def write_demo_labels(out: Path) -> None:
     """Writes the dataset and, beside it, `scan.nrrd` and `labels.nrrd`.
 
     Raises:
-      PrepareError: the package slicerio is missing.
+      UserError: the package slicerio is missing.
     """
     files = ('CTChest4.nrrd', 'Segmentation.seg.nrrd')
     scan, labels = (sitk.ReadImage(str(chest_file(name))) for name in files)
@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f'{args.out} already exists; delete it or choose another --out')
     try:
         write_demo_labels(args.out)
-    except PrepareError as error:
+    except UserError as error:
         parser.fail(error)
     print(
         f'Wrote {args.out}\nNext: python -m data_prep.nnunet --source={args.out} '

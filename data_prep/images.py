@@ -17,13 +17,12 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from data_prep.build.images import ImageRecipe, read_case
-from data_prep.build.labelled import prepare_labelled
+from data_prep.build.dataset import prepare
+from data_prep.build.images import ImageReader
 from data_prep.build.options import add_image_size, add_image_source, common_parser, report
 from data_prep.build.records import dataset_folder
-from data_prep.build.summary import LabelledSummary, Summary
-from data_prep.build.unlabelled import prepare
-from data_prep.formats.images_csv import OWN_PATIENTS, list_cases, read_image_table
+from data_prep.build.summary import Summary
+from data_prep.formats.images_csv import OWN_PATIENTS, list_jobs, read_image_table
 from data_prep.splits.options import (
     add_patient_pattern,
     add_table_options,
@@ -58,30 +57,33 @@ def _prepare(args: argparse.Namespace) -> Summary:
     patients = {
         image.scan_id: patient_of(image.scan_id, args.patient_pattern, 'image') for image in images
     }
-    entries = split_by_patient(images, patients, args.validation_share, args.seed, 'images')
+    jobs = split_by_patient(images, patients, args.validation_share, args.seed, 'images')
+    reader = ImageReader(args.size, args.window)
     return prepare(
-        entries,
+        jobs,
+        reader,
         name=args.name,
         data_dir=args.data_dir,
-        recipe=ImageRecipe(args.size, args.window, args.seed),
+        recipe=reader.recipe(args.seed),
+        config='genesis_ultrasound',
+        **reader.options(),
         notes=[split_line(patients.values()) if args.patient_pattern else OWN_PATIENTS],
         workers=args.workers,
     )
 
 
-def _prepare_labelled(args: argparse.Namespace) -> LabelledSummary:
+def _prepare_labelled(args: argparse.Namespace) -> Summary:
     table = read_image_table(args.csv, args.split_column, args.classes)
-    cases, notes = list_cases(
+    jobs, notes = list_jobs(
         table, _images(args.source), args.split_column, args.folds, args.seed, args.patient_pattern
     )
-    recipe = ImageRecipe(args.size, args.window)
-    return prepare_labelled(
-        cases,
-        partial(read_case, recipe=recipe),
+    reader = ImageReader(args.size, args.window)
+    return prepare(
+        jobs,
+        reader,
         name=args.name,
         data_dir=args.data_dir,
-        declaration=recipe.declare(table.classes, table.multilabel),
-        cube_size=args.size,
+        **reader.options(table.task, table.classes),
         recipe={
             'source': 'images',
             'table': args.csv.name,
@@ -91,8 +93,7 @@ def _prepare_labelled(args: argparse.Namespace) -> LabelledSummary:
             'folds': None if args.split_column else args.folds,
             'seed': args.seed,
         },
-        config='dxc' if table.multilabel else 'iuc',
-        skip_duplicates=True,
+        config='dxc' if table.task == 'multilabel' else 'iuc',
         table=str(args.csv),
         notes=notes,
         workers=args.workers,

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from data_prep.build.labelled import prepare_labelled
+from data_prep.build.dataset import prepare
 from data_prep.build.options import add_cube_size, base_parser, report
 from data_prep.build.records import dataset_folder
+from data_prep.build.summary import Summary
 from data_prep.formats.lidc_xml import Mask, consensus, group, rasterise, read_markings, series_of
 from data_prep.splits.draws import digest
-from data_prep.types import FIXED_SPLITS, Case, Declaration, Item, Prepared
+from data_prep.types import SPLITS, Declaration, Job, Patch, Result
 from genesis_jax.cli.arguments import existing_folder, number
 from genesis_jax.errors import PrepareError, ScanError
 from genesis_jax.imaging import dicom
@@ -70,9 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
 
-    def prepare():
-        return prepare_labelled(
-            list_cases(args.source, args.annotations or args.source, args.seed),
+    def work() -> Summary:
+        return prepare(
+            list_jobs(args.source, args.annotations or args.source, args.seed),
             partial(
                 cut_nodules,
                 size=args.cube_size,
@@ -83,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             name=args.name,
             data_dir=args.data_dir,
             declaration=Declaration('segmentation', CLASSES, ('CT',), 'ct', args.spacing),
-            cube_size=args.cube_size,
+            size=args.cube_size,
             recipe={
                 'source': 'LIDC-IDRI',
                 'size': args.cube_size,
@@ -95,10 +96,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             workers=args.workers,
         )
 
-    return report(parser, prepare, dataset_folder(args.data_dir, args.name))
+    return report(parser, work, dataset_folder(args.data_dir, args.name))
 
 
-def list_cases(source: Path, annotations: Path, seed: int) -> list[Case]:
+def list_jobs(source: Path, annotations: Path, seed: int) -> list[Job]:
     """Every CT series below the source with its XML; radiographs and their XML are passed over.
 
     Raises:
@@ -125,9 +126,7 @@ def list_cases(source: Path, annotations: Path, seed: int) -> list[Case]:
         patients[patient] = patients.get(patient, 0) + 1
     splits = split_patients(patients, seed)
     return [
-        Case(
-            uid, patient, splits[patient], FIXED_SPLITS.index(splits[patient]), shown, files_and_xml
-        )
+        Job(uid, patient, splits[patient], SPLITS.index(splits[patient]), shown, files_and_xml)
         for uid, patient, shown, files_and_xml in found
     ]
 
@@ -137,9 +136,9 @@ def split_patients(patients: dict[str, int], seed: int) -> dict[str, str]:
 
     In a drawn order, each goes to the first split that has room for all of its scans.
     """
-    if len(patients) < len(FIXED_SPLITS):
+    if len(patients) < len(SPLITS):
         raise PrepareError(
-            f'{len(patients)} patients cannot be split into {", ".join(FIXED_SPLITS)}; add patients'
+            f'{len(patients)} patients cannot be split into {", ".join(SPLITS)}; add patients'
         )
     total, whole = sum(patients.values()), sum(_SPLIT_CASES)
     room = [max(1, round(total * cases / whole)) for cases in _SPLIT_CASES]
@@ -147,22 +146,22 @@ def split_patients(patients: dict[str, int], seed: int) -> dict[str, str]:
     for rank, patient in enumerate(
         sorted(patients, key=lambda name: digest(seed, f'split {name}'))
     ):
-        empty = [index for index in range(3) if FIXED_SPLITS[index] not in splits.values()]
+        empty = [index for index in range(3) if SPLITS[index] not in splits.values()]
         fits = [index for index in range(3) if room[index] >= patients[patient]]
         # the last patients fill splits that stayed empty because all had several scans
         chosen = empty[0] if empty and count - rank <= len(empty) else (*fits, 2)[0]
         room[chosen] -= patients[patient]
-        splits[patient] = FIXED_SPLITS[chosen]
+        splits[patient] = SPLITS[chosen]
     return splits
 
 
 def cut_nodules(
-    case: Case,
+    job: Job,
     size: Sequence[int],
     spacing: Sequence[float],
     share: float = 0.5,
     min_readers: int = 2,
-) -> Prepared:
+) -> Result:
     """Reads a series and its XML and cuts a cube around each nodule: what a worker does.
 
     The mask of a cube holds every nodule in it, not only the one in its middle.
@@ -170,7 +169,7 @@ def cut_nodules(
     Raises:
       ScanError: the series or its XML cannot be used, or they do not belong together.
     """
-    scan, xml = case.source
+    scan, xml = job.source
     stored = read_image(scan, 'ct')
     nodules = agree(read_masks(stored, scan, xml), stored.GetSpacing(), share, min_readers)
     voxels = np.zeros(stored.GetSize()[::-1], np.uint8)
@@ -181,14 +180,14 @@ def cut_nodules(
     marked.CopyInformation(stored)
     marked = oriented(marked)
     image, window = prepare_image(stored, 'ct')
-    items = []
+    patches = []
     for nodule in sorted(nodules, key=lambda nodule: tuple(nodule.centre[::-1])):
         centre = to_world(stored, nodule.centre[None])[0]
         mask = crop_mask(marked, centre, size, spacing)
         if mask.any():  # a few voxels may be lost to a coarser spacing
             cube, origin = crop(image, centre, size, spacing)
-            items.append(Item(cube[..., None], origin, mask=mask))
-    return Prepared(items, tuple(spacing), np.array([window]), identity=voxel_hash([stored]))
+            patches.append(Patch(cube[..., None], origin, mask=mask))
+    return Result(patches, tuple(spacing), np.array([window]), identity=voxel_hash([stored]))
 
 
 def read_masks(image: sitk.Image, scan: Scan, xml: Path) -> list[Mask]:

@@ -19,7 +19,7 @@ from data_prep.build.segmentation import (
     run_segmentation,
     segmentation_parser,
 )
-from data_prep.types import FIXED_SPLITS, Case, Files
+from data_prep.types import SPLITS, Files, Job
 from genesis_jax.cli.arguments import number
 from genesis_jax.errors import PrepareError
 
@@ -57,13 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             same_grid=args.same_grid,
             seed=args.seed,
         )
-        cases = list_cases(args.source, args.split)
-        return Plan(cases, reading, classes, ('CT',), {'source': 'lits', 'split': args.split})
+        jobs = list_jobs(args.source, args.split)
+        return Plan(jobs, reading, classes, ('CT',), {'source': 'lits', 'split': args.split})
 
     return run_segmentation(parser, args, make_plan, random_patches(args), 'lcs')
 
 
-def list_cases(source: Path, split: Sequence[int]) -> list[Case]:
+def list_jobs(source: Path, split: Sequence[int]) -> list[Job]:
     """Every scan with its labels, split by index; each is a patient."""
     found: dict[str, dict[int, Path]] = {'volume': {}, 'segmentation': {}}
     for path in sorted(source.rglob('*')):
@@ -82,31 +82,31 @@ def list_cases(source: Path, split: Sequence[int]) -> list[Case]:
             'other away'
         )
     ends = [sum(split[: place + 1]) for place in range(3)]
-    cases = []
+    jobs = []
     for index in sorted(volumes):
         fold = next((place for place, end in enumerate(ends) if index < end), None)
         if fold is None:
             continue
         path = volumes[index]
-        cases.append(
-            Case(
-                case_id=f'volume-{index}',
+        jobs.append(
+            Job(
+                scan_id=f'volume-{index}',
                 patient=f'volume-{index}',
-                split=FIXED_SPLITS[fold],
+                split=SPLITS[fold],
                 fold=fold,
                 shown=path.relative_to(source).as_posix(),
                 source=Files((path,), labels[index]),
             )
         )
-    present = {case.split for case in cases}
-    for fold, name in enumerate(FIXED_SPLITS):
+    present = {job.split for job in jobs}
+    for fold, name in enumerate(SPLITS):
         if name not in present:
             first = ends[fold] - split[fold]
             raise PrepareError(
                 f'{source} holds no scan {first} to {ends[fold] - 1} for the split {name} (found: '
                 f'{min(volumes)} to {max(volumes)}); add them or give another --split'
             )
-    return cases
+    return jobs
 
 
 def _unpaired(volumes: dict[int, Path], labels: dict[int, Path]) -> list[tuple[str, int]]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.build.options import make_parser, run
-from data_prep.types import Entry
+from data_prep.types import Job
 from genesis_jax.cli.arguments import Parser, existing_folder
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.volumes import find_scans
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args,
         name=args.name,
         modality='ct',
-        list_entries=lambda: (list_entries(args.source, folds), ()),
+        list_jobs=lambda: (list_jobs(args.source, folds), ()),
     )
 
 
@@ -66,7 +66,7 @@ def folds_of(parser: Parser, args: argparse.Namespace) -> dict[str, Sequence[int
     return {'train': args.train_folds, 'validation': args.validation_folds}
 
 
-def list_entries(source: Path, folds: dict[str, Sequence[int]]) -> list[Entry]:
+def list_jobs(source: Path, folds: dict[str, Sequence[int]]) -> list[Job]:
     """Every scan of the subsets asked for; its id is its series UID."""
     present = [fold for fold in _FOLDS if (source / f'subset{fold}').is_dir()]
     wanted = [fold for numbers in folds.values() for fold in numbers]
@@ -76,7 +76,7 @@ def list_entries(source: Path, folds: dict[str, Sequence[int]]) -> list[Entry]:
             'them there or name others with --train_folds, --validation_folds and so on'
         )
     return [
-        Entry(scan, split, fold)
+        Job(scan.scan_id, scan.scan_id, split, fold, scan.shown, (scan,))
         for split, numbers in folds.items()
         for fold in numbers
         for scan in find_scans(source / f'subset{fold}')

@@ -8,19 +8,21 @@ stands for one.
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from data_prep import luna16
-from data_prep.build.labelled import prepare_labelled
+from data_prep.build.dataset import prepare
 from data_prep.build.options import add_cube_size, base_parser, report
 from data_prep.build.points import cut_points
 from data_prep.build.records import dataset_folder
+from data_prep.build.summary import Summary
 from data_prep.luna16 import fold_numbers
 from data_prep.splits.draws import generator
-from data_prep.types import Case, Declaration
+from data_prep.types import Declaration, Job
 from genesis_jax.cli.arguments import existing_folder, number, path
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.points import PointRule, Points, check_points, gather
@@ -86,20 +88,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     training, test = args.negatives_per_positive, args.test_negatives_per_positive
     ratios = {'train': training, 'validation': training, 'test': test}
 
-    def prepare():
+    def work() -> Summary:
         table = args.csv or _find_table(args.source)
         rule = PointRule(args.cube_size, args.spacing, 'ct', False, str(table))
         points = read_candidates(table)
         absent = count_absent(args.source, table, points)
-        cases = list_cases(args.source, points, folds, ratios, args.seed)
-        check_points([case.source for case in cases], rule)
-        return prepare_labelled(
-            cases,
+        jobs = list_jobs(args.source, points, folds, ratios, args.seed)
+        check_points([job.source for job in jobs], rule)
+        return prepare(
+            jobs,
             partial(cut_points, rule=rule),
             name=args.name,
             data_dir=args.data_dir,
             declaration=Declaration('classification', CLASSES, ('CT',), 'ct', args.spacing),
-            cube_size=args.cube_size,
+            size=args.cube_size,
             recipe={
                 'source': 'LUNA16 candidates',
                 'table': table.name,
@@ -115,33 +117,36 @@ def main(argv: Sequence[str] | None = None) -> int:
             workers=args.workers,
         )
 
-    return report(parser, prepare, dataset_folder(args.data_dir, args.name))
+    return report(parser, work, dataset_folder(args.data_dir, args.name))
 
 
-def list_cases(
+def list_jobs(
     source: Path,
     points: Mapping[str, Points],
     folds: Mapping[str, Sequence[int]],
     ratios: Mapping[str, float],
     seed: int,
-) -> list[Case]:
+) -> list[Job]:
     """Every scan of the subsets asked for, with the candidates drawn for its split.
 
     Raises:
       PrepareError: a subset is missing.
     """
-    entries = luna16.list_entries(source, folds)
-    cases = []
+    scans, empty = luna16.list_jobs(source, folds), gather([])
+    jobs = []
     for split, ratio in ratios.items():
-        scans = [entry for entry in entries if entry.split == split]
-        empty = gather([])
-        drawn = draw(
-            {e.scan.scan_id: points.get(e.scan.scan_id, empty) for e in scans}, ratio, seed
-        )
-        for entry in scans:
-            uid, shown = entry.scan.scan_id, f'subset{entry.fold}/{entry.scan.shown}'
-            cases.append(Case(uid, uid, split, entry.fold, shown, (entry.scan, drawn[uid])))
-    return cases
+        uids = [scan.scan_id for scan in scans if scan.split == split]
+        drawn = draw({uid: points.get(uid, empty) for uid in uids}, ratio, seed)
+        jobs += [
+            replace(
+                scan,
+                shown=f'subset{scan.fold}/{scan.shown}',
+                source=(*scan.source, drawn[scan.scan_id]),
+            )
+            for scan in scans
+            if scan.split == split
+        ]
+    return jobs
 
 
 def read_candidates(table: Path) -> dict[str, Points]:

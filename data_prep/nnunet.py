@@ -28,7 +28,7 @@ from data_prep.formats.dataset_json import DatasetJson, list_files, read_dataset
 from data_prep.splits.draws import assign_folds, pick_validation
 from data_prep.splits.options import add_patient_pattern, add_validation_share
 from data_prep.splits.patients import patient_of
-from data_prep.types import FIXED_SPLITS, Case, Files
+from data_prep.types import SPLITS, Files, Job
 from genesis_jax.cli.arguments import number
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.volumes import MODALITIES
@@ -70,25 +70,25 @@ def main(argv: Sequence[str] | None = None) -> int:
             same_grid=args.same_grid,
             seed=args.seed,
         )
-        cases = list_cases(
+        jobs = list_jobs(
             args.source, declared, args.folds, args.validation_share, args.patient_pattern,
             args.seed,
         )  # fmt: skip
         notes = {'source': 'nnunet', 'dataset': declared.name}
-        return Plan(cases, reading, list(declared.labels), declared.channels, notes)
+        return Plan(jobs, reading, list(declared.labels), declared.channels, notes)
 
     config = 'demo_labels' if args.name == demo_labels.NAME else 'segment'
     return run_segmentation(parser, args, make_plan, random_patches(args), config)
 
 
-def list_cases(
+def list_jobs(
     source: Path,
     declared: DatasetJson,
     folds: int | None,
     validation_share: float,
     pattern: re.Pattern | None,
     seed: int,
-) -> list[Case]:
+) -> list[Job]:
     """Every labelled case and its split; see the module."""
     training = list_files(source, declared, 'Tr')
     test = list_files(source, declared, 'Ts') if folds is None else {}
@@ -97,7 +97,7 @@ def list_cases(
         raise PrepareError(f'the case {both[0]} is in labelsTr and in labelsTs; remove one of them')
     if test:
         placed = _fixed(training, test, patients, validation_share, seed)
-        named = {case_id: FIXED_SPLITS[place] for case_id, place in placed.items()}
+        named = {case_id: SPLITS[place] for case_id, place in placed.items()}
     else:
         placed = None if folds else read_splits(source, list(training))
         if placed is None:
@@ -106,8 +106,8 @@ def list_cases(
         named = {case_id: f'fold_{place}' for case_id, place in placed.items()}
     files = training | test
     return [
-        Case(
-            case_id=case_id,
+        Job(
+            scan_id=case_id,
             patient=patients[case_id],
             split=split,
             fold=placed[case_id],

@@ -14,7 +14,7 @@ from data_prep.splits.patients import (
     split_by_patient,
     split_line,
 )
-from data_prep.types import Entry
+from data_prep.types import Job
 from genesis_jax.cli.arguments import existing_folder
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.label_files import without_labels
@@ -50,15 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         args,
         name=args.name,
         modality=args.modality,
-        list_entries=lambda: list_entries(
+        list_jobs=lambda: list_jobs(
             args.source, args.validation_share, args.seed, args.patient_pattern
         ),
     )
 
 
-def list_entries(
+def list_jobs(
     source: Path, validation_share: float, seed: int, pattern: re.Pattern | None = None
-) -> tuple[list[Entry], list[str]]:
+) -> tuple[list[Job], list[str]]:
     """Every scan below the source, split by patient, and lines on what decided that.
 
     Files that are labels by their names are left out. Without a `pattern` that finds the patient in
@@ -80,8 +80,8 @@ def list_entries(
         patients = infer_patients(scans)
     else:
         patients = {scan.scan_id: patient_of(scan.scan_id, pattern, 'scan') for scan in scans}
-    entries = split_by_patient(scans, patients, validation_share, seed, 'scans')
-    return entries, [*notes, *_how(patients, pattern)]
+    jobs = split_by_patient(scans, patients, validation_share, seed, 'scans')
+    return jobs, [*notes, *_how(patients, pattern)]
 
 
 def _how(patients: Mapping[str, str], pattern: re.Pattern | None) -> list[str]:

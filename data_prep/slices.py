@@ -15,20 +15,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_prep import luna16, scans
+from data_prep.build.dataset import prepare
 from data_prep.build.options import add_image_size, base_parser, report
 from data_prep.build.records import dataset_folder
 from data_prep.build.summary import Summary
-from data_prep.build.unlabelled import prepare
 from data_prep.sampling.cubes import default_rule
 from data_prep.splits.options import BY_FOLDER, add_patient_pattern, add_validation_share
-from data_prep.types import Cubes, Sampled
+from data_prep.types import Declaration, Job, Patch, Result
 from genesis_jax.cli.arguments import Parser, existing_folder, number
 from genesis_jax.imaging.images import resized
-from genesis_jax.imaging.volumes import MODALITIES, Modality, Scan, neighbours, read_volume
+from genesis_jax.imaging.slices import neighbours
+from genesis_jax.imaging.volumes import MODALITIES, Modality, read_volume
 
 
 @dataclass(frozen=True)
-class SliceRecipe:
+class SliceCutter:
     """Which axial slices of a scan are taken, and how.
 
     Attributes:
@@ -39,7 +40,6 @@ class SliceRecipe:
       per_scan: slices at most, evenly spread over those that show enough.
       min_tissue: slices of this share of tissue or less are refused as air.
       spacing: mm to resample scans to first; None keeps every scan's own.
-      seed: of the split.
     """
 
     modality: Modality
@@ -48,19 +48,10 @@ class SliceRecipe:
     per_scan: int = 64
     min_tissue: float = 0.05
     spacing: tuple[float, float, float] | None = None
-    seed: int = 0
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """X, Y, C."""
-        return (*self.size, self.channels)
-
-    def new_summary(self) -> Summary:
-        """Counts of slices."""
-        return Summary(1, parts='slices', config='genesis_ct_2d')
-
-    def sample(self, scan: Scan) -> Sampled:
+    def __call__(self, job: Job) -> Result:
         """The slices of one scan; their origin is the voxel 0, 0, z."""
+        (scan,) = job.source
         volume = read_volume(scan, self.modality, self.spacing)
         rule = default_rule(self.modality).at_window(volume.window)
         shown = [
@@ -68,17 +59,20 @@ class SliceRecipe:
             for z in range(volume.voxels.shape[2])
         ]
         taken = spread(np.flatnonzero(shown), self.per_scan)
-        images = np.empty((len(taken), *self.shape), np.int16)
+        images = np.empty((len(taken), *self.size, self.channels), np.int16)
         for image, z in zip(images, taken, strict=True):
             places = [z] if self.channels == 1 else neighbours(z, len(shown))
             for channel, place in enumerate(places):
                 pixels = volume.clean(volume.voxels[:, :, place])
                 image[..., channel] = np.rint(resized(pixels, self.size))
-        origins = np.array([(0, 0, z) for z in taken], np.int32).reshape(-1, 3)
         scale = (*np.divide(volume.voxels.shape[:2], self.size), 1)
-        spacing = tuple(float(mm) for mm in np.multiply(volume.spacing, scale))
-        cubes = Cubes(origins, images, len(shown), len(shown) - sum(shown), 0)
-        return Sampled(cubes, spacing, volume.window)
+        return Result(
+            [Patch(image, (0, 0, z)) for image, z in zip(images, taken, strict=True)],
+            np.multiply(volume.spacing, scale),
+            np.tile(volume.window, (self.channels, 1)),
+            tried=len(shown),
+            air=len(shown) - sum(shown),
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,29 +85,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> Summary:
         if is_luna16:
-            entries = luna16.list_entries(args.source, folds)
+            jobs = luna16.list_jobs(args.source, folds)
             notes = ['Split: by the folds of LUNA16']
         else:
-            entries, notes = scans.list_entries(
+            jobs, notes = scans.list_jobs(
                 args.source, args.validation_share, args.seed, args.patient_pattern
             )
         return prepare(
-            entries,
+            jobs,
+            cutter,
             name=args.name,
             data_dir=args.data_dir,
-            recipe=recipe,
+            declaration=Declaration(
+                None, (), [args.modality.upper()] * args.channels, args.modality, args.spacing
+            ),
+            size=args.size,
+            recipe={**vars(cutter), 'seed': args.seed},
+            config='genesis_ct_2d',
+            parts='slices',
             notes=notes,
             workers=args.workers,
         )
 
-    recipe = SliceRecipe(
+    cutter = SliceCutter(
         args.modality,
         args.size,
         args.channels,
         args.slices_per_scan,
         args.min_tissue,
         args.spacing,
-        args.seed,
     )
     return report(parser, work, dataset_folder(args.data_dir, args.name))
 
@@ -177,18 +177,18 @@ def _make_parser() -> Parser:
     parser.add_argument(
         '--slices_per_scan',
         type=number(int, 1),
-        default=SliceRecipe.per_scan,
+        default=SliceCutter.per_scan,
         metavar='N',
         help='at most, evenly spread over those that are not refused (default: '
-        f'{SliceRecipe.per_scan})',
+        f'{SliceCutter.per_scan})',
     )
     parser.add_argument(
         '--min_tissue',
         type=number(float, -1, 1),
-        default=SliceRecipe.min_tissue,
+        default=SliceCutter.min_tissue,
         metavar='SHARE',
         help='refuse slices of this share of tissue or less as air; tissue begins at -150 HU, if '
-        f"not CT at a tenth of the scan's window (default: {SliceRecipe.min_tissue}; -1: none)",
+        f"not CT at a tenth of the scan's window (default: {SliceCutter.min_tissue}; -1: none)",
     )
     add_validation_share(parser, 'patients, if they are not of LUNA16')
     add_patient_pattern(

@@ -3,7 +3,9 @@
 import contextlib
 import dataclasses
 import math
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -42,11 +44,11 @@ class Progress:
     timed_steps: int = 0
     last: dict = dataclasses.field(default_factory=dict)
 
-    def speed(self, batch_size):
+    def speed(self, batch_size: int) -> float:
         """Examples a second."""
         return self.timed_steps * batch_size / max(self.seconds, 1e-9)
 
-    def card(self, batch_size):
+    def card(self, batch_size: int) -> dict[str, Any]:
         """What the card of an export tells of the training."""
         timed = {'examples_per_second': self.speed(batch_size)} if self.timed_steps else {}
         return {
@@ -76,19 +78,21 @@ class Checkpoints:
         )
         self._saving = None
 
-    def __enter__(self):
+    def __enter__(self) -> 'Checkpoints':
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._checkpointer.close()
 
     @property
-    def latest_step(self):
+    def latest_step(self) -> int | None:
         """The step of the newest checkpoint, or None."""
         latest = self._checkpointer.latest
         return latest.step if latest else None
 
-    def save(self, state, iterator_state, progress, loss=None):
+    def save(
+        self, state: Any, iterator_state: dict, progress: Progress, loss: float | None = None
+    ) -> None:
         """Saves everything; `loss` (validation) makes it a candidate for the best."""
         step = int(state.step)
         if step == self.latest_step:
@@ -104,7 +108,7 @@ class Checkpoints:
             force=True,
         )
 
-    def load(self, step, like):
+    def load(self, step: int, like: Any) -> tuple[Any, dict, Progress]:
         """Returns `(state, iterator state, progress)`; `like` is a state of the same structure."""
         if self._saving is not None:
             self._saving.result()
@@ -117,7 +121,9 @@ class Checkpoints:
         return state, saved['iterator'], Progress(**saved['progress'])
 
 
-def export(directory, variables, parts, metadata):
+def export(
+    directory: str | Path, variables: Mapping, parts: Collection[str], metadata: dict
+) -> None:
     """Writes the named parts of a network's variables, with metadata (JSON), as one checkpoint."""
     chosen = {
         collection: {part: tree[part] for part in parts if part in tree}
@@ -131,7 +137,7 @@ def export(directory, variables, parts, metadata):
     )
 
 
-def load_export(directory, expected=_ANY):
+def load_export(directory: str | Path, expected: str = _ANY) -> tuple[Any, dict[str, Any]]:
     """Reads an export: `(variables as NumPy arrays, metadata)`.
 
     Args:
@@ -164,7 +170,7 @@ def load_export(directory, expected=_ANY):
         raise _damaged(directory) from None
 
 
-def load_variables(directory):
+def load_variables(directory: str | Path) -> Any:
     """The network's variables, as NumPy arrays, in one of the `Checkpoints` of a training.
 
     Raises:

@@ -4,23 +4,23 @@ import hashlib
 import json
 import re
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from genesis_jax import config_json
 from genesis_jax.config_json import flatten
 from genesis_jax.data import views
-from genesis_jax.errors import UserError
+from genesis_jax.errors import OptionError, UserError
+from genesis_jax.tasks import TASKS
 from genesis_jax.training import optim
 from genesis_jax.transforms import corrupt
 from genesis_jax.transforms.painting import FILLS
 
-TASKS = ('restoration', 'classification', 'multilabel', 'segmentation')
-
-# Checked wherever a config has the field.
 _CHOICES = {
-    'task': TASKS,
+    'task': tuple(TASKS),
     'dimensions': (2, 3),
     'data.view': views.VIEWS,
     'transfer': ('encoder', 'encoder_decoder'),
@@ -58,14 +58,41 @@ _NOT_NEGATIVE = (
     'schedule.warmup_steps',
     'optimizer.weight_decay',
 )
-_SHARES = {  # above 0, at most
-    'label_fraction': 1,
-    'layer_decay': 1,
-    'data.validation_share': 0.9,
+_BELOW_ONE = ('overlap', 'optimizer.momentum', 'model.statistics_momentum')
+
+
+def _is_window(value):
+    numbers = len(value) == 2 and all(isinstance(v, int | float) for v in value)
+    return numbers and value[0] < value[1]
+
+
+def _are_steps(value):
+    numbers = len(value) == 2 and all(isinstance(v, int) for v in value)
+    return numbers and 0 < value[0] <= value[1]
+
+
+_SHARE = (lambda v: 0 < v <= 1, 'a number above 0, at most 1')
+_PROBABILITY = (lambda v: 0 <= v <= 1, 'a probability between 0 and 1')  # of *_probability
+# What a field must be, wherever a config has it, and how that is called.
+_RULES = {
+    **{n: (v.__contains__, ' or '.join(map(repr, v))) for n, v in _CHOICES.items()},
+    **dict.fromkeys(_POSITIVE, (lambda v: v > 0, 'a number above 0')),
+    **dict.fromkeys(_NOT_NEGATIVE, (lambda v: v >= 0, '0 or more')),
+    **dict.fromkeys(_BELOW_ONE, (lambda v: 0 <= v < 1, 'a number from 0 to below 1')),
+    'label_fraction': _SHARE,
+    'layer_decay': _SHARE,
+    'data.validation_share': (lambda v: 0 < v <= 0.9, 'a number above 0, at most 0.9'),
+    'schedule.factor': (lambda v: 0 < v < 1, 'a factor between 0 and 1'),
+    'data.name': (
+        lambda v: re.fullmatch('[a-zA-Z][a-zA-Z0-9_]*', v),
+        'a letter, then letters, digits and _',
+    ),
+    'data.window': (_is_window, 'low,high in the unit of the scans, such as -1000,400'),
+    'profile_steps': (_are_steps, 'the first and the last step to trace, such as 10,20'),
 }
 
 
-def resolve(config, devices):
+def resolve(config: ConfigDict, devices: int) -> ConfigDict:
     """A copy of the config with the global batch filled in, checked; UserError if it cannot run."""
     config = config.copy_and_resolve_references()
     if config.batch_size is None and 'batch_per_device' in config:
@@ -75,44 +102,17 @@ def resolve(config, devices):
     return config
 
 
-def check(config, devices):
+def check(config: ConfigDict, devices: int) -> None:
     """Raises UserError for the first value that no run can have."""
-    fields = flatten(config)
-    fields = {name: value for name, value in fields.items() if value is not None}
-    for name in _in(_CHOICES, fields):
-        allowed = _CHOICES[name]
-        _require(fields[name] in allowed, name, fields[name], ' or '.join(map(repr, allowed)))
-    for name in _in(_POSITIVE, fields):
-        _require(fields[name] > 0, name, fields[name], 'a number above 0')
-    for name in _in(_NOT_NEGATIVE, fields):
-        _require(fields[name] >= 0, name, fields[name], '0 or more')
-    for name in _in(_SHARES, fields):
-        highest = _SHARES[name]
-        _require(
-            0 < fields[name] <= highest, name, fields[name], f'a number above 0, at most {highest}'
-        )
-    if 'overlap' in fields:
-        _require(0 <= fields['overlap'] < 1, 'overlap', fields['overlap'], 'from 0 to below 1')
+    fields = {name: value for name, value in flatten(config).items() if value is not None}
     for name, value in fields.items():
-        if name.endswith('_probability'):
-            _require(0 <= value <= 1, name, value, 'a probability between 0 and 1')
-    factor = fields['schedule.factor']
-    _require(0 < factor < 1, 'schedule.factor', factor, 'a factor between 0 and 1')
-    for name in ('optimizer.momentum', 'model.statistics_momentum'):
-        _require(0 <= fields[name] < 1, name, fields[name], 'a number from 0 to below 1')
-    _check_protocol(fields)
+        rule = _PROBABILITY if name.endswith('_probability') else _RULES.get(name)
+        if rule is not None:
+            fits, expected = rule
+            _require(fits(value), name, value, expected)
+    _check_head_warmup(fields)
     _check_view(fields)
     _check_axes(fields)
-    name = fields['data.name']
-    plain = re.fullmatch('[a-zA-Z][a-zA-Z0-9_]*', name)
-    _require(plain, 'data.name', name, 'a letter, then letters, digits and _')
-    window = fields.get('data.window')
-    if window is not None:
-        numbers = len(window) == 2 and all(isinstance(v, int | float) for v in window)
-        ordered = numbers and window[0] < window[1]
-        _require(
-            ordered, 'data.window', window, 'low,high in the unit of the scans, such as -1000,400'
-        )
     if config.batch_size % devices:
         near = max(devices, config.batch_size // devices * devices)
         raise UserError(
@@ -121,13 +121,13 @@ def check(config, devices):
         )
 
 
-def _check_protocol(fields):
-    """Raises UserError for a protocol of fine-tuning that contradicts its start or its length."""
+def _check_head_warmup(fields):
+    """Raises UserError for a warm-up of the head that contradicts `init` or the run's length."""
     warmup, epochs = fields.get('head_warmup_epochs', 0), fields['epochs']
-    expected = f'fewer than config.epochs={epochs}, or nothing but the head learns'
+    expected = f'fewer than config.epochs={epochs}, otherwise only the head is trained'
     _require(not warmup or warmup < epochs, 'head_warmup_epochs', warmup, expected)
     # (An encoder frozen from scratch is the baseline of a probe: random features.)
-    expected = '0 with config.init=scratch, where nothing is loaded that it could spare'
+    expected = '0 with config.init=scratch: head warm-up needs loaded weights'
     _require(not warmup or fields['init'] != 'scratch', 'head_warmup_epochs', warmup, expected)
 
 
@@ -137,25 +137,24 @@ def _check_view(fields):
     if view is None:
         return
     _require(fields['dimensions'] == 2, 'data.view', view, 'none in 3D (config.dimensions=3)')
-    dense = fields['task'] in ('restoration', 'segmentation')
     expected = f"'slices' or 'adjacent' in {fields['task']}, which answers every voxel"
-    _require(view != 'orthogonal' or not dense, 'data.view', view, expected)
+    _require(view != 'orthogonal' or not TASKS[fields['task']].dense, 'data.view', view, expected)
 
 
 def _check_axes(fields):
     possible = tuple(range(fields['dimensions']))
-    for name in _in(('transforms.flip_axes', 'augment.flip_axes'), fields):
-        axes = fields[name]
+    for name in ('transforms.flip_axes', 'augment.flip_axes'):
+        axes = fields.get(name, possible)
         some = len(axes) > 0 and set(axes) <= set(possible)
         _require(some, name, axes, f'axes among {possible}')
 
 
-def check_cubes(config, shape, count):
+def check_cubes(config: ConfigDict, shape: tuple[int, ...], count: int) -> None:
     """Raises UserError if examples `[X, Y(, Z), C]` do not fit the transforms or the batch."""
     cube = jax.ShapeDtypeStruct(shape, jnp.float32)
     try:
         jax.eval_shape(partial(corrupt, **config.transforms.to_dict()), jax.random.key(0), cube)
-    except ValueError as error:
+    except OptionError as error:
         raise UserError(f'config.transforms: {error}') from None
     if count < config.batch_size:
         called = 'cubes' if config.dimensions == 3 else 'images'
@@ -166,24 +165,26 @@ def check_cubes(config, shape, count):
     check_warmup(config, count // config.batch_size)
 
 
-def check_warmup(config, steps_per_epoch):
+def check_warmup(config: ConfigDict, steps_per_epoch: int) -> None:
     """Raises UserError if the run would end before its learning rate is reached."""
     steps, warmup = config.epochs * steps_per_epoch, config.schedule.warmup_steps
     _require(warmup < steps, 'schedule.warmup_steps', warmup, f'fewer than the {steps} of the run')
 
 
-def to_json(config):
-    """The config as plain JSON types."""
-    return json.loads(json.dumps(config.to_dict()))
+def to_json(config: ConfigDict) -> dict[str, Any]:
+    """The config as plain JSON types, without `profile_steps`, which changes nothing of a run."""
+    fields = config.to_dict()
+    fields.pop('profile_steps', None)
+    return json.loads(json.dumps(fields))
 
 
-def config_hash(config):
+def config_hash(config: ConfigDict) -> str:
     """Twelve hexadecimal digits that identify the config."""
     text = json.dumps(to_json(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def difference(saved, config):
+def difference(saved: dict, config: ConfigDict) -> tuple[str, Any, Any] | None:
     """The first field in which two configs (JSON) differ: `(name, saved value, value)`, or None."""
     old = flatten(config_json.complete(saved))
     new = flatten(to_json(config))
@@ -192,10 +193,6 @@ def difference(saved, config):
         if a != b:
             return name, a, b
     return None
-
-
-def _in(names, fields):
-    return [name for name in names if name in fields]
 
 
 def _require(condition, name, value, expected):

@@ -1,9 +1,11 @@
 """The fields of a nested config by their dotted names. Imports no jax."""
 
+from typing import Any
 
-def flatten(config, prefix=''):
+
+def flatten(config: Any, prefix: str = '') -> dict[str, Any]:
     """A flat dict from dotted names to values, of a ConfigDict or of plain dicts."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in config.items():
         if hasattr(value, 'items'):
             flat |= flatten(value, f'{prefix}{name}.')
@@ -12,14 +14,14 @@ def flatten(config, prefix=''):
     return flat
 
 
-def complete(config):
+def complete(config: dict[str, Any]) -> dict[str, Any]:
     """A config (nested dict) with what it lacks, as that was before one could choose."""
     meant = {'data': {'view': None}, 'augment': {'flip_axes': None}}
     groups = {name: group | config[name] for name, group in meant.items() if name in config}
     return {'dimensions': 3} | config | groups
 
 
-def rename(metrics):
+def rename(metrics: dict[str, Any]) -> dict[str, Any]:
     """Metrics by the names of today: the interval of the AUC was called as those of findings."""
     if 'low_of_auc' in metrics:
         return metrics

@@ -1,28 +1,31 @@
 """Fine-tuning: a network learns a target task, from scratch or from what it restored before."""
 
-import functools
 import itertools
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import jax
+import ml_collections
 import numpy as np
 
 from genesis_jax import evaluate, parallel
-from genesis_jax.checkpoints import Checkpoints, Progress, export
 from genesis_jax.config import check_warmup, config_hash, resolve, to_json
-from genesis_jax.data import labelled, reading, views
+from genesis_jax.data import labelled, views
 from genesis_jax.models import name_of
+from genesis_jax.run import Job, run
 from genesis_jax.runs import pictures, report, results
-from genesis_jax.runs.logs import Log
 from genesis_jax.runs.summary import summarise
 from genesis_jax.runs.workdir import RESULTS, open_group, open_workdir
+from genesis_jax.tasks import TASKS
 from genesis_jax.training.layer_rates import make_scales
-from genesis_jax.training.loop import Task, train
-from genesis_jax.training.supervised import Steps, _outputs, make_network
+from genesis_jax.training.steps import Steps, make_network, make_steps
 from genesis_jax.transfer import open_start, shapes_of
 
 
-def finetune(config, workdir, recipe=''):
+def finetune(
+    config: ml_collections.ConfigDict, workdir: str | Path, recipe: str = ''
+) -> list[dict]:
     """Runs, or resumes, the runs that `config` describes: one folder each in `workdir`.
 
     A run is a seed, or a seed and the fold it is tested on. Runs that are complete are kept, so
@@ -38,7 +41,7 @@ def finetune(config, workdir, recipe=''):
       UserError: something is wrong that the user can mend.
     """
     config = resolve(config, jax.device_count())
-    programs = {}  # compiled once for runs that differ in nothing but the seed
+    programs: dict[int, Steps] = {}  # compiled once for runs that differ in nothing but the seed
     seeds = range(config.seed, config.seed + config.runs)
     members = [_member(config, *one) for one in itertools.product(seeds, labelled.folds(config))]
     found = [_run(member, workdir, programs, recipe) for member in members]
@@ -62,7 +65,7 @@ def _run(config, group, programs, recipe):
     examples = len(dataset.train)
     steps_per_epoch = config.steps_per_epoch or max(1, examples // config.batch_size)
     check_warmup(config, steps_per_epoch)
-    network = make_network(config, dataset.about['classes'])
+    network = make_network(config, _outputs(config, dataset.about['classes']))
     expected = shapes_of(network, dataset.shape[-1])
     start = open_start(config, expected)
     name = f'seed_{config.seed}' + ('' if config.data.fold is None else f'_fold_{config.data.fold}')
@@ -71,73 +74,58 @@ def _run(config, group, programs, recipe):
     if (workdir / RESULTS).exists():
         return results.read(workdir)
 
-    # --- The steps, and what the network starts with.
+    # --- Training, from what was loaded or from where it stopped.
     if steps_per_epoch not in programs:
         scales = make_scales(config, expected['params'], start.parts, steps_per_epoch)
-        programs[steps_per_epoch] = Steps(config, network, dataset.shape, steps_per_epoch, scales)
-    steps = programs[steps_per_epoch]
-    state = parallel.create(steps.init, np.int32(config.seed), start.variables)
-    progress = Progress()
-    batches = reading.train_batches(dataset.train, config.batch_size, config.seed)
+        programs[steps_per_epoch] = make_steps(
+            config, network, dataset.shape[-1], steps_per_epoch, scales
+        )
+    about = (config, workdir, dataset, start, steps_per_epoch)
+    job = Job(
+        steps=programs[steps_per_epoch],
+        steps_per_epoch=steps_per_epoch,
+        train=dataset.train,
+        validation=dataset.validation,
+        loaded=start.variables,
+        opening=partial(report.opening_finetune, *about, recipe=recipe),
+        picture=partial(_Segmentations, dataset, config) if TASKS[config.task].dense else None,
+        cards=lambda progress: {'model': _card(config, dataset, progress, start)},
+    )
+    progress, variables = run(config, workdir, job)
 
-    with (
-        Log(workdir, parallel.is_main_process()) as log,
-        Checkpoints(workdir / 'checkpoints') as ckpt,
-    ):
-        # --- Where an earlier run stopped, or the start.
-        resumed = ckpt.latest_step
-        if resumed is not None:
-            state, position, progress = ckpt.load(resumed, like=state)
-            batches.set_state(position)
-        about = (dataset, start, steps_per_epoch, state, resumed, recipe)
-        for line in report.opening_finetune(config, workdir, *about):
-            log.say(line)
-        log.start(resumed or 0, config.epochs * steps_per_epoch)
-
-        # --- Training.
-        validate = functools.partial(_validate, steps, dataset, config, log, progress)
-        task = Task(steps.train, validate, steps.end_epoch)
-        state = train(task, state, progress, batches, ckpt, log, config, steps_per_epoch)
-
-        # --- The best state leaves the run, and is tested.
-        best, _, _ = ckpt.load(progress.best_step, like=state)
-        card = _card(config, dataset, progress, start)
-        model = workdir / 'export' / 'model'
-        export(model, best.variables, card['parts'], card)
-    rows, metrics = evaluate.evaluate(jax.device_get(best.variables), card, dataset)
+    # --- The best state is tested.
+    card = _card(config, dataset, progress, start)
+    rows, metrics = evaluate.evaluate(jax.device_get(variables), card, dataset)
     found = results.describe(config, dataset, start, progress, metrics, rows, recipe)
     if parallel.is_main_process():
         results.write(workdir, found, rows)
     return found
 
 
-def _validate(steps, dataset, config, log, progress, state, epoch, step):
-    """Loss and metrics over the validation split; now and then a picture of a segmentation."""
-    # the last epoch that there can be, or that there is if it brings no gain
-    last = epoch == config.epochs or progress.epochs_without_gain + 1 >= config.patience
-    wanted = epoch == 1 or epoch % config.picture_epochs == 0 or last
-    pictured = wanted and config.task == 'segmentation' and config.pictures
-    examples = None
-    if pictured and parallel.is_main_process() and pictures.available():
-        examples = pictures.Examples(dataset.validation.patients, config.pictures)
-    totals = []
-    for batch in reading.validation_batches(dataset.validation, config.batch_size):
-        batch_totals, outputs = steps.evaluate(state, parallel.shard(batch))
-        totals.append(batch_totals)
-        if examples is not None:
-            own = views.own_channel(dataset.shape[-1], config.data.view, config.dimensions)
-            examples.offer(batch, functools.partial(_on_host, outputs, own))
-    summed = jax.tree.map(lambda *parts: sum(np.float64(part) for part in parts), *totals)
-    if examples is not None:
-        shown = pictures.segmentations(examples.chosen, dataset.about['classes'])
-        log.picture(step, shown, 'segmentation')
-    return steps.conclude(jax.tree.map(np.float32, summed))
+class _Segmentations:
+    """A `run.Picture` of some validation patients."""
+
+    name = 'segmentation'
+
+    def __init__(self, dataset, config):
+        self._examples = pictures.Examples(dataset.validation.patients, config.pictures)
+        self._classes = dataset.about['classes']
+        self._own = views.own_channel(dataset.shape[-1], config.data.view, config.dimensions)
+
+    def offer(self, batch: Mapping[str, np.ndarray], outputs: tuple[jax.Array, ...]) -> None:
+        self._examples.offer(batch, partial(self._on_host, outputs))
+
+    def draw(self) -> np.ndarray:
+        return pictures.segmentations(self._examples.chosen, self._classes)
+
+    def _on_host(self, outputs):
+        """Cubes and probabilities of all devices of this process, as batches."""
+        cubes, answers = (np.concatenate(part) for part in jax.device_get(outputs))
+        return cubes[..., self._own :], answers
 
 
-def _on_host(outputs, own_channel):
-    """Cubes, from this channel on, and probabilities of all devices of this process, as batches."""
-    cubes, answers = (np.concatenate(part) for part in jax.device_get(outputs))
-    return cubes[..., own_channel:], answers
+def _outputs(config, classes):
+    return TASKS[config.task].out_channels(classes)
 
 
 def _card(config, dataset, progress, start):

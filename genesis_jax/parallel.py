@@ -7,7 +7,9 @@ State is passed and returned without a device axis; batches and per-example resu
 
 import os
 import signal
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,13 +23,13 @@ from genesis_jax.interruption import Interruption
 AXIS = 'batch'
 
 
-def start():
+def start() -> None:
     """Joins the other processes, if this is one of several; caches compilations.
 
     For programs to call first, before anything touches a device. JAX recognises TPU pods, SLURM
     and Open MPI; elsewhere JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID tell.
     """
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         base = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
         jax.config.update('jax_compilation_cache_dir', str(Path(base) / 'genesis_jax' / 'xla'))
     # Also what compiles in less than a second: there is a lot of it.
@@ -48,12 +50,12 @@ def start():
         return
 
 
-def is_main_process():
+def is_main_process() -> bool:
     """Whether this process is the one that writes logs and pictures."""
     return jax.process_index() == 0
 
 
-def create(init, *arguments):
+def create(init: Callable, *arguments: Any) -> Any:
     """Runs `init(*arguments)` on every device; all is replicated, without a device axis.
 
     The train state must be born mapped: an array made under plain jit cannot be donated to a step
@@ -64,7 +66,7 @@ def create(init, *arguments):
     return mapped(np.zeros(jax.local_device_count()), *arguments)
 
 
-def spmd(function, *, out_axes=None, donate=False):
+def spmd(function: Callable, *, out_axes: Any = None, donate: bool = False) -> Callable:
     """Maps `function(state, batch)`, the program of one device, over all devices.
 
     Args:
@@ -77,7 +79,7 @@ def spmd(function, *, out_axes=None, donate=False):
     )
 
 
-def shard(batch):
+def shard(batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
     """A host batch `[local batch, ...]` on the local devices: `[devices, per device, ...]`."""
     devices = jax.local_devices()
     sharding = NamedSharding(Mesh(np.array(devices), (AXIS,)), P(AXIS))
@@ -86,21 +88,21 @@ def shard(batch):
     )
 
 
-def to_global(tree):
+def to_global(tree: Any) -> Any:
     """State as one process sees it, as the global arrays that a checkpoint of all needs."""
     if jax.process_count() == 1:
         return tree
     return multihost_utils.host_local_array_to_global_array(tree, _all_devices(), P())
 
 
-def to_local(tree):
+def to_local(tree: Any) -> Any:
     """The inverse of `to_global`."""
     if jax.process_count() == 1:
         return tree
     return multihost_utils.global_array_to_host_local_array(tree, _all_devices(), P())
 
 
-def interruption():
+def interruption() -> Interruption:
     """A context manager that notes requests to stop, for `should_stop`.
 
     Among several processes JAX's preemption service listens to SIGTERM, so that is left to it.
@@ -110,7 +112,7 @@ def interruption():
     return Interruption(noted=(), as_sigterm=(signal.SIGINT,))
 
 
-def should_stop(told, step):
+def should_stop(told: bool, step: int) -> bool:
     """Whether to stop after this step, given whether this process was told to.
 
     Several processes must stop at the same step, on which JAX's preemption service agrees.

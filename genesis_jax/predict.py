@@ -10,12 +10,11 @@ volumes in summary.csv; of a classification, predictions.csv.
 """
 
 import contextlib
-import importlib.util
 import sys
 
 from genesis_jax import parallel
 from genesis_jax.cli.arguments import Parser, count, path, share
-from genesis_jax.errors import UserError
+from genesis_jax.errors import UserError, need
 from genesis_jax.inference.sliding import on_devices, whole_batch
 from genesis_jax.models import from_card, probabilities
 from genesis_jax.runs.cards import load_model
@@ -87,9 +86,7 @@ def _make_parser():
 
 
 def _predict(args):
-    for package, name in (('SimpleITK', 'SimpleITK'), ('PIL', 'Pillow')):
-        if importlib.util.find_spec(package) is None:
-            raise UserError(f'reading scans needs {name}; run: pip install "genesis-jax[prep]"')
+    need('prep', 'reading scans and images')
     from genesis_jax.errors import PrepareError
 
     variables, card = load_model(args.model)

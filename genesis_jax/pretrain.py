@@ -1,28 +1,30 @@
 """Pre-training: a U-Net learns to restore corrupted cubes."""
 
-import math
+import dataclasses
+from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import jax
+import ml_collections
 import numpy as np
 
 from genesis_jax import parallel
-from genesis_jax.checkpoints import Checkpoints, Progress, export
+from genesis_jax.checkpoints import Progress
 from genesis_jax.config import check_cubes, config_hash, resolve, to_json
 from genesis_jax.data import reading, views
 from genesis_jax.data.fit import check_shape
-from genesis_jax.models import NETWORKS, name_of
+from genesis_jax.models import name_of
+from genesis_jax.run import Job, run
 from genesis_jax.runs import pictures, report
-from genesis_jax.runs.logs import Log
 from genesis_jax.runs.workdir import open_workdir
-from genesis_jax.training import optim
-from genesis_jax.training.loop import Task, train
-from genesis_jax.training.restoration import Steps
+from genesis_jax.training import steps as training_steps
 
 EXPORTS = {'encoder': ('encoder',), 'encoder_decoder': ('encoder', 'decoder', 'head')}
 
 
-def pretrain(config, workdir):
+def pretrain(config: ml_collections.ConfigDict, workdir: str | Path) -> Progress:
     """Runs, or resumes, the pre-training that `config` describes in the folder `workdir`.
 
     Returns:
@@ -36,90 +38,71 @@ def pretrain(config, workdir):
     *sources, features = reading.open_splits(config)
     stored = features['cube'].shape
     cube_shape = check_shape(config, stored)
-    train_source, validation_source = (
+    train, validation = (
         views.viewed(source, config.data.view, stored, every=True) for source in sources
     )
-    check_cubes(config, cube_shape, len(train_source))
-    workdir = open_workdir(workdir, config, write=parallel.is_main_process())
-    steps_per_epoch = len(train_source) // config.batch_size
+    check_cubes(config, cube_shape, len(train))
+    workdir = Path(open_workdir(workdir, config, write=parallel.is_main_process()))
+    counts = {'train': len(train), 'validation': len(validation)}
+    steps_per_epoch = len(train) // config.batch_size
 
-    # --- The network, its optimiser, the steps.
-    steps = make_steps(config, cube_shape, steps_per_epoch)
-    state, progress = parallel.create(steps.init), Progress()
-    batches = reading.train_batches(train_source, config.batch_size, config.seed)
+    # --- Training, from scratch or from where it stopped.
+    job = Job(
+        steps=make_steps(config, cube_shape, steps_per_epoch),
+        steps_per_epoch=steps_per_epoch,
+        train=train,
+        validation=validation,
+        loaded={},
+        opening=partial(report.opening_pretraining, config, workdir, cube_shape, counts),
+        picture=partial(_Restorations, validation, config),
+        cards=lambda progress: {
+            name: _card(config, cube_shape, counts, progress, parts)
+            for name, parts in EXPORTS.items()
+        },
+    )
+    progress, _ = run(config, workdir, job)
 
-    with (
-        Log(workdir, parallel.is_main_process()) as log,
-        Checkpoints(workdir / 'checkpoints') as ckpt,
-    ):
-        # --- Where an earlier run stopped, or the start.
-        resumed = ckpt.latest_step
-        if resumed is not None:
-            state, position, progress = ckpt.load(resumed, like=state)
-            batches.set_state(position)
-        counts = {'train': len(train_source), 'validation': len(validation_source)}
-        for line in report.opening_pretraining(config, workdir, cube_shape, counts, state, resumed):
-            log.say(line)
-        log.start(resumed or 0, config.epochs * steps_per_epoch)
-
-        # --- Training.
-        evaluate = partial(_evaluate, steps, validation_source, config, log)
-        task = Task(steps.train, evaluate, steps.end_epoch)
-        state = train(task, state, progress, batches, ckpt, log, config, steps_per_epoch)
-
-        # --- The best state leaves the run.
-        best, _, _ = ckpt.load(progress.best_step, like=state)
-        for name, parts in EXPORTS.items():
-            card = _card(config, cube_shape, counts, progress, parts)
-            export(workdir / 'export' / name, best.variables, parts, card)
+    # --- The report.
     if parallel.is_main_process():
         report.write(workdir, config, cube_shape, counts, progress)
     return progress
 
 
-def make_steps(config, cube_shape, steps_per_epoch):
-    """The `restoration.Steps` that `config` describes, for examples `[X, Y(, Z), C]`."""
-    network = NETWORKS[name_of(config.task, config.dimensions)]
-    return Steps(
-        network(out_channels=cube_shape[-1], axis_name=parallel.AXIS, **config.model.to_dict()),
-        optim.Optimisation(config, steps_per_epoch),
-        config.transforms.to_dict(),
-        cube_shape,
-        window=config.data.window,
-        seed=config.seed,
-    )
+def make_steps(
+    config: ml_collections.ConfigDict, cube_shape: tuple[int, ...], steps_per_epoch: int
+) -> training_steps.Steps:
+    """The steps that `config` describes, for examples `[X, Y(, Z), C]`."""
+    channels = cube_shape[-1]
+    network = training_steps.make_network(config, channels)
+    return training_steps.make_steps(config, network, channels, steps_per_epoch)
 
 
-def _evaluate(steps, source, config, log, state, epoch, step):
-    """Means over the validation split: of the restoration, and of two that learn nothing.
+@dataclasses.dataclass
+class _Restorations:
+    """A `run.Picture` of some validation examples, of different scans."""
 
-    `unchanged` returns the corrupted cube as it is; `cube_mean` fills each with its target's mean.
-    """
-    sums, taken, shown = [], [], _pictured(source, config, epoch)
-    for batch in reading.validation_batches(source, config.batch_size):
-        batch_sums, images = steps.evaluate(state, parallel.shard(batch))
-        sums.append(batch_sums)
-        rows = [row for row, position in enumerate(batch['position']) if position in shown]
+    source: Any
+    config: ml_collections.ConfigDict
+
+    name = 'restoration'
+
+    def __post_init__(self):
+        places = reading.of_different_scans(self.source, self.config.pictures)
+        # Of several processes, the first, which draws, reads every so-many-th example.
+        self._places = {place - place % jax.process_count() for place in places}
+        self._images = []
+
+    def offer(self, batch: Mapping[str, np.ndarray], outputs: tuple[jax.Array, ...]) -> None:
+        rows = [row for row, position in enumerate(batch['position']) if position in self._places]
         if rows:
-            taken.append([np.concatenate(part)[rows] for part in jax.device_get(images)])
-    totals = {name: math.fsum(float(s[name]) for s in sums) for name in sums[0]}
-    examples = totals.pop('examples')
-    if taken:
-        host = [np.concatenate(part) for part in zip(*taken, strict=True)]
-        own = views.own_channel(host[0].shape[-1], config.data.view, config.dimensions)
-        log.picture(step, pictures.restorations(*(i[..., own:] for i in host)), 'restoration')
-    return {name: total / examples for name, total in totals.items()}
+            self._images.append([np.concatenate(part)[rows] for part in jax.device_get(outputs)])
 
-
-def _pictured(source, config, epoch):
-    """The places in the validation split that this epoch's picture shows, if it has one."""
-    wanted = epoch == 1 or epoch % config.picture_epochs == 0 or epoch == config.epochs
-    drawn = config.pictures and wanted and parallel.is_main_process() and pictures.available()
-    if not drawn:
-        return set()
-    places = reading.of_different_scans(source, config.pictures)
-    # Of several processes, the first, which draws, reads every so-many-th example.
-    return {place - place % jax.process_count() for place in places}
+    def draw(self) -> np.ndarray | None:
+        if not self._images:
+            return None
+        images = [np.concatenate(part) for part in zip(*self._images, strict=True)]
+        own = views.own_channel(images[0].shape[-1], self.config.data.view, self.config.dimensions)
+        return pictures.restorations(*(image[..., own:] for image in images))
 
 
 def _card(config, cube_shape, counts, progress, parts):
@@ -142,7 +125,7 @@ def _card(config, cube_shape, counts, progress, parts):
     }
 
 
-def view_and_window(wanted):
+def view_and_window(wanted: ml_collections.ConfigDict) -> dict[str, Any]:
     """What the examples show and their window, where `data.provenance` does not tell.
 
     `view` is of slices, also of those that were prepared as slices; `full_range` of images.
@@ -152,6 +135,6 @@ def view_and_window(wanted):
     """
     about = reading.open_dataset(wanted, 'scans').info.metadata or {}
     recipe = about.get('recipe') or {}
-    prepared = {1: 'slices', 3: 'adjacent'}.get(recipe.get('channels'))
+    prepared = {1: 'slices', 3: 'adjacent'}.get(recipe.get('channels', 0))
     images = {'full_range': recipe['window'] == 'depth'} if 'window' in recipe else {}
     return {'view': wanted.view or prepared, **images}

@@ -84,11 +84,6 @@ def open_start(config, expected):
     return Start(loaded, tuple(lines))
 
 
-def merge(variables, loaded):
-    """`variables` with the loaded parts in the place of their own."""
-    return {name: {**tree, **loaded.get(name, {})} for name, tree in variables.items()}
-
-
 def _folder(config):
     """What `config.init` names: weights in any format, or the fitting export of a workdir."""
     try:

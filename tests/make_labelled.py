@@ -4,8 +4,8 @@ from functools import partial
 
 import numpy as np
 
-from data_prep.build.labelled import prepare_labelled
-from data_prep.types import Case, Declaration, Item, Prepared
+from data_prep.build.dataset import prepare
+from data_prep.types import Declaration, Job, Patch, Result
 
 SIZE = (16, 16, 16)
 
@@ -24,37 +24,37 @@ def make(
 ):
     """Writes `data_dir/name`, a patient for every entry of `splits` (a list of split names)."""
     splits = splits or ['train'] * 4 + ['validation'] * 2 + ['test'] * 2
-    cases = [
-        Case(f'case{i}', f'patient{i}', split, 0, f'case{i}', (i, task, classes, channels))
+    jobs = [
+        Job(f'case{i}', f'patient{i}', split, 0, f'case{i}', (i, task, classes, channels))
         for i, split in enumerate(splits)
     ]
     names = ['background', *(f'ball{i}' for i in range(1, classes))]
     if task == 'multilabel':
         names = ['ball', 'fog']
     declaration = Declaration(task, names, ['CT'] * channels, 'ct', None)
-    prepare_labelled(
-        cases,
+    prepare(
+        jobs,
         partial(_read, per_patient=per_patient, whole=whole, size=size),
         name=name,
         data_dir=data_dir,
         declaration=declaration,
-        cube_size=size,
+        size=size,
         recipe={},
         workers=1,
     )
 
 
-def _read(case, per_patient, whole, size):
-    number, task, classes, channels = case.source
+def _read(job, per_patient, whole, size):
+    number, task, classes, channels = job.source
     rng = np.random.default_rng(number)
-    items = [_item(rng, size, task, i, classes, channels) for i in range(per_patient)]
+    patches = [_patch(rng, size, task, i, classes, channels) for i in range(per_patient)]
     larger = tuple(side + grown for side, grown in zip(size, (4, 8, 2), strict=False))
-    scan = _item(rng, larger, task, 1, classes, channels) if whole else None
+    scan = _patch(rng, larger, task, 1, classes, channels) if whole else None
     window = np.tile(np.float32([-1000, 1000]), (channels, 1))
-    return Prepared(items, (1.0, 1.0, 2.0), window, scan if case.split == 'test' else None)
+    return Result(patches, (1.0, 1.0, 2.0), window, scan if job.split == 'test' else None)
 
 
-def _item(rng, size, task, number, classes, channels):
+def _patch(rng, size, task, number, classes, channels):
     """A ball whose brightness tells its class: none of class 0 in a classification.
 
     Of a multi-label classification there is a ball in every other, fog in every other two.
@@ -69,7 +69,7 @@ def _item(rng, size, task, number, classes, channels):
     hu += 300 * fog
     cube = np.repeat(hu.astype(np.int16)[..., None], channels, axis=-1)
     if task == 'multilabel':
-        return Item(cube, (0, 0, 0), label=(label, fog))
+        return Patch(cube, (0, 0, 0), label=(label, fog))
     if task == 'classification':
-        return Item(cube, (0, 0, 0), label=label)
-    return Item(cube, (0, 0, 0), mask=(inside * index).astype(np.uint8))
+        return Patch(cube, (0, 0, 0), label=label)
+    return Patch(cube, (0, 0, 0), mask=(inside * index).astype(np.uint8))

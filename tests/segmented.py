@@ -32,7 +32,7 @@ def refused(module, source, data_dir, *flags, capsys):
         prepare(module, source, data_dir, *flags)
     assert stop.value.code == 1
     error = capsys.readouterr().err
-    assert error.count('\n') == 1 and error.startswith(f'python -m {module.__name__}: ')
+    assert error.count('\n') == 1 and error.startswith('error: ')
     assert not [path for path in data_dir.rglob('*') if path.is_file()]
     return error
 

@@ -230,12 +230,12 @@ def test_a_point_outside_a_dicom_series_is_refused_by_the_worker(tmp_path):
     table = tmp_path / 'list.csv'
     scans = [scan, scan.__class__('two/uid', 'two/uid', scan.files, is_dicom=True)]
     rows = [(2, row), (3, {**row, 'scan': 'two', 'z': '1'})]
-    cases = candidates.list_cases(scans, table, rows, ('a', 'b'), None, 2, 0)
+    cases = candidates.list_jobs(scans, table, rows, ('a', 'b'), None, 2, 0)
     rule = candidates.PointRule((4, 4, 4), None, 'ct', True, 'list.csv')
-    candidates.check_points(cases, rule)  # leaves DICOM to the workers
+    candidates.check_points([case.source for case in cases], rule)  # leaves DICOM to the workers
     with pytest.raises(PrepareError, match='list.csv, row 2: the point 3, 3, 9 lies outside'):
         candidates.cut_points(cases[0], rule)
-    assert len(candidates.cut_points(cases[1], rule).items) == 1
+    assert len(candidates.cut_points(cases[1], rule).patches) == 1
 
 
 def test_the_phantom_of_emboli_darkens_vessels(tmp_path):

@@ -82,7 +82,7 @@ def test_both_datasets_follow_the_official_lists(source, run, tmp_path):
     assert '--config=configs/genesis_xray.py' in said and '--config=configs/dxc.py' in said
     unlabelled, about = read(tmp_path, 'chestxray')
     labelled, declared = read(tmp_path, 'dxc')
-    assert about['recipe']['modality'] == 'other' and 'task' not in about
+    assert about['recipe']['modality'] == 'other' and about['task'] is None
     assert declared['task'] == 'multilabel' and tuple(declared['classes']) == EIGHT
     assert declared['channels'] == ['grey'] and declared['full_range'] is True
     train_val, test = (listed(source, f'{part}_list.txt') for part in ('train_val', 'test'))
@@ -139,7 +139,7 @@ def test_a_part_of_the_download_will_do(source, run):
     shutil.rmtree(source / 'images_002')
     left = len(list(source.glob('images_*/images/*.png')))
     said = run('--only=dxc')
-    assert f'Cases read: {left}, skipped: 0' in said
+    assert f'Files read: {left}, skipped: 0' in said
     assert re.search(r'Listed, but not there: \d{8}_\d{3}.png, .* and \d+ more\n', said)
 
 

@@ -30,6 +30,10 @@ def _find(rows, **fields):
     return found[0]
 
 
+def _hide_matplotlib(monkeypatch):
+    monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
+
+
 def _refusal(capsys, *arguments):
     with pytest.raises(SystemExit) as stopped:
         main([*map(str, arguments)])
@@ -235,7 +239,7 @@ def test_a_class_in_neither_mask_is_left_out_and_said_to_be(cell, tmp_path, two)
 
 
 def test_config_fields_that_differ_are_listed(tmp_path, two, monkeypatch):
-    monkeypatch.setattr('genesis_jax.runs.pictures.available', lambda: False)  # plots take a second
+    _hide_matplotlib(monkeypatch)  # plots take a second
     other = make_workdir(tmp_path / 'c', init='less', fraction=0.5)
     common = {'task': 'segmentation', 'seed': 0, 'data': {'name': 'lcs', 'dir': 'data'}}
     schedule = {'schedule': {'name': 'step'}}
@@ -266,10 +270,10 @@ def test_latex_is_a_balanced_booktabs_table(tmp_path, two):
 
 
 def test_without_matplotlib_there_are_tables(tmp_path, two, capsys, monkeypatch):
-    monkeypatch.setattr('genesis_jax.runs.pictures.available', lambda: False)
+    _hide_matplotlib(monkeypatch)
     _, text = _compare(tmp_path, *two)
     assert '.png' not in text and not (tmp_path / 'out/bars.png').exists()
-    assert 'no plots: matplotlib is missing' in capsys.readouterr().out
+    assert 'no plots: drawing needs matplotlib;' in capsys.readouterr().out
 
 
 def test_an_interrupted_write_leaves_the_earlier_table(tmp_path, two, monkeypatch):

@@ -143,6 +143,8 @@ def test_help_explains_itself():
         ('model__epsilon', -1.0, 'a number above 0'),
         ('model__statistics_momentum', 1.0, 'from 0 to below 1'),
         ('seed', -1, '0 or more'),
+        ('profile_steps', (20, 10), 'the first and the last step'),
+        ('profile_steps', (5,), 'the first and the last step'),
     ],
 )
 def test_values_that_cannot_run_are_refused(field, value, sentence):
@@ -155,7 +157,10 @@ def test_values_that_cannot_run_are_refused(field, value, sentence):
 @pytest.mark.parametrize(
     ('fields', 'sentence'),
     [
-        ({'head_warmup_epochs': 1000, 'init': 'x'}, 'fewer than config.epochs=1000, or nothing'),
+        (
+            {'head_warmup_epochs': 1000, 'init': 'x'},
+            'fewer than config.epochs=1000, otherwise only',
+        ),
         ({'head_warmup_epochs': 2}, 'head_warmup_epochs=2: expected 0 with config.init=scratch'),
     ],
 )

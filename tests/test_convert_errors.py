@@ -206,7 +206,7 @@ def test_the_functions_check_what_the_command_line_does(published, tmp_path):
 def test_an_absent_package_is_named_with_the_extra_that_brings_it(published, tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, 'genesis_jax.convert.pytorch', raising=False)
     monkeypatch.setitem(sys.modules, 'torch', None)
-    with pytest.raises(UserError, match=r"takes torch; run: pip install -e '\.\[torch\]'"):
+    with pytest.raises(UserError, match=r"needs torch; .*: pip install -e '\.\[torch\]'"):
         convert.read(published)
 
 

@@ -37,7 +37,9 @@ def test_an_epoch_shows_every_cube_once_and_the_next_in_another_order(splits):
     cubes = [[c.tobytes() for b in epoch for c in b['cube']] for epoch in (first, second)]
     assert set(cubes[0]) == set(cubes[1]) == {record['cube'].tobytes() for record in splits[0]}
     assert cubes[0] != cubes[1]
-    assert first[0]['cube'].dtype == np.int16 and first[0]['window'].tolist() == [[-1000, 1000]] * 4
+    assert (
+        first[0]['cube'].dtype == np.int16 and first[0]['window'].tolist() == [[[-1000, 1000]]] * 4
+    )
 
 
 def test_processes_share_the_global_batch(splits):
@@ -96,7 +98,7 @@ def test_a_dataset_without_validation_is_refused(make_config, tmp_path):
 
     config = make_config()
     record = next(iter(reading.open_splits(config)[0]))
-    record = {**record, 'scan_id': record['scan_id'].decode()}
+    record = {**record, 'scan_id': 'a', 'patient': 'a'}
     writer = records.SplitsWriter(tmp_path, 'half', records.features((24, 24, 8)))
     writer.add('train', [record])
     writer.close({})
@@ -104,6 +106,33 @@ def test_a_dataset_without_validation_is_refused(make_config, tmp_path):
     config.data.update({'dir': str(tmp_path), 'name': 'half'})
     with pytest.raises(UserError, match="no split 'validation'.*prepare it again"):
         reading.open_splits(config)
+
+
+def test_a_dataset_of_the_first_schema_reads_as_one_of_today(make_config, splits, tmp_path):
+    """Its window was `[2]` and its records named no patient."""
+    import tensorflow_datasets as tfds
+
+    from data_prep.build import records
+
+    tensor = tfds.features.Tensor
+    first = dict(records.features((24, 24, 8)).items()) | {
+        'window': tensor(shape=(2,), dtype=np.float32)
+    }
+    del first['patient']
+    writer = records.SplitsWriter(tmp_path, 'old', tfds.features.FeaturesDict(first))
+    for split, source in zip(('train', 'validation'), splits, strict=False):
+        old = [record | {'window': record['window'][0], 'scan_id': 'a'} for record in source]
+        writer.add(split, [{name: record[name] for name in first} for record in old])
+    writer.close({'recipe': {'modality': 'ct', 'spacing': None}})
+    config = make_config(data__dir=str(tmp_path), data__name='old')
+    train, validation, _ = reading.open_splits(config)
+    assert 'patient' not in train[0] and train[0]['window'].shape == (2,)
+    for old, new in ((train, splits[0]), (validation, splits[1])):
+        assert len(old) == len(new)
+        given, expected = (next(reading.validation_batches(source, 4)) for source in (old, new))
+        for name, values in expected.items():
+            np.testing.assert_array_equal(given[name], values)
+    assert reading.provenance(config.data) == {'modality': 'ct', 'spacing': None}
 
 
 def test_a_labelled_dataset_is_no_pretraining(make_config, balls):

@@ -10,8 +10,8 @@ from genesis_jax import parallel
 from genesis_jax.checkpoints import export, load_export
 from genesis_jax.errors import UserError
 from genesis_jax.training.layer_rates import make_scales
-from genesis_jax.training.supervised import make_network
-from genesis_jax.transfer import merge, shapes_of
+from genesis_jax.training.steps import make_network, merge
+from genesis_jax.transfer import shapes_of
 
 
 def _flat(batch):
@@ -113,7 +113,7 @@ def test_layers_learn_at_rates_that_fall_towards_the_input(make_target):
     rates = {}
     for name in ('seg', 'cls'):
         config = make_target(name, layer_decay=0.5)
-        params = shapes_of(make_network(config, ['background', 'ball']), 1)['params']
+        params = shapes_of(make_network(config, 1), 1)['params']
         scales = make_scales(config, params, (), 2)(0)
         for part, tree in scales.items():
             for level, leaves in tree.items():
@@ -152,7 +152,7 @@ def test_training_augments_and_turns_masks_with_cubes(make_target, monkeypatch):
         calls.append((cube.shape, mask.shape, options))
         return jnp.zeros_like(cube), jnp.ones_like(mask)
 
-    monkeypatch.setattr('genesis_jax.finetune.augment', recorded)
+    monkeypatch.setattr('genesis_jax.training.steps.augment', recorded)
     config = make_target('seg', augment__noise_sd=0.25)
     steps, _, state = begin(config)
     _, metrics = steps.train(state, batch_of(config))

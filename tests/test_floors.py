@@ -27,6 +27,7 @@ FLOORS = (
     'genesis_jax.runs',
     'genesis_jax.inference',
     'genesis_jax.compare',
+    'genesis_jax.run',
     'genesis_jax.pretrain',
     'genesis_jax.evaluate',
     'genesis_jax.predict',

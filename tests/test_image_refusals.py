@@ -44,8 +44,8 @@ def test_a_labelled_split_without_an_image_is_no_dataset(frames, prepare, tmp_pa
     assert status == 1 and nothing_left(tmp_path)
     assert f'  {rows[6][0]} is no PNG, JPEG, TIFF or BMP file' in said
     assert said.endswith(
-        'The split validation has no records, because its cases were skipped or gave none, so no '
-        'dataset was written; correct those listed, or add cases\n'
+        'The validation split has no images, because its files were skipped or gave none, so no '
+        'dataset was written; correct those listed, add files or choose another --seed\n'
     )
 
 
@@ -69,7 +69,7 @@ def test_an_image_of_two_labels_is_refused(patient, frames, prepare, tmp_path):
     copies = [['x.png', 'b', patient], ['y.png', 'c', patient], ['same.png', *rows[4][1:]]]
     status, said = prepare(rows + copies)
     assert status == 1 and nothing_left(tmp_path) and said.count('\n') == 1
-    assert said.startswith(f'python -m data_prep.images: {tmp_path}/t.csv: ')
+    assert said.startswith(f'error: {tmp_path}/t.csv: ')
     assert said.count(' hold one image, labelled ') == 2 and said.endswith('; correct it\n')
     assert all(name in said for name in ('p0/f0.png', 'x.png', 'y.png')) and 'same' not in said
 

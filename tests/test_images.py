@@ -67,7 +67,7 @@ def test_a_folder_without_labels_is_split_by_patient(frames, run, tmp_path):
     source, _ = frames
     damage('flipped', source / 'p0' / 'bad.png')
     said = run(source, '--patient_pattern=(.*)/')
-    assert 'Files read: 12, skipped: 1\nImages: train 10, validation 2\n' in said
+    assert 'Files read: 12, skipped: 1\n  train: 10 images from 10 files of 5 patients\n' in said
     assert 'Split: by patient, 6 found by --patient_pattern\n' in said
     assert '  p0/bad.png is damaged (broken PNG file' in said
     assert '--config=configs/genesis_ultrasound.py' in said
@@ -79,7 +79,7 @@ def test_a_folder_without_labels_is_split_by_patient(frames, run, tmp_path):
     assert not patients['train'] & patients['validation']
     for record in records['train'] + records['validation']:
         assert record['cube'].shape == (32, 32, 1) and record['cube'].dtype == np.int16
-        assert record['window'].tolist() == [0, 255] and record['spacing'].tolist() == [1, 1, 1]
+        assert record['window'].tolist() == [[0, 255]] and record['spacing'].tolist() == [1, 1, 1]
         shown = next(source.glob(f'{record["scan_id"].decode()}.*'))
         np.testing.assert_array_equal(record['cube'][..., 0], read_grey(shown, (32, 32)).pixels)
     assert str(source) not in json.dumps(metadata)
@@ -157,7 +157,7 @@ def test_a_table_of_classes(frames, run, tmp_path):
     rows += [['p9.png', 'a', 'patient9'], ['gone.png', 'b', 'patient5']]
     table = write_table(tmp_path / 't.csv', ('image', 'label', 'patient'), rows)
     said = run(source, f'--csv={table}')
-    assert 'Cases read: 12, skipped: 1' in said and '  p9.png is damaged' in said
+    assert 'Files read: 12, skipped: 1' in said and '  p9.png is damaged' in said
     assert 'Listed in t.csv, but not there: gone.png\n' in said
     assert 'There, but not listed in t.csv: extra.png\n' in said
     assert '--config=configs/iuc.py' in said
@@ -187,7 +187,7 @@ def test_a_table_of_findings_and_given_splits(frames, run, tmp_path):
     said = run(
         source, f'--csv={table}', '--split_column=set', '--classes=mass,node,edema', name='dxc'
     )
-    assert '  train: 6 records (3 with mass, 0 with node, 1 with edema) from 6 cases' in said
+    assert '  train: 6 images (3 with mass, 0 with node, 1 with edema) from 6 files' in said
     assert '--config=configs/dxc.py' in said
     records, metadata = read(tmp_path, 'dxc')
     assert metadata['task'] == 'multilabel' and metadata['classes'] == ['mass', 'node', 'edema']
@@ -209,7 +209,7 @@ def test_an_image_of_two_patients_is_kept_once(frames, run, tmp_path):
     rows[4][1] = rows[0][1]
     table = write_table(tmp_path / 't.csv', ('image', 'label', 'patient'), rows)
     said = run(source, f'--csv={table}')
-    assert 'Cases read: 11, skipped: 1' in said
+    assert 'Files read: 11, skipped: 1' in said
     one, other = ('p0/f0.png', 'patient0'), ('p2/f4.png', 'patient2')
     assert any(
         f'  {skipped[0]} holds the same image as {kept[0]}, of patient {kept[1]}\n' in said
@@ -309,7 +309,7 @@ def test_the_ultrasound_phantom_is_prepared_by_the_command_it_prints(run, tmp_pa
     command = capsys.readouterr().out.partition('data_prep.images ')[2].split()
     assert command[:3] == [f'--source={out}', f'--csv={out}/labels.csv', '--name=iuc']
     said = run(out, command[1], name='iuc')
-    assert 'fold_0: 12 records (4 of RoI, 4 of background, 4 of bulb)' in said
+    assert 'fold_0: 12 images (4 of RoI, 4 of background, 4 of bulb)' in said
     with pytest.raises(SystemExit):
         phantom(['--layout=ultrasound', f'--out={tmp_path / "x"}', '--shape=32,32,32'])
     assert '--shape is 32,32,32; ultrasound needs 2 numbers' in capsys.readouterr().err

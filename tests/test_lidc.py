@@ -20,7 +20,7 @@ from data_prep.formats.lidc_xml import (
     read_markings,
     series_of,
 )
-from data_prep.lidc import agree, list_cases, split_patients
+from data_prep.lidc import agree, list_jobs, split_patients
 from data_prep.phantoms.chest import chest
 from data_prep.phantoms.lidc import outline_of
 from data_prep.phantoms.points import write_lidc
@@ -294,7 +294,7 @@ def test_nodules_of_the_phantom_are_found_where_they_were_drawn(pristine, tmp_pa
 def test_metadata_and_summary(pristine, tmp_path, capsys):
     splits = prepare(pristine, tmp_path)
     said = capsys.readouterr().out
-    assert '--config=configs/ncs.py' in said and 'Cases read: 4, skipped: 0' in said
+    assert '--config=configs/ncs.py' in said and 'Scans read: 4, skipped: 0' in said
     assert set(splits) == {'train', 'validation', 'test'}
     metadata = json.loads((tmp_path / 'ncs' / '1.0.0' / 'metadata.json').read_text())
     assert metadata['task'] == 'segmentation' and metadata['spacing'] == [1, 1, 1]
@@ -312,7 +312,7 @@ def test_fewer_nodules_have_more_readers(pristine, tmp_path, capsys):
         flags = [f'--source={pristine}', '--cube_size=24,24,16', f'--min_readers={readers}']
         lidc.main([*flags, f'--data_dir={tmp_path / str(readers)}', '--workers=1'])
         said = capsys.readouterr().out
-        counts.append(sum(map(int, re.findall(r': (\d+) records', said))))
+        counts.append(sum(map(int, re.findall(r': (\d+) patches', said))))
     assert counts[0] > counts[1] > counts[2] > 0
 
 
@@ -338,11 +338,11 @@ def test_series_that_contradict_their_xml_are_skipped(source, tmp_path, capsys):
         text = path.read_text().replace('<imageSOP_UID>1', '<imageSOP_UID>9')
         path.write_text(re.sub('<imageZposition>[^<]*', '<imageZposition>9999', text))
     shutil.copy(next(third.glob('*.dcm')), fourth / 'stray.dcm')
-    cases = {case.patient: case for case in list_cases(source, source, 0)}
+    cases = {case.patient: case for case in list_jobs(source, source, 0)}
     reasons = {}
     for patient, case in cases.items():
         try:
-            assert lidc.cut_nodules(case, (24, 24, 16), (1, 1, 1)).items
+            assert lidc.cut_nodules(case, (24, 24, 16), (1, 1, 1)).patches
         except ScanError as error:
             reasons[patient] = str(error)
     assert 'not readable XML' in reasons['LIDC-IDRI-0001']

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from pointed import SIZE, SPACING, chest_of, metadata_of, read, refusal, world, write_table
 
 from data_prep import luna16_candidates
-from data_prep.luna16_candidates import draw, list_cases, read_candidates
+from data_prep.luna16_candidates import draw, list_jobs, read_candidates
 from data_prep.phantoms.points import write_luna16_candidates
 from genesis_jax.imaging.points import gather
 
@@ -45,7 +45,7 @@ def prepare_luna(luna, data_dir, *flags):
 def test_luna16_candidates_are_in_the_middle_of_their_cubes(luna, tmp_path, capsys):
     splits = prepare_luna(luna, tmp_path / 'data', '--negatives_per_positive=all')
     said = capsys.readouterr().out
-    assert '--config=configs/ncc.py' in said and 'Cases read: 10, skipped: 0' in said
+    assert '--config=configs/ncc.py' in said and 'Scans read: 10, skipped: 0' in said
     assert {split: len(records) for split, records in splits.items()} == {
         'train': 39,
         'validation': 16,
@@ -109,7 +109,7 @@ def test_a_draw_depends_on_the_seed_and_the_scan_only():
 def test_scans_without_a_nodule_give_negatives(luna):
     folds = {'train': (1,), 'validation': (5,), 'test': (7,)}
     ratios = dict.fromkeys(folds, 3.0)
-    cases = list_cases(luna, read_candidates(luna / 'candidates_V2.csv'), folds, ratios, 0)
+    cases = list_jobs(luna, read_candidates(luna / 'candidates_V2.csv'), folds, ratios, 0)
     by_split = {case.split: case.source[1].labels.tolist() for case in cases}
     assert by_split['train'] == [0, 0, 0]
 

@@ -20,7 +20,8 @@ from genesis_jax import convert, transfer
 from genesis_jax.convert.__main__ import main
 from genesis_jax.data import labelled
 from genesis_jax.pretrain import reading
-from genesis_jax.training.supervised import make_network
+from genesis_jax.tasks import TASKS
+from genesis_jax.training.steps import make_network
 
 MODEL = {'width': 4, 'epsilon': 1e-3, 'batch_statistics': 'synchronised'}
 CARD = {
@@ -137,7 +138,7 @@ def begun(command, dataset, data_dir, place):
     config = flag.value
     config.init = str(place.parent / config.init)  # (a card names the folder alone)
     prepared = labelled.open_labelled(config)
-    network = make_network(config, prepared.about['classes'])
+    network = make_network(config, TASKS[config.task].out_channels(prepared.about['classes']))
     return transfer.open_start(config, transfer.shapes_of(network, prepared.shape[-1]))
 
 

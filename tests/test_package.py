@@ -1,10 +1,14 @@
 """What the package promises about itself: light imports, a structure that stays readable."""
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+
+from genesis_jax import errors
 
 ROOT = Path(__file__).parent.parent
 
@@ -49,3 +53,20 @@ def test_a_url_where_a_local_path_is_expected_is_one_sentence(capsys):
     assert stop.value.code == 2
     expected = 'gs://bucket/x is a URL; expected a local path: mount it first'
     assert expected in capsys.readouterr().err
+
+
+def test_every_extra_that_errors_name_brings_what_they_miss():
+    project = tomllib.loads((ROOT / 'pyproject.toml').read_text('utf-8'))['project']
+    extras = project['optional-dependencies']
+
+    def brought(extra):
+        for line in extras[extra]:
+            own = re.fullmatch(r'genesis-jax\[(.*)\]', line)
+            if own:
+                yield from (name for part in own[1].split(',') for name in brought(part))
+            else:
+                yield re.match(r'[\w.-]+', line)[0].lower()
+
+    for extra, modules in errors._EXTRAS.items():
+        packages = {errors._PACKAGES.get(name, name).lower() for name in modules}
+        assert packages <= set(brought(extra)), extra

@@ -136,5 +136,6 @@ def test_the_demo_without_its_extra_says_what_to_install(tmp_path):
     command = [sys.executable, '-c', script, f'--data_dir={tmp_path}']
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 1
-    assert "run pip install 'genesis-jax[demo]'" in result.stderr
+    advice = "needs slicerio; in a checkout of genesis-jax run: pip install -e '.[demo]'"
+    assert advice in result.stderr
     assert 'Traceback' not in result.stderr

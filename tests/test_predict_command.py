@@ -291,7 +291,7 @@ def test_what_is_no_model_is_told_from_what_it_is(tmp_path, exported, capsys):
 def test_without_simpleitk_the_command_says_what_to_install(tmp_path, segmenter_run, capsys,
                                                             monkeypatch):  # fmt: skip
     monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
-    assert 'genesis-jax[prep]' in sentence(capsys, segmenter_run, tmp_path, tmp_path / 'out')
+    assert "pip install -e '.[prep]'" in sentence(capsys, segmenter_run, tmp_path, tmp_path / 'out')
 
 
 def test_running_out_of_device_memory_stops_everything_with_advice():

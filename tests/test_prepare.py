@@ -15,11 +15,11 @@ import SimpleITK as sitk
 import tensorflow_datasets as tfds
 
 from data_prep import luna16, scans
+from data_prep.build.cubes import CubeCutter, prepare_cubes
 from data_prep.build.pool import in_order
-from data_prep.build.unlabelled import Recipe, prepare
 from data_prep.phantom import write_luna16
 from data_prep.sampling.cubes import CubeRule
-from data_prep.types import Entry
+from data_prep.types import Job
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.volumes import find_scans
 
@@ -84,7 +84,8 @@ def test_luna16_from_the_command_line(tmp_path):
     assert result.returncode == 0, result.stderr
     assert result.stderr == ''
     assert 'Scans read: 14, skipped: 0' in result.stdout
-    assert 'Cubes: train 50, validation 20' in result.stdout
+    assert '  train: 50 patches from 10 scans of 10 patients\n' in result.stdout
+    assert '  validation: 20 patches from 4 scans of 4 patients\n' in result.stdout
     assert (
         f'python main.py --config=configs/genesis_ct.py --config.data.dir={tmp_path / "data"} '
         '--config.data.name=luna16 --workdir=' in result.stdout
@@ -101,7 +102,7 @@ def test_luna16_from_the_command_line(tmp_path):
             expected = sitk.GetArrayFromImage(image).T[x : x + 16, y : y + 16, z : z + 8]
             np.testing.assert_array_equal(record['cube'][..., 0], expected)
             np.testing.assert_allclose(record['spacing'], image.GetSpacing(), rtol=1e-6)
-            np.testing.assert_array_equal(record['window'], (-1000, 1000))
+            np.testing.assert_array_equal(record['window'], [(-1000, 1000)])
     dtypes = {name: getattr(records[0][name], 'dtype', None) for name in records[0]}
     assert dtypes['cube'] == np.int16 and dtypes['origin'] == np.int32
     assert dtypes['spacing'] == dtypes['window'] == np.float32
@@ -116,7 +117,7 @@ def test_broken_scans_are_listed_and_the_rest_prepared(source, tmp_path):
     assert '  cut.mhd is truncated: its header promises' in result.stdout
     assert '  junk.nrrd cannot be read as an image' in result.stdout
     assert '  thin.nii has 24 x 26 x 3 voxels where a cube and its borders' in result.stdout
-    assert len(result.stdout.splitlines()) == 10
+    assert len(result.stdout.splitlines()) == 11
     metadata = json.loads((tmp_path / 'data' / 'mixed' / '1.0.0' / 'metadata.json').read_text())
     assert set(metadata['summary']['skipped']) == {'cut.mhd', 'junk.nrrd', 'thin.nii'}
     assert sum(metadata['summary']['scans'].values()) == 6
@@ -133,19 +134,19 @@ def test_nothing_left_is_status_1_and_no_dataset(tmp_path):
     result = command('data_prep.scans', *flags, '--modality=ct', '--workers=2')
     assert result.returncode == 1
     assert 'Scans read: 0, skipped: 3' in result.stdout
-    assert 'No cubes are left, so no dataset was written.' in result.stdout
+    assert 'No patches are left, so no dataset was written.' in result.stdout
     assert 'Traceback' not in result.stderr
     assert not [path for path in (tmp_path / 'data').rglob('*') if path.is_file()]
 
 
 def test_the_dataset_depends_on_neither_workers_nor_order(source, tmp_path):
-    entries, _ = scans.list_entries(source, 0.3, 0)
+    jobs, _ = scans.list_jobs(source, 0.3, 0)
     for name, order, workers in (('a', 1, 1), ('b', 1, 2), ('c', -1, 2)):
-        prepare(
-            entries[::order],
+        prepare_cubes(
+            jobs[::order],
+            CubeCutter('ct', SMALL),
             name='same',
             data_dir=tmp_path / name,
-            recipe=Recipe('ct', SMALL),
             workers=workers,
         )
     one, two, turned = (content(tmp_path / name / 'same' / '1.0.0') for name in 'abc')
@@ -153,19 +154,18 @@ def test_the_dataset_depends_on_neither_workers_nor_order(source, tmp_path):
 
 
 def test_another_seed_is_another_dataset(source, tmp_path):
-    entries, _ = scans.list_entries(source, 0.3, 0)
+    jobs, _ = scans.list_jobs(source, 0.3, 0)
     for seed in (0, 1):
-        recipe = Recipe('ct', SMALL, seed=seed)
-        prepare(entries, name='same', data_dir=tmp_path / str(seed), recipe=recipe, workers=1)
+        cutter = CubeCutter('ct', SMALL, seed=seed)
+        prepare_cubes(jobs, cutter, name='same', data_dir=tmp_path / str(seed), workers=1)
     first, second = (content(tmp_path / str(seed) / 'same' / '1.0.0') for seed in (0, 1))
     assert first != second
 
 
 def test_a_scans_cubes_do_not_depend_on_the_other_scans(source, tmp_path):
-    entries, _ = scans.list_entries(source, 0.3, 0)
-    for name, given in (('all', entries), ('some', entries[:1] + entries[-1:])):
-        recipe = Recipe('ct', SMALL)
-        prepare(given, name=name, data_dir=tmp_path, recipe=recipe, workers=1)
+    jobs, _ = scans.list_jobs(source, 0.3, 0)
+    for name, given in (('all', jobs), ('some', jobs[:1] + jobs[-1:])):
+        prepare_cubes(given, CubeCutter('ct', SMALL), name=name, data_dir=tmp_path, workers=1)
     kept = {record['cube'].tobytes() for record in read(tmp_path, 'all', 'train')}
     assert {record['cube'].tobytes() for record in read(tmp_path, 'some', 'train')} <= kept
 
@@ -173,13 +173,13 @@ def test_a_scans_cubes_do_not_depend_on_the_other_scans(source, tmp_path):
 def test_many_shards_hold_every_cube(source, tmp_path, monkeypatch):
     monkeypatch.setattr('data_prep.build.records.SHARD_BYTES', 3 * 2 * 16 * 16 * 8)
     add_broken_scans(source)
-    entries, _ = scans.list_entries(source, 0.3, 0)
-    summary = prepare(
-        entries, name='many', data_dir=tmp_path, recipe=Recipe('ct', SMALL), workers=1
+    jobs, _ = scans.list_jobs(source, 0.3, 0)
+    summary = prepare_cubes(
+        jobs, CubeCutter('ct', SMALL), name='many', data_dir=tmp_path, workers=1
     )
-    files = sum(-(-count // 3) for count in summary.cubes.values())  # three cubes each
+    files = sum(-(-count // 3) for count in summary.counts.values())  # three cubes each
     assert len(content(tmp_path / 'many' / '1.0.0')) == files > 8
-    for split, count in summary.cubes.items():
+    for split, count in summary.counts.items():
         assert len(read(tmp_path, 'many', split)) == count > 0
 
 
@@ -196,7 +196,7 @@ def test_mri_windows_travel_with_the_records(tmp_path):
         records = read(tmp_path, 'mri', split)
         assert len(records) == 3
         for record in records:
-            np.testing.assert_array_equal(record['window'], (0, 32767))
+            np.testing.assert_array_equal(record['window'], [(0, 32767)])
             assert record['fold'] == fold
 
 
@@ -204,9 +204,12 @@ def test_a_split_whose_scans_gave_nothing_is_said_and_no_dataset_written(tmp_pat
     write_scan(tmp_path / 'source' / 'good.nrrd', 0)
     (tmp_path / 'source' / 'bad.nrrd').write_bytes(b'junk')
     good, bad = sorted(find_scans(tmp_path / 'source'), key=lambda scan: scan.scan_id != 'good')
-    entries = [Entry(good, 'train', 0), Entry(bad, 'validation', 1)]
-    summary = prepare(entries, name='d', data_dir=tmp_path, recipe=Recipe('ct', SMALL), workers=1)
-    assert 'The validation split has no cubes' in summary.text(tmp_path / 'd' / '1.0.0')
+    jobs = [
+        Job(scan.scan_id, scan.scan_id, split, fold, scan.shown, (scan,))
+        for fold, (scan, split) in enumerate([(good, 'train'), (bad, 'validation')])
+    ]
+    summary = prepare_cubes(jobs, CubeCutter('ct', SMALL), name='d', data_dir=tmp_path, workers=1)
+    assert 'The validation split has no patches' in summary.text(tmp_path / 'd' / '1.0.0')
     assert summary.missing_splits == ['validation'] and not (tmp_path / 'd').exists()
 
 
@@ -215,11 +218,11 @@ def test_scans_with_few_cubes_are_listed(tmp_path):
         write_scan(tmp_path / 'source' / f'{index}.nrrd', index)
     air = sitk.GetImageFromArray(np.full((14, 26, 24), -1000, np.int16))
     sitk.WriteImage(air, str(tmp_path / 'source' / 'air.nrrd'))
-    entries, _ = scans.list_entries(tmp_path / 'source', 0.3, 0)
-    summary = prepare(entries, name='d', data_dir=tmp_path, recipe=Recipe('ct', SMALL), workers=1)
+    jobs, _ = scans.list_jobs(tmp_path / 'source', 0.3, 0)
+    summary = prepare_cubes(jobs, CubeCutter('ct', SMALL), name='d', data_dir=tmp_path, workers=1)
     assert summary.few == {'air': 0} and summary.air == SMALL.tries
     text = summary.text(tmp_path / 'd' / '1.0.0')
-    assert 'Scans with fewer than 5 cubes: 1, 1 of them without\n  air: 0' in text
+    assert 'Scans with fewer than 5 patches: 1, 1 without any\n  air: 0' in text
 
 
 @pytest.mark.parametrize(
@@ -303,9 +306,9 @@ def test_folds_in_both_splits_and_no_folds_are_refused(tmp_path, capsys, flags):
 
 
 def test_two_scans_of_one_id_are_refused(source, tmp_path):
-    entries, _ = scans.list_entries(source, 0.3, 0)
+    jobs, _ = scans.list_jobs(source, 0.3, 0)
     with pytest.raises(PrepareError, match='2 scans have the id'):
-        prepare(entries * 2, name='d', data_dir=tmp_path, recipe=Recipe('ct', SMALL))
+        prepare_cubes(jobs * 2, CubeCutter('ct', SMALL), name='d', data_dir=tmp_path)
 
 
 # Processes
@@ -357,7 +360,7 @@ def test_an_interrupt_cleans_up_and_says_so(source, tmp_path):
             process.send_signal(signal.SIGINT)
         message = process.stderr.read()
     assert process.returncode == 130, message
-    assert message == 'python -m data_prep.scans: interrupted, so no dataset was written\n'
+    assert message == 'error: interrupted, so no dataset was written\n'
     assert not [path for path in (tmp_path / 'd').rglob('*') if path.is_file()]
 
 
@@ -383,5 +386,6 @@ def test_without_the_extra_the_command_says_what_to_install(module, package, nam
     done = subprocess.run(python, capture_output=True, text=True, env=env, check=False)
     assert done.returncode == 1
     assert done.stderr == (
-        f"reading scans and images needs {name}; run: pip install 'genesis-jax[prep]'\n"
+        f'error: reading scans and images needs {name}; '
+        "in a checkout of genesis-jax run: pip install -e '.[prep]'\n"
     )

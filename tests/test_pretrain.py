@@ -1,8 +1,11 @@
 """Pre-training on a real chest CT, in this process on four devices."""
 
+import gzip
 import json
 import math
 import struct
+from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +20,7 @@ from genesis_jax.config import resolve
 from genesis_jax.data import reading
 from genesis_jax.errors import UserError
 from genesis_jax.pretrain import make_steps, pretrain
+from genesis_jax.run import _validate
 from genesis_jax.runs import pictures
 
 CUBE = (24, 24, 8, 1)
@@ -106,22 +110,29 @@ def test_a_picture_shows_the_own_channel_of_different_scans(make_config, monkeyp
         }
         for scan in scans
     ]
-    config = make_config(pictures=3, dimensions=2)
 
     class Steps:
         def evaluate(self, state, batch):
             return {'loss': 0.0, 'examples': 4}, (batch['cube'],) * 3
 
+        def conclude(self, totals):
+            return totals
+
     class Log:
         def picture(self, step, image, name):
             assert name == 'restoration'
 
-    pretraining._evaluate(Steps(), source, config, Log(), None, epoch=1, step=2)
+    def validate(config):
+        picture = partial(pretraining._Restorations, source, config)
+        job = SimpleNamespace(steps=Steps(), validation=source, picture=picture)
+        _validate(config, job, Log(), Progress(), None, epoch=1, step=2)
+
+    validate(make_config(pictures=3, dimensions=2))
     assert len(drawn) == 3
     for images in drawn:
         assert images[:, 0, 0, 0].tolist() == [1, 11, 21]
     drawn.clear()
-    pretraining._evaluate(Steps(), source, make_config(pictures=0), Log(), None, 1, 2)
+    validate(make_config(pictures=0))
     assert not drawn
 
 
@@ -152,10 +163,22 @@ def test_exports_are_the_best_state(run, make_config):
             load_export(workdir / name)
 
 
+def test_some_steps_are_traced(make_config, tmp_path):
+    """In folders of `jax.profiler`, whose files TensorBoard and Perfetto open."""
+    pretrain(make_config(epochs=1, pictures=0, profile_steps=(2, 3)), tmp_path)
+    (session,) = (tmp_path / 'profile' / 'plugins' / 'profile').iterdir()
+    (trace,) = session.glob('*.trace.json.gz')
+    events = json.loads(gzip.decompress(trace.read_bytes()))['traceEvents']
+    steps = [event['args']['step_num'] for event in events if event.get('name') == 'train']
+    assert sorted(steps) == ['2', '3']
+    assert [*session.glob('*.xplane.pb')]
+
+
 def test_a_finished_run_is_not_trained_further(run, make_config):
+    """Nor is it another run with other steps to trace."""
     workdir, progress = run
     before = rows_of(workdir)
-    again = pretrain(make_config(), workdir)
+    again = pretrain(make_config(profile_steps=(1, 2)), workdir)
     assert rows_of(workdir) == before
     assert again == progress
 
@@ -202,10 +225,10 @@ def poisoned(small_data, tmp_path):
     folder = records.dataset_folder(small_data, 'small')
     builder = tfds.builder_from_directory(folder)
     splits = {split: list(builder.as_data_source(split)) for split in ('train', 'validation')}
-    splits['train'].append(splits['train'][0] | {'window': np.full(2, np.nan, np.float32)})
+    splits['train'].append(splits['train'][0] | {'window': np.full((1, 2), np.nan, np.float32)})
     writer = records.SplitsWriter(tmp_path, 'poisoned', records.features(CUBE[:3]))
     for split, given in splits.items():
-        writer.add(split, [record | {'scan_id': 'a'} for record in given])
+        writer.add(split, [record | {'scan_id': 'a', 'patient': 'a'} for record in given])
     writer.close({})
     return tmp_path
 

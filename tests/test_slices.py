@@ -61,7 +61,8 @@ def read(tmp_path, name='made'):
 def test_every_slice_that_shows_something(scans, run, tmp_path):
     (scans / 'broken.nrrd').write_bytes(b'junk')
     said = run(scans, '--size=96,64', '--seed=1')
-    assert 'Scans read: 5, skipped: 1\nSlices: train 40, validation 10\n' in said
+    assert 'Scans read: 5, skipped: 1\n  train: 40 slices from 4 scans of 4 patients\n' in said
+    assert '  validation: 10 slices from 1 scans of 1 patients\n' in said
     assert 'Slices refused of 60 looked at: 16.7% as air\n' in said and 'Split: by scan' in said
     assert '  broken.nrrd cannot be read as an image' in said
     assert '--config=configs/genesis_ct_2d.py' in said
@@ -75,7 +76,7 @@ def test_every_slice_that_shows_something(scans, run, tmp_path):
         assert record['cube'].shape == (96, 64, 1) and record['cube'].dtype == np.int16
         np.testing.assert_array_equal(record['cube'][..., 0], expected)
         np.testing.assert_allclose(record['spacing'], SPACING)
-        assert record['window'].tolist() == [-1000, 1000]
+        assert record['window'].tolist() == [[-1000, 1000]]
 
 
 def test_neighbours_are_channels(scans, run, tmp_path):
@@ -122,14 +123,16 @@ def test_mri_has_a_window_of_its_own(tmp_path, run):
     run(tmp_path / 'mri', '--modality=mri', '--size=32,32')
     for record in sum(read(tmp_path).values(), []):
         top = 500 * (int(record['scan_id'].decode()[1:]) + 1)
-        assert record['window'] == pytest.approx((0.005 * top, 0.995 * top), abs=0.02 * top)
+        (window,) = record['window']
+        assert window == pytest.approx((0.005 * top, 0.995 * top), abs=0.02 * top)
 
 
 def test_luna16_keeps_its_folds(tmp_path, run):
     for fold in range(10):
         write(tmp_path / 'luna' / f'subset{fold}' / f'uid{fold}.mhd', fold)
     said = run(tmp_path / 'luna', '--size=32,32', name='luna16_slices')
-    assert 'Slices: train 50, validation 20' in said and 'Split: by the folds of LUNA16' in said
+    assert 'train: 50 slices' in said and 'validation: 20 slices' in said
+    assert 'Split: by the folds of LUNA16' in said
     records = read(tmp_path, 'luna16_slices')
     assert {r['scan_id'] for r in records['train']} == {f'uid{n}'.encode() for n in range(5)}
     assert {(r['fold'], r['scan_id']) for r in records['validation']} == {
@@ -137,7 +140,8 @@ def test_luna16_keeps_its_folds(tmp_path, run):
         (6, b'uid6'),
     }
     flags = ('--train_folds=1', '--validation_folds=9')
-    assert 'train 10, validation 10' in run(tmp_path / 'luna', *flags, '--size=32,32')
+    said = run(tmp_path / 'luna', *flags, '--size=32,32')
+    assert 'train: 10 slices' in said and 'validation: 10 slices' in said
 
 
 def test_what_cannot_be_is_refused(tmp_path, scans, run):

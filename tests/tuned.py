@@ -5,8 +5,9 @@ import numpy as np
 
 from genesis_jax import parallel
 from genesis_jax.data import labelled
+from genesis_jax.tasks import TASKS
 from genesis_jax.training.layer_rates import make_scales
-from genesis_jax.training.supervised import Steps, make_network
+from genesis_jax.training.steps import make_network, make_steps
 from genesis_jax.transfer import open_start, shapes_of
 
 
@@ -14,11 +15,11 @@ def begin(config):
     """The steps of a config, what it starts with, and its state."""
     config = config.copy_and_resolve_references()
     dataset = labelled.open_labelled(config)
-    network = make_network(config, dataset.about['classes'])
+    network = make_network(config, TASKS[config.task].out_channels(dataset.about['classes']))
     expected = shapes_of(network, dataset.shape[-1])
     start = open_start(config, expected)
     scales = make_scales(config, expected['params'], start.parts, 2)
-    steps = Steps(config, network, dataset.shape, 2, scales)
+    steps = make_steps(config, network, dataset.shape[-1], 2, scales)
     return steps, start, parallel.create(steps.init, np.int32(config.seed), start.variables)
 
 

@@ -1,65 +1,58 @@
 """One image under two names: told by its voxels, whatever its file, its format and its geometry."""
 
-from data_prep.types import listed
+from collections.abc import Sequence
+
+from data_prep.types import Job, Result, listed
 from genesis_jax.errors import PrepareError
 
 
-class Owners:
-    """Whose each image is: one that is two patients' may be trained on and tested on."""
+class Duplicates:
+    """The images so far: whose each is, and how it is labelled.
 
-    def __init__(self):
-        self._first: dict[bytes, tuple[str, str]] = {}
+    An image of two patients could leak from training into the test; one of two labels teaches and
+    tests nothing.
 
-    def find_other(self, identity: bytes, patient: str, shown: str) -> tuple[str, str] | None:
-        """Takes note of an image; the other patient who has the same, and as what it is shown.
+    Args:
+      skip: an image that two patients have is kept once, instead of refused.
+      table: that labels every image; empty: none does.
+      classes: names by class index.
+    """
 
-        An empty identity is nobody's.
-        """
-        if not identity:
-            return None
-        first = self._first.setdefault(identity, (patient, shown))
-        return first if first[0] != patient else None
-
-    def check(self, identity: bytes, patient: str, shown: str) -> None:
-        """Takes note of an image.
-
-        Raises:
-          PrepareError: another patient has the same.
-        """
-        if other := self.find_other(identity, patient, shown):
-            owner, first = other
-            raise PrepareError(
-                f'{first} and {shown} hold the same image, but count as two patients ({owner}, '
-                f'{patient}), so a network may be tested on what it learned from; remove one of '
-                'them'
-            )
-
-
-class Labels:
-    """How each image is labelled: one that is labelled in two ways teaches and tests nothing."""
-
-    def __init__(self):
-        self._first: dict[bytes, tuple[str, str]] = {}
+    def __init__(self, skip: bool, table: str, classes: Sequence[str]):
+        self._skip, self._table, self._classes = skip, table, classes
+        self._first: dict[bytes, tuple[Job, str]] = {}
         self._clashes: list[str] = []
 
-    def note(self, identity: bytes, label: str, shown: str) -> None:
-        """Takes note of an image."""
-        first, other = self._first.setdefault(identity, (label, shown))
-        if first != label:
-            self._clashes.append(
-                f'{other} and {shown} hold one image, labelled {first} and {label}'
-            )
+    def add(self, job: Job, result: Result) -> str:
+        """Takes note of an image; why it is skipped, if another patient has the same.
 
-    def check(self, table: str) -> None:
-        """To be called at the end, so that all are named at once.
+        Raises:
+          PrepareError: another patient has the same, and it is not to be skipped.
+        """
+        if not result.identity:
+            return ''
+        held = [self._classes[index] for patch in result.patches for index in patch.held]
+        label = '|'.join(held) or 'nothing'
+        first, other = self._first.setdefault(result.identity, (job, label))
+        if self._table and label != other:
+            self._clashes.append(
+                f'{first.shown} and {job.shown} hold one image, labelled {other} and {label}'
+            )
+        if first.patient == job.patient:
+            return ''
+        if self._skip:
+            return f'holds the same image as {first.shown}, of patient {first.patient}'
+        raise PrepareError(
+            f'{first.shown} and {job.shown} hold the same image, but count as two patients '
+            f'({first.patient}, {job.patient}), so a network may be tested on what it learned '
+            'from; remove one of them'
+        )
+
+    def check(self) -> None:
+        """To be called at the end, so that all images of two labels are named at once.
 
         Raises:
           PrepareError: the table labels an image in two ways.
         """
         if self._clashes:
-            raise PrepareError(f'{table}: {listed(self._clashes)}; correct it')
-
-
-def same_image(patient: str, shown: str) -> str:
-    """Why a copy of an image of another patient is skipped: a clause that continues its name."""
-    return f'holds the same image as {shown}, of patient {patient}'
+            raise PrepareError(f'{self._table}: {listed(self._clashes)}; correct it')

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 from data_prep.sampling.patches import PatchRule, cut_patches
 from data_prep.splits.draws import generator
-from data_prep.types import Case, Files, Item, LabelledVolume, Prepared
+from data_prep.types import Files, Job, LabelledVolume, Patch, Result
 from genesis_jax.errors import PrepareError, ScanError
 from genesis_jax.imaging.geometry import Grid
 from genesis_jax.imaging.volumes import (
@@ -32,7 +32,7 @@ _UNDECLARED = 255
 
 @dataclass(frozen=True)
 class Reading:
-    """How every case of a source is read.
+    """How every scan of a source is read.
 
     Attributes:
       modality: decides window and padding.
@@ -41,7 +41,7 @@ class Reading:
       declared_by: what declares these values, for messages.
       spacing: mm along x, y, z to resample to; None keeps every scan's own.
       full_range: the window of anything but CT is minimum to maximum, not its robust range.
-      same_grid: the first image's header holds for all files of a case, whatever theirs say.
+      same_grid: the first image's header holds for all files of a scan, whatever theirs say.
       seed: of all draws.
     """
 
@@ -55,30 +55,30 @@ class Reading:
     seed: int = 0
 
 
-def prepare_case(case: Case, reading: Reading, rule: PatchRule) -> Prepared:
-    """Reads one case and cuts its patches; scans to be tested on are kept whole, too.
+def cut_scan(job: Job, reading: Reading, rule: PatchRule) -> Result:
+    """Reads one scan and cuts its patches; scans to be tested on are kept whole, too.
 
     Raises:
       ScanError: a file cannot be used.
       PrepareError: label and image contradict each other, or the label its declaration.
     """
-    volume = read_labelled(case.source, reading)
-    starts = rule.starts(generator(reading.seed, case.case_id), volume)
-    tested = case.split not in ('train', 'validation')
-    return Prepared(
-        items=cut_patches(volume, starts, rule.size),
+    volume = read_labelled(job.source, reading)
+    starts = rule.starts(generator(reading.seed, job.scan_id), volume)
+    tested = job.split not in ('train', 'validation')
+    return Result(
+        patches=cut_patches(volume, starts, rule.size),
         spacing=volume.spacing,
         window=volume.window,
-        whole=Item(volume.voxels, (0, 0, 0), mask=volume.mask) if tested else None,
+        whole=Patch(volume.voxels, (0, 0, 0), mask=volume.mask) if tested else None,
         identity=volume.identity,
     )
 
 
 def read_labelled(files: Files, reading: Reading) -> LabelledVolume:
-    """One case in LPS orientation, resampled (image linearly, labels to the nearest) if asked for.
+    """One scan in LPS orientation, resampled (image linearly, labels to the nearest) if asked for.
 
     Raises:
-      ScanError, PrepareError: as `prepare_case`.
+      ScanError, PrepareError: as `cut_scan`.
     """
     images = _read_images(files, reading)
     identity = voxel_hash(images)

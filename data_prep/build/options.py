@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
+from data_prep.build.cubes import CubeCutter, prepare_cubes
 from data_prep.build.records import dataset_folder
-from data_prep.build.summary import LabelledSummary, Summary
-from data_prep.build.unlabelled import Recipe, prepare
+from data_prep.build.summary import Summary
 from data_prep.sampling.cubes import CubeRule, default_rule
-from data_prep.types import Entry
+from data_prep.types import Job
 from genesis_jax.cli.arguments import (
     _WORDS,
     Parser,
@@ -144,11 +144,12 @@ def run(
     *,
     name: str,
     modality: Modality,
-    list_entries: Callable[[], tuple[Sequence[Entry], Sequence[str]]],
+    list_jobs: Callable[[], tuple[Sequence[Job], Sequence[str]]],
+    channels: tuple[str, ...] = (),
 ) -> int:
     """Prepares what the options ask for, prints the summary and returns the exit status.
 
-    `list_entries` gives the scans, and lines for the summary on how they were chosen.
+    `list_jobs` gives the scans, and lines for the summary on how they were chosen.
     """
     given = {key: value for key, value in vars(args).items() if value is not None}
     chosen = {key: value for key, value in given.items() if key in _RULE_FIELDS}
@@ -160,12 +161,12 @@ def run(
         )
 
     def work() -> Summary:
-        entries, notes = list_entries()
-        return prepare(
-            entries,
+        jobs, notes = list_jobs()
+        return prepare_cubes(
+            jobs,
+            CubeCutter(modality, rule, args.spacing, args.seed, channels),
             name=name,
             data_dir=args.data_dir,
-            recipe=Recipe(modality, rule, args.spacing, args.seed),
             notes=notes,
             workers=args.workers,
         )
@@ -173,16 +174,16 @@ def run(
     return report(parser, work, dataset_folder(args.data_dir, name))
 
 
-def report(parser: Parser, work: Callable[[], Summary | LabelledSummary], dataset: Path) -> int:
+def report(parser: Parser, work: Callable[[], Summary], dataset: Path) -> int:
     """Runs a preparation, prints its summary or the one sentence why not; the exit status."""
     try:
         summary = work()
     except PrepareError as error:
         parser.fail(error)
     except OSError as error:
-        parser.exit(1, f'{parser.prog}: cannot go on ({error}); check disk and permissions\n')
+        parser.fail(f'cannot go on ({error}); check disk and permissions')
     except KeyboardInterrupt:
-        parser.exit(130, f'{parser.prog}: interrupted, so no dataset was written\n')
+        parser.fail('interrupted, so no dataset was written', status=130)
     print(summary.text(dataset))
     return int(bool(summary.missing_splits))
 

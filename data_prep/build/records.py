@@ -23,46 +23,33 @@ VERSION = '1.0.0'
 SHARD_BYTES = 128 << 20  # of cubes in a file
 
 
-def features(cube_size: Sequence[int], channels: int = 1) -> tfds.features.FeaturesDict:
-    """One record: [X, Y, Z, C], or [X, Y, C] in 2D, in the scan's unit, and where it comes from."""
-    # 'bytes': TFDS would store plain integers as varints, ten bytes for every negative HU
-    cube = tfds.features.Tensor(shape=(*cube_size, channels), dtype=np.int16, encoding='bytes')
-    return tfds.features.FeaturesDict(
-        {
-            'cube': cube,
-            'scan_id': tfds.features.Text(),
-            'origin': tfds.features.Tensor(shape=(3,), dtype=np.int32),  # voxels, LPS volume
-            'spacing': tfds.features.Tensor(shape=(3,), dtype=np.float32),  # mm
-            'fold': tfds.features.Scalar(dtype=np.int32),
-            'window': tfds.features.Tensor(shape=(2,), dtype=np.float32),  # become 0 and 1
-        }
-    )
-
-
-def labelled_features(
-    cube_size: Sequence[int | None], channels: int, task: str, classes: int
+def features(
+    sides: Sequence[int | None], channels: int = 1, task: str | None = None, classes: int = 0
 ) -> tfds.features.FeaturesDict:
-    """One labelled record: [X, Y, Z, C], or [X, Y, C] in 2D, with its answer; None: any side.
+    """One record: a patch [X, Y, Z, C], or [X, Y, C] in 2D, and where it comes from.
 
-    The answer is a class, a mask of classes, or of several labels 0 or 1 for each class.
+    A labelled one has its class, 0 or 1 for each of several labels, or a mask of classes.
+
+    Args:
+      sides: of a patch; None: any.
     """
-    tensor, text = tfds.features.Tensor, tfds.features.Text()
-    if task == 'classification':
-        answer = {'label': tfds.features.Scalar(dtype=np.int64)}
-    elif task == 'multilabel':
-        answer = {'label': tensor(shape=(classes,), dtype=np.int64)}
-    else:
-        answer = {'mask': tensor(shape=tuple(cube_size), dtype=np.uint8, encoding='bytes')}
+    tensor, scalar, text = tfds.features.Tensor, tfds.features.Scalar, tfds.features.Text()
+    labels = {
+        'classification': {'label': scalar(dtype=np.int64)},
+        'multilabel': {'label': tensor(shape=(classes,), dtype=np.int64)},
+        'segmentation': {'mask': tensor(shape=tuple(sides), dtype=np.uint8, encoding='bytes')},
+    }
     return tfds.features.FeaturesDict(
-        answer
+        labels.get(task, {})
         | {
-            'cube': tensor(shape=(*cube_size, channels), dtype=np.int16, encoding='bytes'),
+            # 'bytes': TFDS would store integers as varints, ten bytes for every negative HU
+            'cube': tensor(shape=(*sides, channels), dtype=np.int16, encoding='bytes'),
             'window': tensor(shape=(channels, 2), dtype=np.float32),  # become 0 and 1
             'scan_id': text,
             'patient': text,
             'origin': tensor(shape=(3,), dtype=np.int32),  # voxels, scan as prepared
             'spacing': tensor(shape=(3,), dtype=np.float32),  # mm
-            'fold': tfds.features.Scalar(dtype=np.int32),
+            'fold': scalar(dtype=np.int32),
         }
     )
 
@@ -98,6 +85,9 @@ class SplitsWriter:
     Args:
       data_dir: the dataset is written to `data_dir/name/1.0.0`; see `staged`.
       features: of a record; where sides are None, every record gets a file of its own.
+
+    Attributes:
+      records: by split, each patient and how many records of it follow each other.
     """
 
     def __init__(self, data_dir: Path, name: str, features: tfds.features.FeaturesDict):
@@ -105,28 +95,32 @@ class SplitsWriter:
         self._name = name
         self._features = features
         self._info = self._writer = None
-        self._splits = set()
+        self.records: dict[str, list[list]] = {}
 
-    def add(self, split: str, examples: Sequence[dict[str, Any]]) -> None:
-        """Appends examples to a split."""
-        if not examples:
+    def add(self, split: str, records: Sequence[dict[str, Any]]) -> None:
+        """Appends records to a split."""
+        if not records:
             return
         if self._writer is None:
             self._open()
-        if split not in self._splits:
+        if split not in self.records:
             self._writer.initialize_splits([split])
-            self._splits.add(split)
-        self._writer.add_examples({split: examples})
+            self.records[split] = []
+        self._writer.add_examples({split: records})
+        rows = self.records[split]
+        for record in records:
+            patient = record.get('patient')
+            if not rows or rows[-1][0] != patient:
+                rows.append([patient, 0])
+            rows[-1][1] += 1
 
-    def close(self, metadata: Mapping[str, Any]) -> None:
-        """Completes the dataset; the metadata goes into its metadata.json."""
-        if self._writer is not None:
-            self._info.metadata.update(metadata)
+    def close(self, metadata: Mapping[str, Any] | None) -> None:
+        """Completes the dataset with this in its metadata.json; None leaves no dataset."""
+        if metadata is None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        elif self._writer is not None:
+            self._info.metadata.update(metadata, records=self.records)
             self._writer.close_all()
-
-    def discard(self) -> None:
-        """Instead of `close`: leaves no dataset."""
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _open(self) -> None:
         self._folder.mkdir(parents=True)

@@ -5,18 +5,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
-from data_prep.build.labelled import prepare_labelled
-from data_prep.build.masks import Reading, prepare_case
+from data_prep.build.dataset import prepare
+from data_prep.build.masks import Reading, cut_scan
 from data_prep.build.options import add_cube_size, base_parser, report
 from data_prep.build.records import dataset_folder
 from data_prep.sampling.patches import PatchRule, RandomPatches
-from data_prep.types import Case, Declaration
+from data_prep.types import Declaration, Job
 from genesis_jax.cli.arguments import Parser, existing_folder, number
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a source turned out to hold, and how its cases become records.
+    """What a source turned out to hold, and how its scans become patches.
 
     Attributes:
       classes: names by class index.
@@ -24,7 +24,7 @@ class Plan:
       notes: more for the recipe in the metadata.
     """
 
-    cases: Sequence[Case]
+    jobs: Sequence[Job]
     reading: Reading
     classes: Sequence[str]
     channels: Sequence[str]
@@ -90,9 +90,9 @@ def run_segmentation(
     def work():
         plan = make_plan()
         reading = plan.reading
-        return prepare_labelled(
-            plan.cases,
-            partial(prepare_case, reading=reading, rule=rule),
+        return prepare(
+            plan.jobs,
+            partial(cut_scan, reading=reading, rule=rule),
             name=args.name,
             data_dir=args.data_dir,
             declaration=Declaration(
@@ -103,7 +103,7 @@ def run_segmentation(
                 reading.spacing,
                 reading.full_range,
             ),
-            cube_size=rule.size,
+            size=rule.size,
             recipe={
                 **plan.notes,
                 'patches': {'kind': type(rule).__name__, **asdict(rule)},

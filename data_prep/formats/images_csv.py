@@ -1,4 +1,4 @@
-"""A CSV file of images and their labels: what it says, and the cases that it makes.
+"""A CSV file of images and their labels: what it says, and the jobs that it makes.
 
 The column `label` holds one class, or the column `labels` findings separated by | (an empty one
 and "No Finding" mean that there is none).
@@ -8,12 +8,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from data_prep.formats.candidates_csv import Rows, classes_of, read_table, unused_columns
 from data_prep.formats.chestxray_names import NO_FINDING
 from data_prep.splits.patients import patient_of
 from data_prep.splits.table_splits import Allotment
-from data_prep.types import Case, listed
+from data_prep.types import Job, listed
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.tables import with_scans
 from genesis_jax.imaging.volumes import Scan
@@ -32,13 +33,13 @@ class ImageTable:
       path: of the file.
       rows: with their lines.
       classes: names by index, or the findings.
-      multilabel: whether an image has any number of findings, instead of one class.
+      task: multilabel if an image has any number of findings, instead of one class.
     """
 
     path: Path
     rows: Rows
     classes: tuple[str, ...]
-    multilabel: bool
+    task: Literal['classification', 'multilabel']
 
     def label(self, line: int, text: str) -> int | tuple[int, ...]:
         """The class index, or 0 or 1 for each finding, that a cell says.
@@ -46,7 +47,7 @@ class ImageTable:
         Raises:
           PrepareError: it holds another name.
         """
-        if self.multilabel:
+        if self.task == 'multilabel':
             found = findings(text)
             self._check(line, 'finding', found, self.classes)
             return tuple(int(name in found) for name in self.classes)
@@ -89,7 +90,7 @@ def read_image_table(
         named = {name for _, row in rows for name in findings(row['labels'])}
         if not named:
             raise PrepareError(f'{path} names no finding in its column labels; fill it in')
-        return ImageTable(path, rows, tuple(classes or sorted(named)), multilabel=True)
+        return ImageTable(path, rows, tuple(classes or sorted(named)), 'multilabel')
     for line, row in rows:
         if not row['label']:
             raise PrepareError(
@@ -100,17 +101,17 @@ def read_image_table(
                 f'{path}, row {line}: the label is {row["label"]!r}; name the column labels if an '
                 'image may have several findings'
             )
-    return ImageTable(path, rows, tuple(classes or classes_of(path, rows)), multilabel=False)
+    return ImageTable(path, rows, tuple(classes or classes_of(path, rows)), 'classification')
 
 
-def list_cases(
+def list_jobs(
     table: ImageTable,
     images: Sequence[Scan],
     split_column: str | None,
     folds: int,
     seed: int,
     pattern: re.Pattern | None = None,
-) -> tuple[list[Case], list[str]]:
+) -> tuple[list[Job], list[str]]:
     """Every image that the table names and that is there, and notes on what is left out.
 
     Args:
@@ -137,7 +138,7 @@ def list_cases(
                 f'{lines[image.scan_id]} already; remove one of the rows'
             )
         allotment.add(line, row, image.scan_id, patient_of(image.scan_id, pattern, 'image'))
-        text = row['labels' if table.multilabel else 'label']
+        text = row['labels' if table.task == 'multilabel' else 'label']
         labels[image.scan_id], found[image.scan_id] = table.label(line, text), image
     if not found:
         raise PrepareError(
@@ -151,8 +152,8 @@ def list_cases(
         notes.append(f'There, but not listed in {table.path.name}: {listed(unlisted)}')
     if 'patient' not in table.rows[0][1] and pattern is None:
         notes.append(OWN_PATIENTS)
-    cases = [
-        Case(scan_id, *place, found[scan_id].shown, (found[scan_id], labels[scan_id]))
+    jobs = [
+        Job(scan_id, *place, found[scan_id].shown, (found[scan_id], labels[scan_id]))
         for scan_id, place in allotment.places().items()
     ]
-    return cases, notes
+    return jobs, notes

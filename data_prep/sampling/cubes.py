@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from data_prep.types import Cubes
 from genesis_jax.errors import ScanError
 from genesis_jax.imaging.volumes import Modality
 
@@ -49,6 +48,24 @@ class CubeRule:
         return replace(self, tissue_threshold=low + 0.1 * (high - low))
 
 
+@dataclass(frozen=True)
+class Cubes:
+    """What one scan gave.
+
+    Attributes:
+      origins: int32 [N, 3], voxel indices of the cubes' first voxels.
+      voxels: int16 [N, X, Y, Z], or with channels [N, X, Y, Z, C].
+      tried, air, tissue: starts looked at up to the one that completed the set, and how many of
+        them were refused as air and as tissue.
+    """
+
+    origins: np.ndarray
+    voxels: np.ndarray
+    tried: int
+    air: int
+    tissue: int
+
+
 def default_rule(modality: Modality) -> CubeRule:
     """The paper's rule for CT; for anything else the whole scan, as long as it shows something."""
     if modality == 'ct':
@@ -64,15 +81,16 @@ def sample_cubes(rng: np.random.Generator, voxels: np.ndarray, rule: CubeRule) -
 
     Args:
       rng: the scan's own generator.
-      voxels: int16 [X, Y, Z].
+      voxels: int16 [X, Y, Z], or [X, Y, Z, C], of which the first channel decides.
       rule: with its tissue threshold settled (`at_window`).
 
     Raises:
       ScanError: the scan cannot hold one cube and its borders.
     """
-    low, high = _start_range(voxels.shape, rule)
+    scored = voxels if voxels.ndim == 3 else voxels[..., 0]
+    low, high = _start_range(scored.shape, rule)
     starts = rng.integers(low, high + 1, size=(rule.tries, 3), dtype=np.int32)
-    columns = _column_scores(voxels, low, high, rule)
+    columns = _column_scores(scored, low, high, rule)
     kept: list[int] = []
     tried = air = tissue = 0
     for first in range(0, rule.tries, _CANDIDATES_AT_ONCE):
@@ -150,5 +168,6 @@ def _cube_scores(columns: np.ndarray, starts: np.ndarray, rule: CubeRule) -> np.
 
 
 def _cut(voxels: np.ndarray, starts: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
-    """The cubes [N, X, Y, Z] at `starts` [N, 3]."""
-    return sliding_window_view(voxels, size)[tuple(starts.T)]
+    """The cubes [N, X, Y, Z] or [N, X, Y, Z, C] at `starts` [N, 3]."""
+    cubes = sliding_window_view(voxels, size, axis=(0, 1, 2))[tuple(starts.T)]
+    return cubes if voxels.ndim == 3 else np.moveaxis(cubes, 1, -1)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.types import Item, LabelledVolume
+from data_prep.types import LabelledVolume, Patch
 
 Start = tuple[int, int, int]
 
@@ -89,10 +89,10 @@ PatchRule = RandomPatches | GridPatches
 
 def cut_patches(
     volume: LabelledVolume, starts: Sequence[Start], size: tuple[int, int, int]
-) -> list[Item]:
+) -> list[Patch]:
     """The patches at these first voxels, filled up where they reach over the scan's end."""
     padding = np.ceil(volume.window[:, 0]).astype(np.int16)
-    items = []
+    patches = []
     for start in starts:
         low = np.maximum(start, 0)
         high = np.minimum(np.add(start, size), volume.mask.shape)
@@ -103,8 +103,8 @@ def cut_patches(
         cube[target] = volume.voxels[source]
         mask = np.zeros(size, np.uint8)
         mask[target] = volume.mask[source]
-        items.append(Item(cube, start, mask=mask))
-    return items
+        patches.append(Patch(cube, start, mask=mask))
+    return patches
 
 
 def _centred(start: np.ndarray, shape: np.ndarray, size: np.ndarray) -> Start:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from data_prep.splits.draws import pick_validation
-from data_prep.types import Entry
+from data_prep.types import SPLITS, Job
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging import dicom
 from genesis_jax.imaging.volumes import Scan
@@ -136,7 +136,7 @@ def _name_in(folder: str, scan_id: str, whole: bool) -> str:
 
 def split_by_patient(
     scans: Sequence[Scan], patients: Mapping[str, str], share: float, seed: int, of: str
-) -> list[Entry]:
+) -> list[Job]:
     """Every scan (or image), split by patient: fold 0 trains, fold 1 validates.
 
     Args:
@@ -153,9 +153,9 @@ def split_by_patient(
             f'needed to split by patient; tell them apart with --patient_pattern, or add {of}'
         )
     held_out = pick_validation(patients.values(), share, seed)
-    return [
-        Entry(scan, 'validation', 1, patients[scan.scan_id])
-        if patients[scan.scan_id] in held_out
-        else Entry(scan, 'train', 0, patients[scan.scan_id])
-        for scan in scans
-    ]
+    jobs = []
+    for scan in scans:
+        patient = patients[scan.scan_id]
+        fold = int(patient in held_out)
+        jobs.append(Job(scan.scan_id, patient, SPLITS[fold], fold, scan.shown, (scan,)))
+    return jobs

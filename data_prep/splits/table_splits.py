@@ -6,32 +6,32 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.splits.draws import assign_folds
-from data_prep.types import FIXED_SPLITS
+from data_prep.types import SPLITS
 from genesis_jax.errors import PrepareError
 
 _FOLD = re.compile(r'(?:fold_)?([0-9]{1,3})')
 
 
 class Allotment:
-    """The patients of a table's cases, and their splits.
+    """The patients of a table's scans or images, and their splits.
 
     Args:
       table: for messages.
-      case: the table's column that names a case.
+      column: of the table, that names a scan.
       split_column: of the table; None: patients are dealt into folds.
       folds, seed: of the dealing.
     """
 
     def __init__(
-        self, table: Path, case: str, split_column: str | None, folds: int, seed: int
+        self, table: Path, column: str, split_column: str | None, folds: int, seed: int
     ) -> None:
         self._table, self._column = table, split_column
         self._folds, self._seed = folds, seed
-        self._patients = _Once(table, case, 'patient')
+        self._patients = _Once(table, column, 'patient')
         self._splits = _Once(table, 'patient', 'split')
 
-    def add(self, line: int, row: Mapping[str, str], case_id: str, otherwise: str) -> None:
-        """Takes note of a row of a case, which is of the patient `otherwise` if the row has none.
+    def add(self, line: int, row: Mapping[str, str], scan_id: str, otherwise: str) -> None:
+        """Takes note of a row of a scan, which is of the patient `otherwise` if the row has none.
 
         Raises:
           PrepareError: the row contradicts another about its patient or split, or the patient is
@@ -42,17 +42,17 @@ class Allotment:
                 f'{self._table}, row {line}: the column patient is empty; fill it in'
             )
         patient = row.get('patient') or otherwise
-        self._patients.set(case_id, patient, line)
+        self._patients.set(scan_id, patient, line)
         if self._column:
             self._splits.set(patient, _split(self._table, line, row[self._column]), line)
 
     def places(self) -> dict[str, tuple[str, str, int]]:
-        """The patient, the split and its number, by case.
+        """The patient, the split and its number, by scan.
 
         Raises:
           PrepareError: names and fold numbers are mixed, or there are too few patients.
         """
-        patients = {case_id: patient for case_id, (patient, _) in self._patients.values.items()}
+        patients = {scan_id: patient for scan_id, (patient, _) in self._patients.values.items()}
         if self._column:
             _check_alike(self._table, self._splits.values)
             splits = {patient: split for patient, (split, _) in self._splits.values.items()}
@@ -60,8 +60,8 @@ class Allotment:
             dealt = assign_folds(patients.values(), self._folds, self._seed)
             splits = {patient: f'fold_{fold}' for patient, fold in dealt.items()}
         return {
-            case_id: (patient, splits[patient], _number(splits[patient]))
-            for case_id, patient in patients.items()
+            scan_id: (patient, splits[patient], _number(splits[patient]))
+            for scan_id, patient in patients.items()
         }
 
 
@@ -82,16 +82,16 @@ class _Once:
 
 
 def _number(split: str) -> int:
-    return FIXED_SPLITS.index(split) if split in FIXED_SPLITS else int(split[5:])
+    return SPLITS.index(split) if split in SPLITS else int(split[5:])
 
 
 def _split(table: Path, line: int, text: str) -> str:
-    if text in FIXED_SPLITS:
+    if text in SPLITS:
         return text
     match = _FOLD.fullmatch(text)
     if not match:
         raise PrepareError(
-            f'{table}, row {line}: the split is {text!r}, expected {", ".join(FIXED_SPLITS)} or a '
+            f'{table}, row {line}: the split is {text!r}, expected {", ".join(SPLITS)} or a '
             'fold number from 0 to 999; correct it'
         )
     return f'fold_{int(match[1])}'
@@ -101,7 +101,7 @@ def _check_alike(table: Path, splits: Mapping[str, tuple[str, int]]) -> None:
     """Refuses names and fold numbers in one table."""
     first: dict[bool, tuple[str, int]] = {}
     for split, line in splits.values():
-        first.setdefault(split in FIXED_SPLITS, (split, line))
+        first.setdefault(split in SPLITS, (split, line))
     if len(first) == 2:
         (split, line), (other, other_line) = first.values()
         raise PrepareError(

@@ -7,8 +7,7 @@ from pathlib import Path
 from genesis_jax.cli.arguments import Parser, count, path
 from genesis_jax.compare import analysis, dimensions, tables
 from genesis_jax.compare.runs import read_workdir
-from genesis_jax.errors import UserError
-from genesis_jax.runs import pictures
+from genesis_jax.errors import UserError, missing
 from genesis_jax.runs.files import write_atomically
 
 _WRITTEN = ('comparison.md', 'comparison.tex', 'comparison.csv', 'bars.png', 'curves.png')
@@ -44,8 +43,8 @@ def main(arguments=None):
         parser.fail(f'cannot go on ({error}); check disk and permissions')
     print(shown)
     print(f'written to {args.out}: {", ".join(files)}')
-    if not pictures.available() and not args.dimensions:
-        print("no plots: matplotlib is missing (pip install 'genesis-jax[plot]')")
+    if not args.dimensions and (absent := missing('plot', 'drawing')):
+        print(f'no plots: {absent}')
     return 0
 
 
@@ -68,7 +67,7 @@ def _compare(workdirs, args):
         entries, args.baseline, welch=args.welch, draws=args.draws, seed=args.seed
     )
     plots = {}
-    if pictures.available():
+    if not missing('plot', 'drawing'):
         from genesis_jax.compare import charts
 
         plots['bars.png'] = charts.bars(comparison)

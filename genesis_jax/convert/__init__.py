@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from genesis_jax.convert import external_weights
-from genesis_jax.errors import UserError
+from genesis_jax.errors import UserError, need
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 _ARRAYS = 'model.safetensors'  # in a hub folder, which config.json completes
@@ -68,8 +68,7 @@ def read(path, format=None, epsilon=None):
     try:
         name = format or recognise(path)
         module = _module(name, 'read')
-        with _explained(name, 'read'):
-            variables, card = module.read(path)
+        variables, card = module.read(path)
     except OSError as error:
         raise UserError(
             f'cannot read {path} ({error.strerror or error}); choose another source'
@@ -96,8 +95,7 @@ def write(path, variables, card, format=None, dtype='float32', data_parallel=Fal
     try:
         with _folder_beside(path) as folder:
             partial = folder / path.name  # of the same name, which some formats repeat
-            with _explained(name, 'write'):
-                _module(name, 'write').write(partial, variables, card, dtype, **options)
+            _module(name, 'write').write(partial, variables, card, dtype, **options)
             os.rename(partial, path)
     except OSError as error:
         raise UserError(
@@ -210,8 +208,9 @@ def _module(name, action):
         known = 'cannot be' if name in FORMATS else 'is no format that can be'
         done = {'read': 'read', 'write': 'written'}[action]
         raise UserError(f'{name} {known} {done}; expected one of {", ".join(possible)}')
-    with _explained(name, action):
-        return importlib.import_module(f'{__name__}.{name}')
+    if FORMATS[name].extra:
+        need(FORMATS[name].extra, f'the format {name}')
+    return importlib.import_module(f'{__name__}.{name}')
 
 
 @contextlib.contextmanager
@@ -227,20 +226,6 @@ def _folder_beside(path):
             with contextlib.suppress(OSError):  # another process may use it by now
                 empty.rmdir()
         raise
-
-
-@contextlib.contextmanager
-def _explained(name, action):
-    """Turns the absence of an optional package into the command that installs it."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name.startswith('genesis_jax'):
-            raise
-        extra = f"'.[{FORMATS[name].extra}]'" if FORMATS[name].extra else '.'
-        raise UserError(
-            f'to {action} the format {name} takes {error.name}; run: pip install -e {extra}'
-        ) from None
 
 
 def _of_target(path):

@@ -1,7 +1,7 @@
 """Whether records fit the network that a config names."""
 
 from genesis_jax.data import views
-from genesis_jax.errors import UserError
+from genesis_jax.errors import OptionError, UserError
 from genesis_jax.models import NETWORKS, name_of
 from genesis_jax.models.network import check_sides
 
@@ -29,7 +29,7 @@ def check_shape(config, shape, other=None):
         )
     try:
         check_sides(shape[:dimensions], NETWORKS[name_of(config.task, dimensions)].divisor)
-    except ValueError as error:
+    except OptionError as error:
         option = '--cube_size' if found == 3 else '--size'
         raise UserError(f'{error} (prepare the dataset with {option})') from None
     return views.shape_of(shape, view)

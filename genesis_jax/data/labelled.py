@@ -11,6 +11,7 @@ import math
 from genesis_jax.data import reading, views
 from genesis_jax.data.fit import check_shape
 from genesis_jax.errors import UserError
+from genesis_jax.tasks import TASKS
 
 SPLITS = ('train', 'validation', 'test')
 _ABOUT = ('task', 'classes', 'channels', 'modality', 'spacing', 'full_range', 'recipe')
@@ -58,7 +59,7 @@ class Labelled:
         if split == 'test' and self.cases is not None:
             return self.cases
         source = getattr(self, split)
-        volumes = self.about['task'] == 'segmentation' and isinstance(source, views.Viewed)
+        volumes = TASKS[self.about['task']].dense and isinstance(source, views.Viewed)
         return source.source if volumes else source
 
 
@@ -114,7 +115,7 @@ def open_labelled(config, other=None):
                 'with more patients or other shares'
             )
     sources = {name: builder.as_data_source(name) for name in about['records']}
-    every = config.task == 'segmentation'
+    every = TASKS[config.task].dense
     chosen = {
         split: views.viewed(
             Chosen(sources, {p: by_patient[p] for p in patients[split]}),

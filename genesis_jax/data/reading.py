@@ -1,10 +1,10 @@
 """From prepared cubes on disk to host batches, the same whatever the number of processes.
 
 A batch is a dict of arrays: `cube` int16 `[B, X, Y, Z, C]` (2D: `[B, X, Y, C]`) in the scan's unit,
-`window` float32 `[B, 2]` or `[B, C, 2]` (the values that become 0 and 1), `position` int32 `[B]`
-(which draws of randomness an example gets), in validation `weight` float32 `[B]` (0 for padding),
-and what is labelled: `label` int64 `[B]` (of several findings `[B, n]`, 0 or 1) or `mask` uint8
-`[B, X, Y, Z]`.
+`window` float32 `[B, C, 2]` (the values that become 0 and 1; of older datasets one for all
+channels, `[B, 1, 2]`), `position` int32 `[B]` (which draws of randomness an example gets), in
+validation `weight` float32 `[B]` (0 for padding), and what is labelled: `label` int64 `[B]` (of
+several findings `[B, n]`, 0 or 1) or `mask` uint8 `[B, X, Y, Z]`.
 """
 
 import bisect
@@ -171,7 +171,7 @@ def _example(record, position):
     labels = {name: record[name] for name in ('label', 'mask') if name in record}
     return {
         'cube': record['cube'],
-        'window': np.asarray(record['window'], np.float32),
+        'window': np.asarray(record['window'], np.float32).reshape(-1, 2),
         'position': np.int32(position),
         **labels,
     }

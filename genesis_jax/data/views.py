@@ -16,7 +16,7 @@ predicted one by one and put together (`over_slices`).
 
 import numpy as np
 
-from genesis_jax.imaging.volumes import neighbours
+from genesis_jax.imaging.slices import neighbours
 
 VIEWS = ('slices', 'adjacent', 'orthogonal')
 _IMAGES = {'slices': 1, 'adjacent': 3, 'orthogonal': 3}  # K

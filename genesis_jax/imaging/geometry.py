@@ -96,12 +96,33 @@ def read_placed(
     spacing: Sequence[float] | None = None,
     full_range: bool = False,
 ) -> PlacedScan:
-    """Reads a scan, resampled linearly to `spacing` (mm) if that is given.
+    """Reads a scan as prepared; see `read_aligned`, and `volumes.as_volume` for `full_range`."""
+    images, stored = read_aligned(files, channels, modality, spacing)
+    volumes = [as_volume(image, modality, full_range) for image in images]
+    return PlacedScan(
+        voxels=stacked([volume.voxels for volume in volumes]),
+        window=np.array([volume.window for volume in volumes], np.float32),
+        prepared=Grid.of(images[0]),
+        stored=stored,
+    )
+
+
+def stacked(channels: Sequence[np.ndarray]) -> np.ndarray:
+    """Arrays [X, Y, Z] as one [X, Y, Z, C], of a single one without a copy."""
+    return channels[0][..., None] if len(channels) == 1 else np.stack(channels, axis=-1)
+
+
+def read_aligned(
+    files: Sequence[Scan],
+    channels: Sequence[str],
+    modality: Modality,
+    spacing: Sequence[float] | None = None,
+) -> tuple[list[sitk.Image], Grid]:
+    """The channels of a scan in LPS, resampled linearly to `spacing` (mm), and the stored grid.
 
     Args:
       files: one per channel, or one 4D file of all.
       channels: names.
-      full_range: as in `volumes.as_volume`.
 
     Raises:
       ScanError: a file cannot be used, or the channels do not lie on one grid.
@@ -118,14 +139,7 @@ def read_placed(
         image.CopyInformation(images[0])  # else resampling may round to different sizes
     if spacing is not None:
         images = [resampled(image, spacing, modality) for image in images]
-    volumes = [as_volume(image, modality, full_range) for image in images]
-    voxels = [volume.voxels for volume in volumes]
-    return PlacedScan(
-        voxels=voxels[0][..., None] if len(voxels) == 1 else np.stack(voxels, axis=-1),
-        window=np.array([volume.window for volume in volumes], np.float32),
-        prepared=Grid.of(images[0]),
-        stored=stored,
-    )
+    return images, stored
 
 
 def restore(values: np.ndarray, prepared: Grid, stored: Grid) -> np.ndarray:

@@ -271,8 +271,3 @@ def voxel_hash(channels: Iterable[sitk.Image]) -> bytes:
     for image in channels:
         fingerprint.update(sitk.GetArrayViewFromImage(image))
     return fingerprint.digest()
-
-
-def neighbours(z, depth):
-    """The slice below slice (or slices) `z` of `depth`, `z`, and the one above it."""
-    return [np.maximum(z - 1, 0), z, np.minimum(z + 1, depth - 1)]

@@ -1,10 +1,15 @@
 """Networks: Flax Linen modules whose variables are plain nested dicts."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 
 from genesis_jax.models.classifier import Classifier2D, Classifier3D
+from genesis_jax.models.network import Network
 from genesis_jax.models.unet2d import UNet2D
 from genesis_jax.models.unet3d import UNet3D
+from genesis_jax.tasks import TASKS
 
 __all__ = [
     'NETWORKS',
@@ -25,21 +30,20 @@ NETWORKS = {
 }
 
 
-def name_of(task, dimensions):
+def name_of(task: str, dimensions: int) -> str:
     """The network (of NETWORKS) for a task of a config, on arrays of 2 or 3 spatial axes."""
-    kind = 'unet' if task in ('restoration', 'segmentation') else 'classifier'
-    return f'{kind}{dimensions}d'
+    return f'{TASKS[task].network}{dimensions}d'
 
 
-def from_card(card):
+def from_card(card: Mapping[str, Any]) -> Network:
     """The network that an export's card (`checkpoints.load_export`) describes."""
     return NETWORKS[card['network']](out_channels=card['outputs'], **card['config']['model'])
 
 
-def probabilities(logits, task):
-    """Of each class on the last axis: sigmoid of a single logit, softmax of several.
+def probabilities(logits: jax.Array, task: str) -> jax.Array:
+    """Of each class on the last axis: softmax, or where classes are independent sigmoid of each.
 
-    The findings of a `multilabel` task do not exclude each other: sigmoid of each.
+    A single logit is that of the second of two classes; of restoration they are grey values.
     """
-    alone = logits.shape[-1] == 1 or task == 'multilabel'
+    alone = logits.shape[-1] == 1 or not TASKS[task].exclusive
     return jax.nn.sigmoid(logits) if alone else jax.nn.softmax(logits)

@@ -1,6 +1,7 @@
 """An encoder with a classification head (protocol of Models Genesis' target tasks)."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from genesis_jax.models import resnet, unet_encoder
@@ -21,7 +22,7 @@ class Classifier(Network):
     hidden: int = 1024
 
     @nn.compact
-    def __call__(self, x, *, train):
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Logits `[B, out_channels]` of `[B, X, Y(, Z), C]`; ValueError on bad sides."""
         *_, deepest = self.encode(x, train)
         features = jnp.mean(deepest, axis=tuple(range(1, x.ndim - 1)))

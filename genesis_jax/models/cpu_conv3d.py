@@ -16,7 +16,7 @@ _ROWS = 2048  # of one matrix, about: enough to keep the cores busy, few enough 
 
 
 @jax.custom_vjp
-def convolve_planes(x, kernel):
+def convolve_planes(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolution `[B, X, Y, Z, C]` with `[a, b, c, C, O]`, odd sides, 'same' padding.
 
     Sums are float32, whatever the dtype of the arrays.

@@ -15,12 +15,12 @@ class Conv(nn.Module):
 
     features: int
     kernel_size: Sequence[int]
-    dtype: jnp.dtype = jnp.float32
+    dtype: str = 'float32'
     stride: int = 1
     use_bias: bool = True
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         shape = (*self.kernel_size, x.shape[-1], self.features)
         kernel = self.param('kernel', _uniform(6 / math.prod(shape[:-1])), shape)
         x, kernel = jnp.asarray(x, self.dtype), jnp.asarray(kernel, self.dtype)
@@ -40,10 +40,10 @@ class ConvBlock(nn.Module):
 
     features: int
     norm: Callable[..., nn.Module]
-    dtype: jnp.dtype = jnp.float32
+    dtype: str = 'float32'
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         x = Conv(self.features, (3,) * (x.ndim - 2), self.dtype, name='conv')(x)
         return nn.relu(self.norm(name='bn')(x))
 
@@ -52,10 +52,10 @@ class UpConv(nn.Module):
     """Transposed convolution of side 2 and stride 2: every voxel becomes a block of 2 per axis."""
 
     features: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: str = 'float32'
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         rank = x.ndim - 2
         shape = (*(2,) * rank, x.shape[-1], self.features)
         # Every output voxel sees one input voxel: the taps are no fan-in.
@@ -69,21 +69,21 @@ class UpConv(nn.Module):
         return blocks.transpose(order).reshape(doubled) + bias.reshape((1,) * (rank + 1) + (-1,))
 
 
-def upsample_nearest(x):
+def upsample_nearest(x: jax.Array) -> jax.Array:
     """Doubles every spatial axis by repetition."""
     for axis in range(1, x.ndim - 1):
         x = jnp.repeat(x, 2, axis)
     return x
 
 
-def max_pool(x):
+def max_pool(x: jax.Array) -> jax.Array:
     """Maximum over blocks of 2 per axis. By reshaping: its gradient needs no scatter."""
     blocks = [n for side in x.shape[1:-1] for n in (side // 2, 2)]
     x = x.reshape(x.shape[0], *blocks, x.shape[-1])
     return x.max(axis=tuple(range(2, x.ndim - 1, 2)))
 
 
-def max_pool_overlapping(x):
+def max_pool_overlapping(x: jax.Array) -> jax.Array:
     """Maximum over windows of side 3 and stride 2, centred on every other element, per axis.
 
     By shifting, not by a window reduction: its gradient needs no scatter.

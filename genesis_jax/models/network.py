@@ -1,11 +1,13 @@
 """What all networks share: the attributes, the batch normalisation, how the encoder is called."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
+
+from genesis_jax.errors import OptionError
 
 
 class Network(nn.Module):
@@ -47,12 +49,12 @@ class Network(nn.Module):
     divisor: ClassVar[int]
     make_encoder: ClassVar[Callable[..., nn.Module]]
 
-    def predict(self, variables, x):
+    def predict(self, variables: Mapping[str, Any], x: jax.Array) -> jax.Array:
         """Logits in evaluation, with the statistics that `batch_statistics` says."""
         # Flax updates batch statistics wherever it computes them; here they are thrown away.
         return self.apply(variables, x, train=False, mutable=['batch_stats'])[0]
 
-    def norm(self, train):
+    def norm(self, train: bool) -> Callable[..., nn.Module]:
         """The batch normalisation of a layer, in training or in evaluation."""
         of_batch = train or self.batch_statistics == 'official'
         return partial(
@@ -64,7 +66,7 @@ class Network(nn.Module):
             axis_name=self.axis_name if of_batch else None,
         )
 
-    def encode(self, x, train):
+    def encode(self, x: jax.Array, train: bool) -> list[jax.Array]:
         """Features of every level, finest first; to be called in a compact method."""
         check_sides(x.shape[1:-1], self.divisor)
         norm = self.norm(train and not self.frozen_encoder)
@@ -72,17 +74,17 @@ class Network(nn.Module):
         return jax.lax.stop_gradient(levels) if self.frozen_encoder else levels
 
     @classmethod
-    def smallest_input(cls, channels):
+    def smallest_input(cls, channels: int) -> tuple[int, ...]:
         """The shape of the smallest batch: it compiles fastest, and the parameters are the same."""
         return (1, *(cls.divisor,) * cls.dimensions, channels)
 
 
-def check_sides(sides, divisor):
-    """Raises ValueError unless every side divides by `divisor`, a power of 2."""
+def check_sides(sides: Sequence[int], divisor: int) -> None:
+    """Raises OptionError unless every side divides by `divisor`, a power of 2."""
     if any(side % divisor for side in sides):
         nearest = tuple(max(divisor, round(side / divisor) * divisor) for side in sides)
         times = {8: 'three', 32: 'five'}[divisor]
-        raise ValueError(
+        raise OptionError(
             f'the U-Net halves its input {times} times, so every side must divide by {divisor}, '
             f'but the sides are {tuple(sides)}; use for example {nearest}'
         )

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import flax.linen as nn
+import jax
 
 from genesis_jax.models.layers import Conv, max_pool_overlapping
 from genesis_jax.topology import BLOCKS, STAGES
@@ -21,7 +22,7 @@ class ResNet18(nn.Module):
     remat: bool = False
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> list[jax.Array]:
         x = _Stem(self.width, self.norm, self.dtype, name='stem')(x)
         scales = [x]
         x = max_pool_overlapping(x)
@@ -41,7 +42,7 @@ class _Stem(nn.Module):
     dtype: str
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         sides = (7,) * (x.ndim - 2)
         x = Conv(self.features, sides, self.dtype, stride=2, use_bias=False, name='conv')(x)
         return nn.relu(self.norm(name='bn')(x))
@@ -56,7 +57,7 @@ class _Stage(nn.Module):
     dtype: str
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         for i in range(BLOCKS):
             stride = 1 if i else self.stride
             x = _BasicBlock(self.features, stride, self.norm, self.dtype, name=f'block_{i}')(x)
@@ -72,7 +73,7 @@ class _BasicBlock(nn.Module):
     dtype: str
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         y = nn.relu(self.norm(name='bn_0')(self._conv(x, 3, self.stride, 'conv_0')))
         y = self.norm(name='bn_1')(self._conv(y, 3, 1, 'conv_1'))
         if self.stride > 1:

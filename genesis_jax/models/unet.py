@@ -1,8 +1,9 @@
 """What the U-Nets share: a decoder on the features of an encoder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from genesis_jax.models.layers import Conv, UpConv, upsample_nearest
@@ -23,7 +24,7 @@ class UNet(Network):
     upsample: str = 'transpose'
 
     @nn.compact
-    def __call__(self, x, *, train):
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Logits `[B, X, Y(, Z), out_channels]` of `[B, X, Y(, Z), C]`; ValueError on bad sides."""
         levels = self.encode(x, train)
         last = last_features(self.width) if levels[0].shape[1] < x.shape[1] else 0
@@ -47,7 +48,7 @@ class Decoder(nn.Module):
     remat: bool = False
 
     @nn.compact
-    def __call__(self, levels):
+    def __call__(self, levels: Sequence[jax.Array]) -> jax.Array:
         *skips, x = levels
         for level, skip in reversed(list(enumerate(skips))):
             x = jnp.concatenate([self._double(x, f'up_{level}'), skip], axis=-1)

@@ -1,8 +1,10 @@
 """The encoder of the 3D networks of Models Genesis, and the levels of all decoders."""
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
+import jax
 
 from genesis_jax.models.layers import ConvBlock, max_pool
 from genesis_jax.topology import LEVELS
@@ -20,7 +22,7 @@ class Encoder(nn.Module):
     remat: bool = False
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> list[jax.Array]:
         levels = []
         for level in range(LEVELS):
             x = max_pool(x) if level else x
@@ -38,13 +40,13 @@ class _Level(nn.Module):
     dtype: str
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         for i, features in enumerate(self.features):
             x = ConvBlock(features, self.norm, self.dtype, name=f'block_{i}')(x)
         return x
 
 
-def level_of(part, features, name):
+def level_of(part: Any, features: tuple[int, int], name: str) -> nn.Module:
     """A level of an encoder or decoder, `part`."""
     level = nn.remat(_Level) if part.remat else _Level
     return level(features, part.norm, part.dtype, name=name)

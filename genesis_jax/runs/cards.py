@@ -11,7 +11,7 @@ from genesis_jax import config_json, convert
 from genesis_jax.checkpoints import load_export
 from genesis_jax.data import labelled
 from genesis_jax.errors import UserError
-from genesis_jax.training.losses import LOSSES
+from genesis_jax.tasks import LABELLED
 
 _FIELDS = ('classes', 'outputs', 'in_channels', 'cube_shape')
 _FIELDS += ('channels', 'modality', 'spacing', 'window')
@@ -26,7 +26,7 @@ def load_model(folder):
       UserError: it is none, or damaged.
     """
     variables, card = load_export(_locate(folder), _EXPECTED)
-    if card.get('task') not in LOSSES:
+    if card.get('task') not in LABELLED:
         raise UserError(f'{folder} is a network that restores its input; expected {_EXPECTED}')
     if lacking := [name for name in _FIELDS if name not in card]:
         raise UserError(

@@ -1,11 +1,12 @@
 """Pictures: restorations beside their originals, segmentations beside the truth."""
 
 import dataclasses
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from genesis_jax.errors import missing
 
 _COLUMNS = ('original', 'corrupted', 'restored', 'restored − original')
 _NAME_LENGTH = 26  # characters
@@ -13,7 +14,7 @@ _NAME_LENGTH = 26  # characters
 
 def available() -> bool:
     """Whether matplotlib, an optional dependency, is there."""
-    return importlib.util.find_spec('matplotlib') is not None
+    return not missing('plot', 'drawing')
 
 
 def restorations(original: np.ndarray, corrupted: np.ndarray, restored: np.ndarray) -> np.ndarray:

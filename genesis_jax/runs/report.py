@@ -6,12 +6,15 @@ import numpy as np
 from genesis_jax import parallel
 from genesis_jax.config import config_hash
 from genesis_jax.config_json import flatten
+from genesis_jax.errors import missing
 from genesis_jax.models import NETWORKS, name_of
 from genesis_jax.runs import pictures
 from genesis_jax.runs.files import write_atomically
 from genesis_jax.runs.workdir import describe
+from genesis_jax.transforms import registry
 
-_NO_RECIPE = ('seed', 'runs', 'data.dir', 'data.fold')  # which runs, and where the data lie
+# Which runs, where the data lie, what is measured of them.
+_NO_RECIPE = ('seed', 'runs', 'data.dir', 'data.fold', 'profile_steps')
 
 
 def describe_recipe(config, file, defaults):
@@ -33,7 +36,7 @@ def opening_pretraining(config, workdir, cube_shape, counts, state, resumed):
         about={
             'data': f'{config.data.name}{_seen(config)}: {counts["train"]} {_example(config)}s of '
             f'{_size(cube_shape)} for training, {counts["validation"]} for validation',
-            'corruption': corruption(config.transforms),
+            'corruption': registry.describe(config.transforms),
             'network': f'{_network(config)}, {_parameters(state)} parameters',
         },
         steps_per_epoch=counts['train'] // config.batch_size,
@@ -75,7 +78,7 @@ def _opening(config, *, title, about, steps_per_epoch, workdir, resumed):
         'workdir': f'{workdir}' + (f', resumed after step {resumed}' if resumed else ''),
     }
     if config.pictures and not pictures.available() and parallel.is_main_process():
-        rows['pictures'] = "none: matplotlib is missing (pip install 'genesis-jax[plot]')"
+        rows['pictures'] = f'none: {missing("plot", "drawing")}'
     yield f'{title} on {devices} x {jax.devices()[0].device_kind}{hosts}'
     yield from (f'  {name:10s} {text}' for name, text in rows.items())
 
@@ -136,7 +139,7 @@ def write(workdir, config, cube_shape, counts, progress):
         *(f'| {name} | {value:.5f} |' for name, value in rows.items()),
         '',
         *verdict,
-        f'- corruption: {corruption(config.transforms)}',
+        f'- corruption: {registry.describe(config.transforms)}',
         f'- epochs: {last["epoch"]}, best after step {progress.best_step}',
         f'- {counts["train"]} training and {counts["validation"]} validation {example}s of '
         + 'x'.join(map(str, cube_shape)),
@@ -153,16 +156,3 @@ def write(workdir, config, cube_shape, counts, progress):
     write_atomically(workdir / 'report.md', '\n'.join(lines) + '\n')
     print('\n'.join(f'{name:30s} {value:.5f}' for name, value in rows.items()))
     print(*verdict[:1], f'report: {workdir / "report.md"}', sep='\n')
-
-
-def corruption(transforms):
-    """The transforms that happen and how often, in words."""
-    out = transforms.outpaint_probability
-    shares = {
-        'shuffling': transforms.shuffle_probability,
-        'non-linear': transforms.nonlinear_probability,
-        'out-painting': transforms.paint_probability * out,
-        'in-painting': transforms.paint_probability * (1 - out),
-    }
-    words = [f'{name} {share:.3g}' for name, share in shares.items() if share > 0]
-    return ', '.join(words) or 'none (autoencoder)'

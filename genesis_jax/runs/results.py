@@ -20,18 +20,7 @@ from genesis_jax import config_json
 from genesis_jax.metrics import AUC_INTERVAL, LUNA16_RATES, froc, segmentation_counts
 from genesis_jax.runs.files import write_atomically, write_table
 from genesis_jax.runs.workdir import RESULTS
-
-_RANKED = ('auc', 'average_precision', 'accuracy', 'luna16_score')
-_TABLES = {
-    'classification': 'predictions.csv',
-    'multilabel': 'predictions.csv',
-    'segmentation': 'cases.csv',
-}
-_MAIN = {  # shown first
-    'classification': _RANKED,
-    'multilabel': _RANKED,
-    'segmentation': ('dice', 'iou', 'mean_iou_paper', 'hd95', 'surface_dice'),
-}
+from genesis_jax.tasks import TASKS
 
 
 def describe(config, dataset, start, progress, metrics, rows, recipe):
@@ -90,7 +79,7 @@ def write(workdir, found, rows):
         f'- epochs: {found["epochs"]}, best after step {found["best_step"]}, validation loss '
         f'{found["validation_loss"]:.5f}',
         f'- {about["devices"]} x {about["device"]}, config {about["hash"]} (`config.json`)',
-        f'- model: `export/model`; test: `{_TABLES[found["task"]]}`; curves: `metrics.jsonl`',
+        f'- model: `export/model`; test: `{TASKS[found["task"]].table}`; curves: `metrics.jsonl`',
     ]
     write_atomically(workdir / 'report.md', '\n'.join(lines) + '\n')
     write_atomically(workdir / RESULTS, json.dumps(found, indent=2) + '\n')
@@ -98,7 +87,7 @@ def write(workdir, found, rows):
 
 def write_tables(folder, found, rows, split='test'):
     """Writes the rows of a test as CSV and prints its metrics."""
-    file = folder / _TABLES[found['task']]
+    file = folder / TASKS[found['task']].table
     write_table(file, rows)
     print('\n'.join(table(found, split)))
     print(f'each case: {file}')
@@ -151,7 +140,7 @@ def left_out(counts):
 
 def ordered(names, task):
     """Names of metrics in the order in which they are shown."""
-    first = [name for name in _MAIN[task] if name in names]
+    first = [name for name in TASKS[task].metrics if name in names]
     return first + [name for name in names if name not in (*first, *AUC_INTERVAL)]
 
 

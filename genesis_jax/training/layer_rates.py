@@ -1,10 +1,15 @@
 """How fast each part of a network learns: frozen encoder, layer-wise decay, warm-up of the head."""
 
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 
-def make_scales(config, params, loaded, steps_per_epoch):
+def make_scales(
+    config: Any, params: Mapping[str, Any], loaded: Collection[str], steps_per_epoch: int
+) -> Callable[[jax.Array], Any] | None:
     """Factors of the learning rate for `optim.Optimisation`, or None where all are 1.
 
     The level n places before the head learns at `layer_decay ** n` of the learning rate (Clark et

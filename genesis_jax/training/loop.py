@@ -1,38 +1,42 @@
 """The training loop: steps, validation, best checkpoint, early stopping, interruption, resume."""
 
-import dataclasses
 import math
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import ml_collections
 
 from genesis_jax import parallel
+from genesis_jax.checkpoints import Checkpoints, Progress
 from genesis_jax.errors import UserError
+from genesis_jax.training.profile import Profile
+from genesis_jax.training.state import TrainState
+from genesis_jax.training.steps import Steps
 
 
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """What is trained, as the loop sees it.
-
-    Attributes:
-      train_step: `(state, sharded batch) -> (state, metrics)`; the metrics (scalars on the device)
-        hold `loss` and must all stay finite.
-      evaluate: `(state, epoch, step) -> metrics` (floats) over the validation split; the lowest
-        `loss` is the best.
-      end_epoch: `(state, validation loss) -> state`, where the learning rate may be lowered.
-    """
-
-    train_step: Callable
-    evaluate: Callable
-    end_epoch: Callable
-
-
-def train(task, state, progress, batches, checkpoints, log, config, steps_per_epoch):
+def train(
+    steps: Steps,
+    evaluate: Callable[[TrainState, int, int], dict[str, float]],
+    state: TrainState,
+    progress: Progress,
+    batches: Any,
+    checkpoints: Checkpoints,
+    log: Any,
+    config: ml_collections.ConfigDict,
+    steps_per_epoch: int,
+    profile: Profile,
+) -> TrainState:
     """Trains until the last epoch or until `config.patience` epochs bring no gain.
 
     Args:
-      progress: a `checkpoints.Progress`, changed in place.
+      evaluate: `(state, epoch, step) -> metrics` over the validation split; the lowest `loss` is
+        the best.
+      progress: changed in place.
       batches: a Grain iterator of host batches.
+      log: a `runs.logs.Log`.
 
     Returns:
       the last state.
@@ -44,17 +48,19 @@ def train(task, state, progress, batches, checkpoints, log, config, steps_per_ep
     step, total = int(state.step), config.epochs * steps_per_epoch
     reader = _Reader(batches)
     metrics = _Metrics(progress, log, config, steps_per_epoch)
-    with parallel.interruption() as interruption:
+    with parallel.interruption() as interruption, profile:
         while step < total and progress.epochs_without_gain < config.patience:
-            state, current = task.train_step(state, reader.batch)
             step += 1
+            with profile.step(step):
+                state, current = steps.train(state, reader.batch)
             reader.read()
+            profile.done(step, state)
             metrics.push(step, current)
             stop = parallel.should_stop(interruption.signal is not None, step)
             if step % steps_per_epoch == 0:
                 metrics.flush()
-                loss = _validate(task, state, progress, step, log, steps_per_epoch)
-                state = task.end_epoch(state, loss)
+                loss = _validate(evaluate, state, progress, step, log, steps_per_epoch)
+                state = steps.end_epoch(state, loss)
                 checkpoints.save(state, reader.position, progress, loss)
             elif stop:
                 metrics.flush()
@@ -65,10 +71,10 @@ def train(task, state, progress, batches, checkpoints, log, config, steps_per_ep
     return state
 
 
-def _validate(task, state, progress, step, log, steps_per_epoch):
+def _validate(evaluate, state, progress, step, log, steps_per_epoch):
     """Validates, keeps count of the best, tells; returns the validation loss."""
     epoch = step // steps_per_epoch
-    validation = task.evaluate(state, epoch, step)
+    validation = evaluate(state, epoch, step)
     loss = validation['loss']
     _check_finite('the validation loss', loss, step)
     gained = loss < progress.best_loss
@@ -107,13 +113,13 @@ class _Metrics:
         self._steps_per_epoch = steps_per_epoch
         self._waiting = self._clock = None
 
-    def push(self, step, metrics):
+    def push(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
         """Takes a step's metrics in hand and reads those of the step before."""
         if self._waiting is not None:
             self._read(*self._waiting)
         self._waiting = step, metrics
 
-    def flush(self):
+    def flush(self) -> None:
         """Reads what is left. What follows, until the next step, is not counted as its time."""
         self._read(*self._waiting)
         self._waiting = self._clock = None
@@ -149,6 +155,6 @@ class _Reader:
         self._batches = batches
         self.read()
 
-    def read(self):
+    def read(self) -> None:
         self.position = self._batches.get_state()
         self.batch = parallel.shard(next(self._batches))

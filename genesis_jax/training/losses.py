@@ -1,29 +1,101 @@
-"""Losses: of restoration one value per example, of target tasks functions of sums over examples.
+"""Losses, each a function of totals over the examples of a whole batch or split.
 
-The loss of a target task is a function of totals over a whole batch (or split), so that it does not
-depend on how many devices share the batch: `terms` gives what each example adds to the totals,
-`loss` and `metrics` read them. Totals are made with `jax.lax.psum` in training and by adding up
-batches in validation.
+So they do not depend on how many devices share the batch: `terms` gives what each example adds to
+the totals, `loss` and `metrics` read them. Totals are made with `jax.lax.psum` in training and by
+adding up batches in validation.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
+from genesis_jax import parallel
 from genesis_jax.models import probabilities
+
+Arrays = Mapping[str, Any]
 
 _SMOOTH = 1.0  # of the soft Dice, as published
 
 
-def squared_error(prediction, target):
+def squared_error(prediction: jax.Array, target: jax.Array) -> jax.Array:
     """Mean squared error over each example's voxels and channels: `[B, ..., C]` to `[B]`."""
     return jnp.mean((prediction - target) ** 2, axis=tuple(range(1, target.ndim)))
 
 
-class CrossEntropy:
+class Loss:
+    """What all losses share. Totals are a sum for each name that `terms` gives."""
+
+    task: str
+
+    def terms(self, logits: jax.Array, batch: Arrays) -> dict[str, jax.Array]:
+        """What examples add to the totals, each `[B]` or `[B, classes]`."""
+        raise NotImplementedError
+
+    def loss(self, totals: Arrays) -> jax.Array:
+        """The loss over all examples of the totals."""
+        return totals['loss'] / totals['examples']
+
+    def metrics(self, totals: Arrays) -> dict[str, jax.Array]:
+        """What is logged of the validation beside the loss."""
+        raise NotImplementedError
+
+    def of_step(self, logits: jax.Array, batch: Arrays) -> jax.Array:
+        """The loss of a training step, as one device sees it; devices minimise its mean."""
+        terms = self.terms(logits, batch)
+        totals = jax.lax.psum({k: v.sum(axis=0) for k, v in terms.items()}, parallel.AXIS)
+        return self.loss(totals)
+
+    def conclude(self, totals: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Loss and metrics of totals (float64) over a whole split."""
+        of_split = {name: np.float32(total) for name, total in totals.items()}
+        values = {'loss': self.loss(of_split)} | self.metrics(of_split)
+        return {name: float(value) for name, value in values.items()}
+
+    def answers(self, logits: jax.Array) -> jax.Array:
+        """What the network says: a probability of each class, or the restored grey values."""
+        return probabilities(logits, self.task)
+
+
+class SquaredError(Loss):
+    """Restoration: mean squared error of the sigmoid; beside it that of two that learn nothing.
+
+    `unchanged` returns the corrupted example as it is; `cube_mean` fills it with its target's mean.
+    """
+
+    task = 'restoration'
+
+    def terms(self, logits: jax.Array, batch: Arrays) -> dict[str, jax.Array]:
+        """What examples add, of logits `[B, ..., C]` and `target` and `corrupted` of the batch."""
+        target = batch['target']
+        mean = jnp.mean(target, axis=tuple(range(1, target.ndim)), keepdims=True)
+        loss = squared_error(self.answers(logits), target)
+        return {
+            'loss': loss,
+            'unchanged': squared_error(batch['corrupted'], target),
+            'cube_mean': squared_error(mean, target),
+            'examples': jnp.ones_like(loss),
+        }
+
+    def of_step(self, logits: jax.Array, batch: Arrays) -> jax.Array:
+        """All devices have as many examples, so each takes the mean of its own."""
+        return jnp.mean(squared_error(self.answers(logits), batch['target']))
+
+    def conclude(self, totals: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Means over all examples."""
+        examples = totals['examples']
+        return {name: float(totals[name] / examples) for name in totals if name != 'examples'}
+
+
+class CrossEntropy(Loss):
     """Classification: binary cross-entropy of one logit, softmax cross-entropy of several."""
 
-    def terms(self, logits, batch):
+    task = 'classification'
+
+    def terms(self, logits: jax.Array, batch: Arrays) -> dict[str, jax.Array]:
         """What examples add, each `[B]`, of logits `[B, n]` and `batch['label']` `[B]`."""
         labels = batch['label']
         if logits.shape[-1] == 1:
@@ -35,19 +107,17 @@ class CrossEntropy:
         correct = (predicted == labels).astype(jnp.float32)
         return {'loss': loss, 'correct': correct, 'examples': jnp.ones_like(loss)}
 
-    def loss(self, totals):
-        """Mean cross-entropy."""
-        return totals['loss'] / totals['examples']
-
-    def metrics(self, totals):
-        """What is told of the validation beside the loss."""
+    def metrics(self, totals: Arrays) -> dict[str, jax.Array]:
+        """The share of right answers."""
         return {'accuracy': totals['correct'] / totals['examples']}
 
 
 class BinaryCrossEntropy(CrossEntropy):
     """Multi-label classification: binary cross-entropy, right answers; means over findings."""
 
-    def terms(self, logits, batch):
+    task = 'multilabel'
+
+    def terms(self, logits: jax.Array, batch: Arrays) -> dict[str, jax.Array]:
         """What examples add, each `[B]`, of logits `[B, n]` and `batch['label']` `[B, n]`."""
         labels = batch['label'].astype(jnp.float32)
         loss = optax.sigmoid_binary_cross_entropy(logits, labels).mean(axis=-1)
@@ -55,19 +125,21 @@ class BinaryCrossEntropy(CrossEntropy):
         return {'loss': loss, 'correct': correct, 'examples': jnp.ones_like(loss)}
 
 
-class SoftDice:
+class SoftDice(Loss):
     """Segmentation: 1 - soft Dice over all voxels of the batch, mean over foreground classes.
 
     Of several classes the cross-entropy is added (Isensee et al., nnU-Net, 2021): Dice alone leaves
     out the background, which one of the classes can then take over for good.
     """
 
-    def terms(self, logits, batch):
+    task = 'segmentation'
+
+    def terms(self, logits: jax.Array, batch: Arrays) -> dict[str, jax.Array]:
         """What examples add, each `[B]` or `[B, foreground classes]`, of logits `[B, X, Y, Z, n]`
         and `batch['mask']` `[B, X, Y, Z]`."""
         classes = max(2, logits.shape[-1])
         truth = jax.nn.one_hot(batch['mask'], classes)[..., 1:]
-        soft = probabilities(logits, 'segmentation')[..., -(classes - 1) :]
+        soft = self.answers(logits)[..., -(classes - 1) :]
         if logits.shape[-1] == 1:
             hard = (soft > 0.5).astype(jnp.float32)
         else:
@@ -86,19 +158,15 @@ class SoftDice:
             'hard_size': jnp.sum(hard + truth, axis=voxels),
         }
 
-    def loss(self, totals):
+    def loss(self, totals: Arrays) -> jax.Array:
         """1 - soft Dice (smooth 1), of several classes with the mean cross-entropy."""
         dice = (2 * totals['overlap'] + _SMOOTH) / (totals['size'] + _SMOOTH)
         return 1 - dice.mean() + totals['cross_entropy'] / totals['examples']
 
-    def metrics(self, totals):
-        """What is told of the validation beside the loss: Dice of the predicted classes."""
+    def metrics(self, totals: Arrays) -> dict[str, jax.Array]:
+        """Dice of the predicted classes."""
         size = totals['hard_size']
         return {'dice': ((2 * totals['hard_overlap'] + 1e-9) / (size + 1e-9)).mean()}
 
 
-LOSSES = {
-    'classification': CrossEntropy,
-    'multilabel': BinaryCrossEntropy,
-    'segmentation': SoftDice,
-}
+LOSSES = {loss.task: loss for loss in (SquaredError, CrossEntropy, BinaryCrossEntropy, SoftDice)}

@@ -1,5 +1,8 @@
 """Optimisers and learning-rate schedules, from the config to optax."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +15,9 @@ OPTIMIZERS = ('sgd', 'adam', 'adamw')
 SCHEDULES = ('constant', 'plateau', 'step', 'cosine')
 
 
-def make_schedule(schedule, learning_rate, steps_per_epoch, epochs):
+def make_schedule(
+    schedule: Any, learning_rate: float, steps_per_epoch: int, epochs: int
+) -> optax.Schedule:
     """The learning rate as a function of the step, without what a plateau takes off it."""
     after = max(1, epochs * steps_per_epoch - schedule.warmup_steps)
     main = {
@@ -29,7 +34,7 @@ def make_schedule(schedule, learning_rate, steps_per_epoch, epochs):
     return optax.join_schedules([warmup, main], [schedule.warmup_steps])
 
 
-def make_plateau(schedule, learning_rate):
+def make_plateau(schedule: Any, learning_rate: float) -> optax.GradientTransformationExtraArgs:
     """Scales the learning rate down when the validation loss stops falling.
 
     With another schedule than 'plateau' the scale stays at 1.
@@ -44,7 +49,7 @@ def make_plateau(schedule, learning_rate):
     )
 
 
-def make_optimizer(optimizer, schedule):
+def make_optimizer(optimizer: Any, schedule: optax.Schedule) -> optax.GradientTransformation:
     """The optax transformation; `schedule` is what `make_schedule` returns."""
     return {
         'sgd': lambda: optax.sgd(schedule, momentum=optimizer.momentum),
@@ -71,7 +76,7 @@ class Optimisation:
         self._scales = scales
         self._end_epoch = parallel.spmd(self._observe, donate=True)
 
-    def init(self, variables, seed):
+    def init(self, variables: Mapping[str, Any], seed: Any) -> TrainState:
         """The train state of a network that has not learned yet."""
         return TrainState(
             step=jnp.int32(0),
@@ -82,7 +87,9 @@ class Optimisation:
             plateau=self._plateau.init(variables['params']),
         )
 
-    def update(self, state, loss_of):
+    def update(
+        self, state: TrainState, loss_of: Callable
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
         """One step down the gradient.
 
         Args:
@@ -110,7 +117,7 @@ class Optimisation:
         )
         return state, metrics
 
-    def end_epoch(self, state, loss):
+    def end_epoch(self, state: TrainState, loss: float) -> TrainState:
         """Tells the plateau rule the validation loss (a float); returns the new state."""
         return self._end_epoch(state, np.full(jax.local_device_count(), loss, np.float32))
 

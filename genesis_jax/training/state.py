@@ -6,8 +6,7 @@ import flax.struct
 import jax
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(flax.struct.PyTreeNode):
     """The arrays of a run; with the config, all that the next step depends on.
 
     Attributes:
@@ -27,11 +26,11 @@ class TrainState:
     plateau: Any
 
     @property
-    def root_key(self):
+    def root_key(self) -> jax.Array:
         """The key that everything random in the run comes from."""
         return jax.random.key(self.seed)
 
     @property
-    def variables(self):
+    def variables(self) -> dict[str, Any]:
         """What `Module.apply` takes."""
         return {'params': self.params, 'batch_stats': self.batch_stats}

@@ -5,6 +5,7 @@ transpositions together are all rotations by right angles.
 """
 
 import itertools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -12,30 +13,30 @@ import jax.numpy as jnp
 from genesis_jax.transforms.flips import flip
 
 
-def transpose(volume, swapped):
+def transpose(volume: jax.Array, swapped: Sequence[bool] | jax.Array) -> jax.Array:
     """Swaps the pairs of equally long spatial axes, in `pairs` order, where `swapped` is true."""
     for happens, (a, b) in zip(swapped, pairs(volume.shape[:-1]), strict=True):
         volume = jnp.where(happens, jnp.swapaxes(volume, a, b), volume)
     return volume
 
 
-def pairs(sides):
+def pairs(sides: Sequence[int]) -> list[tuple[int, int]]:
     """Pairs of axes of the same length: swapping them keeps the shape."""
     axes = itertools.combinations(range(len(sides)), 2)
     return [(a, b) for a, b in axes if sides[a] == sides[b]]
 
 
 def augment(
-    key,
-    volume,
-    mask=None,
+    key: jax.Array,
+    volume: jax.Array,
+    mask: jax.Array | None = None,
     *,
-    flip_probability=0.5,
-    flip_axes=None,
-    transpose_probability=0.5,
-    noise_probability=0.5,
-    noise_sd=0.1,
-):
+    flip_probability: float = 0.5,
+    flip_axes: Sequence[int] | None = None,
+    transpose_probability: float = 0.5,
+    noise_probability: float = 0.5,
+    noise_sd: float = 0.1,
+) -> tuple[jax.Array, jax.Array | None]:
     """Augments one labelled volume.
 
     Args:

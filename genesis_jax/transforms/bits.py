@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def random_bits(key, rows, columns):
+def random_bits(key: jax.Array, rows: int, columns: int) -> list[jax.Array]:
     """`rows` arrays uint32 `[columns]`, each a hash of key, row and column."""
     keys = jax.random.bits(key, (1 + rows,))
     bits, rest = mix(jax.lax.iota(jnp.uint32, columns) ^ keys[0]), []
@@ -19,7 +19,7 @@ def random_bits(key, rows, columns):
     return rest
 
 
-def mix(bits):
+def mix(bits: jax.Array) -> jax.Array:
     """Scrambles uint32 values: every bit of the result depends on every bit of the argument.
 
     The finaliser of MurmurHash3 (Appleby; public domain).
@@ -29,7 +29,7 @@ def mix(bits):
     return bits ^ (bits >> 16)
 
 
-def fraction(bits, leading=24):
+def fraction(bits: jax.Array, leading: int = 24) -> jax.Array:
     """The leading bits of uint32 values as float32 in [0, 1)."""
     # By way of int32, since CPUs convert no other integers quickly.
     whole = (bits >> (32 - leading)).astype(jnp.int32)

@@ -1,5 +1,6 @@
 """Mirror images: the augmentation that the target of the restoration shares."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 _ROUNDS = 3
 
 
-def flip(volume, flipped):
+def flip(volume: jax.Array, flipped: Sequence[bool] | jax.Array) -> jax.Array:
     """Mirrors a volume along every spatial axis where `flipped` (bool, one per axis) is true."""
     for axis in range(volume.ndim - 1):
         mirror = partial(jnp.flip, axis=axis)
@@ -16,7 +17,13 @@ def flip(volume, flipped):
     return volume
 
 
-def random_flip(key, volume, *, probability=0.4, axes=None):
+def random_flip(
+    key: jax.Array,
+    volume: jax.Array,
+    *,
+    probability: float = 0.4,
+    axes: Sequence[int] | None = None,
+) -> jax.Array:
     """Up to three flips, each going on with `probability`, along an axis drawn anew every time.
 
     Args:

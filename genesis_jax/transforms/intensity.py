@@ -7,7 +7,9 @@ _HALVINGS = 12
 _NEWTON_STEPS = 3
 
 
-def bezier_map(volume, control_points, decreasing):
+def bezier_map(
+    volume: jax.Array, control_points: jax.Array, decreasing: bool | jax.Array
+) -> jax.Array:
     """Maps every grey value through a cubic Bézier curve (MedIA 2021, section 3.1).
 
     The curve runs from (0, 0) to (1, 1), or, when `decreasing`, from (0, 1) to (1, 0) with the
@@ -32,7 +34,7 @@ def bezier_map(volume, control_points, decreasing):
     ).astype(volume.dtype)
 
 
-def random_bezier_map(key, volume):
+def random_bezier_map(key: jax.Array, volume: jax.Array) -> jax.Array:
     """`bezier_map` with control points uniform in the unit square, decreasing half of the time."""
     key_points, key_direction = jax.random.split(key)
     control_points = jax.random.uniform(key_points, (2, 2), volume.dtype)

@@ -1,8 +1,11 @@
 """In-painting and out-painting: boxes, or all but boxes, replaced by noise or by a constant."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
+from genesis_jax.errors import OptionError
 from genesis_jax.transforms.bits import fraction, random_bits
 
 FILLS = ('noise', 'constant')
@@ -11,12 +14,12 @@ _MORE = 0.95  # the probability that there is one more box
 _MARGIN = 3  # voxels between a box and the border
 
 
-def paint(volume, mask, fill):
+def paint(volume: jax.Array, mask: jax.Array, fill: jax.typing.ArrayLike) -> jax.Array:
     """Replaces the voxels under `mask` (bool, spatial shape) by `fill` (a volume or a scalar)."""
     return jnp.where(mask[..., None], fill, volume).astype(volume.dtype)
 
 
-def random_in_painting(key, volume, *, fill='noise'):
+def random_in_painting(key: jax.Array, volume: jax.Array, *, fill: str = 'noise') -> jax.Array:
     """Paints up to five boxes of a sixth to a third of each side (MedIA 2021, section 3.4).
 
     Args:
@@ -35,7 +38,7 @@ def random_in_painting(key, volume, *, fill='noise'):
     return volume
 
 
-def random_out_painting(key, volume, *, fill='noise'):
+def random_out_painting(key: jax.Array, volume: jax.Array, *, fill: str = 'noise') -> jax.Array:
     """Paints all but the union of one to five boxes (MedIA 2021, section 3.3).
 
     A box is as long as a side of the volume less three to four sevenths of it.
@@ -53,9 +56,24 @@ def random_out_painting(key, volume, *, fill='noise'):
     return paint(volume, ~jnp.any(boxes, axis=0), surrounding)
 
 
+def random_painting(
+    key: jax.Array, volume: jax.Array, *, outpaint_probability: float = 0.8, fill: str = 'noise'
+) -> jax.Array:
+    """Out-painting with this probability, otherwise in-painting."""
+    # One key for both: where XLA computes both, it draws the noise once.
+    key_choice, key_paint = jax.random.split(key)
+    return jax.lax.cond(
+        jax.random.bernoulli(key_choice, outpaint_probability),
+        partial(random_out_painting, fill=fill),
+        partial(random_in_painting, fill=fill),
+        key_paint,
+        volume,
+    )
+
+
 def _check_fill(fill):
     if fill not in FILLS:
-        raise ValueError(f'fill is {fill!r}; expected one of {FILLS}')
+        raise OptionError(f'fill is {fill!r}; expected one of {FILLS}')
 
 
 def _noise(key, volume):

@@ -1,28 +1,28 @@
 """The composition: which transforms a cube goes through, in which order, how often."""
 
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import jax
 
 from genesis_jax.transforms.flips import random_flip
-from genesis_jax.transforms.intensity import random_bezier_map
-from genesis_jax.transforms.painting import random_in_painting, random_out_painting
-from genesis_jax.transforms.shuffle import random_local_shuffle
+from genesis_jax.transforms.registry import CORRUPTIONS
 
 
 def corrupt(
-    key,
-    volume,
+    key: jax.Array,
+    volume: jax.Array,
     *,
-    flip_probability=0.4,
-    flip_axes=None,
-    shuffle_probability=0.5,
-    shuffle_windows=10_000,
-    nonlinear_probability=0.9,
-    paint_probability=0.9,
-    outpaint_probability=0.8,
-    fill='noise',
-):
+    flip_probability: float = 0.4,
+    flip_axes: Sequence[int] | None = None,
+    shuffle_probability: float = 0.5,
+    shuffle_windows: int = 10_000,
+    nonlinear_probability: float = 0.9,
+    paint_probability: float = 0.9,
+    outpaint_probability: float = 0.8,
+    fill: str = 'noise',
+) -> tuple[jax.Array, jax.Array]:
     """Corrupts one volume as in Models Genesis: flip, shuffle, non-linear map, painting.
 
     The defaults are the published unified recipe. Each transform happens or not independently of
@@ -38,30 +38,26 @@ def corrupt(
     Returns:
       `(corrupted, target)`: the target is the flipped but otherwise untouched volume.
     """
-    key_flip, key_shuffle, key_nonlinear, key_paint = jax.random.split(key, 4)
+    options = {
+        'shuffle_probability': shuffle_probability,
+        'shuffle_windows': shuffle_windows,
+        'nonlinear_probability': nonlinear_probability,
+        'paint_probability': paint_probability,
+        'outpaint_probability': outpaint_probability,
+        'fill': fill,
+    }
+    key_flip, *keys = jax.random.split(key, 1 + len(CORRUPTIONS))
     target = random_flip(key_flip, volume, probability=flip_probability, axes=flip_axes)
-
-    def shuffled(key, volume):
-        return random_local_shuffle(key, volume, windows=shuffle_windows)
-
-    def painted(key, volume):
-        # One key for both: where XLA computes both, it draws the noise once.
-        key_choice, key_paint = jax.random.split(key)
-        return jax.lax.cond(
-            jax.random.bernoulli(key_choice, outpaint_probability),
-            partial(random_out_painting, fill=fill),
-            partial(random_in_painting, fill=fill),
-            key_paint,
-            volume,
-        )
-
-    corrupted = _sometimes(shuffled, key_shuffle, target, shuffle_probability)
-    corrupted = _sometimes(random_bezier_map, key_nonlinear, corrupted, nonlinear_probability)
-    corrupted = _sometimes(painted, key_paint, corrupted, paint_probability)
+    corrupted = target
+    for key, corruption in zip(keys, CORRUPTIONS, strict=True):
+        random_op = partial(corruption.apply, options=options)
+        corrupted = _sometimes(random_op, key, corrupted, corruption.probability(options))
     return corrupted, target
 
 
-def corrupt_batch(keys, volumes, **options):
+def corrupt_batch(
+    keys: jax.Array, volumes: jax.Array, **options: Any
+) -> tuple[jax.Array, jax.Array]:
     """`corrupt` of every volume of a batch: keys `[B]`, volumes `[B, ..., C]`.
 
     Accelerators compute all volumes, and all transforms of each, at once; a CPU takes volume after

@@ -8,8 +8,8 @@ window the permutation sends it:
 1. Windows are placed independently and uniformly, so in time they arrive at every cell of the
    grid (a window's first corner) as a Poisson process; stopped when the wanted number of windows
    has arrived, it is that number of independent draws. Each cell draws its own arrivals, counted
-   backwards from the end: the last window is the one that counts. Of windows from one and the same
-   cell the earlier ones are left out, where they are few, and fewer of the others make up for it.
+   backwards from the end: the last window is the one that counts. Only the latest windows per cell
+   are kept; the total is corrected for the few that are dropped.
 2. A voxel's window is the first of these, over all cells within reach, that covers the voxel.
 3. Inside the window a keyed permutation (swap-or-not) tells which voxel comes here.
 
@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from genesis_jax.errors import OptionError
 from genesis_jax.transforms.bits import fraction, mix, random_bits
 
 _LARGEST = 10  # a window's side is at most this fraction (1/10) of the volume's
@@ -38,19 +39,19 @@ _TOPS = sum(2 ** (_BITS * axis + _BITS - 1) for axis in range(3))
 _NEVER = np.int32(np.iinfo(np.int32).max)
 
 
-def rearrange(volume, source):
+def rearrange(volume: jax.Array, source: jax.Array) -> jax.Array:
     """Each voxel takes the value of voxel `source` (int, spatial shape; index in C order)."""
     voxels = volume.reshape(-1, volume.shape[-1])
     return voxels[source.reshape(-1)].reshape(volume.shape)
 
 
-def random_local_shuffle(key, volume, *, windows=10_000):
+def random_local_shuffle(key: jax.Array, volume: jax.Array, *, windows: int = 10_000) -> jax.Array:
     """Permutes the voxels of `windows` random windows (MedIA 2021, section 3.2).
 
     Sides are uniform in 1…n//10 along each axis, places uniform among those inside the volume.
 
     Raises:
-      ValueError: more windows than 100 per voxel, or a side of 5,120 voxels or more.
+      OptionError: more windows than 100 per voxel, or a side of 5,120 voxels or more.
     """
     return rearrange(volume, _random_source(key, volume.shape[:-1], windows))
 
@@ -60,11 +61,11 @@ def _random_source(key, shape, windows):
     voxels = math.prod(shape)
     largest = tuple(max(1, n // _LARGEST) for n in shape)
     if not 0 < windows <= _MOST_PER_VOXEL * voxels:
-        raise ValueError(
+        raise OptionError(
             f'{windows} windows; expected 1 to {_MOST_PER_VOXEL} times {voxels} voxels'
         )
     if max(largest) >= 2 ** (_BITS - 1):
-        raise ValueError(
+        raise OptionError(
             f'sides {shape}; shuffling expects them below {2 ** (_BITS - 1) * _LARGEST}'
         )
     if math.prod(largest) == 1:  # too small a volume for any window of two voxels

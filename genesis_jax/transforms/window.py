@@ -1,9 +1,14 @@
 """Grey values from the unit of the scan to [0, 1]."""
 
+from collections.abc import Mapping
+
+import jax
 import jax.numpy as jnp
 
 
-def normalise(batch, window=None):
+def normalise(
+    batch: Mapping[str, jax.Array], window: tuple[float, float] | None = None
+) -> jax.Array:
     """Cubes as float32 in [0, 1]: `window` (low, high), by default each scan's own, fills it.
 
     A scan's own window is `[2]`, or `[C, 2]` with one for each channel.

@@ -1,0 +1,141 @@
+"""The steps of training: make examples of a batch, let the network answer, learn from its loss.
+
+Needs JAX, Flax and optax and nothing else of what a run takes (data, logs, checkpoints).
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from genesis_jax import parallel
+from genesis_jax.models import NETWORKS, name_of
+from genesis_jax.models.network import Network
+from genesis_jax.training import losses, optim
+from genesis_jax.training.state import TrainState
+from genesis_jax.transforms import corrupt_batch
+from genesis_jax.transforms.augment import augment
+from genesis_jax.transforms.window import normalise
+
+Batch = Mapping[str, jax.Array]
+
+
+class Steps:
+    """The programs of one device, and those mapped over all devices.
+
+    The key of example `position` at step `step` is `fold_in(fold_in(key, step), position)`: it
+    depends on neither the number of devices nor on what was run before.
+
+    Args:
+      make_examples: `corrupted` or `augmented`, with its options.
+      loss: one of `training.losses`.
+      channels: of an example.
+      window: (low, high), what becomes 0 and 1; None: the records' own.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        optimisation: optim.Optimisation,
+        make_examples: Callable[..., tuple[jax.Array, Batch]],
+        loss: losses.Loss,
+        channels: int = 1,
+        window: tuple[float, float] | None = None,
+    ):
+        self._network, self._optimisation = network, optimisation
+        self._make_examples, self._loss = make_examples, loss
+        self._channels, self._window = channels, window
+        self.train = parallel.spmd(self._train, donate=True)
+        self.evaluate = parallel.spmd(self._evaluate, out_axes=(None, 0))
+        self.end_epoch = optimisation.end_epoch
+        self.conclude = loss.conclude
+
+    def init(
+        self, seed: int | jax.Array = 0, loaded: Mapping[str, Any] | None = None
+    ) -> TrainState:
+        """A train state: parts that are `loaded` (`{collection: {part: tree}}`), others random."""
+        key = jax.random.fold_in(jax.random.key(seed), 0)
+        smallest = jnp.zeros(self._network.smallest_input(self._channels))
+        variables = self._network.init(key, smallest, train=False)
+        return self._optimisation.init(merge(variables, loaded or {}), seed)
+
+    def _examples(self, key, batch, train):
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch['position'])
+        return self._make_examples(keys, normalise(batch, self._window), batch, train)
+
+    def _train(self, state, batch):
+        key = jax.random.fold_in(jax.random.fold_in(state.root_key, 1), state.step)
+        inputs, batch = self._examples(key, batch, train=True)
+
+        def loss_of(params):
+            variables = {'params': params, 'batch_stats': state.batch_stats}
+            logits, updated = self._network.apply(
+                variables, inputs, train=True, mutable=['batch_stats']
+            )
+            return self._loss.of_step(logits, batch), updated['batch_stats']
+
+        return self._optimisation.update(state, loss_of)
+
+    def _evaluate(self, state, batch):
+        """Totals over the weighted examples of all devices, and this device's pictures."""
+        key = jax.random.fold_in(state.root_key, 2)
+        inputs, batch = self._examples(key, batch, train=False)
+        logits = self._network.predict(state.variables, inputs)
+        terms = self._loss.terms(logits, batch)
+        totals = {name: jnp.tensordot(batch['weight'], v, axes=1) for name, v in terms.items()}
+        answers = self._loss.answers(logits)
+        target = [batch['target']] if 'target' in batch else []
+        return jax.lax.psum(totals, parallel.AXIS), (*target, inputs, answers)
+
+
+def corrupted(keys, cubes, batch, train, **transforms) -> tuple[jax.Array, Batch]:
+    """Examples of restoration, also in evaluation: `transforms` are options of `corrupt`."""
+    inputs, target = corrupt_batch(keys, cubes, **transforms)
+    return inputs, {**batch, 'corrupted': inputs, 'target': target}
+
+
+def augmented(keys, cubes, batch, train, **options) -> tuple[jax.Array, Batch]:
+    """Labelled examples: in training turned and with noise, `options` of `augment`."""
+    if not train:
+        return cubes, batch
+    augment_one = jax.vmap(lambda key, cube, mask: augment(key, cube, mask, **options))
+    cubes, mask = augment_one(keys, cubes, batch.get('mask'))
+    return cubes, {**batch, 'mask': mask}
+
+
+def merge(variables: Mapping[str, Any], loaded: Mapping[str, Any]) -> dict[str, Any]:
+    """`variables` with the loaded parts in the place of their own."""
+    return {name: {**tree, **loaded.get(name, {})} for name, tree in variables.items()}
+
+
+def make_network(config: Any, out_channels: int) -> Network:
+    """The network that `config` trains."""
+    return NETWORKS[name_of(config.task, config.dimensions)](
+        out_channels=out_channels,
+        frozen_encoder=config.get('freeze') == 'encoder',
+        axis_name=parallel.AXIS,
+        **config.model.to_dict(),
+    )
+
+
+def make_steps(
+    config: Any,
+    network: Network,
+    channels: int,
+    steps_per_epoch: int,
+    scales: Callable | None = None,
+) -> Steps:
+    """The steps of `network` that `config` describes, on examples of so many channels.
+
+    Args:
+      scales: of `layer_rates.make_scales`.
+    """
+    if config.task == 'restoration':
+        make_examples = partial(corrupted, **config.transforms.to_dict())
+    else:
+        make_examples = partial(augmented, **config.augment.to_dict())
+    optimisation = optim.Optimisation(config, steps_per_epoch, scales)
+    loss = losses.LOSSES[config.task]()
+    return Steps(network, optimisation, make_examples, loss, channels, config.data.window)
