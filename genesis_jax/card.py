@@ -263,8 +263,7 @@ def _of_arrays(dimensions):
     """Of the entries that tell of arrays with so many axes."""
     # (slices of scans keep the spacing of the scans)
     numbers, ranks = ('three', (3,)) if dimensions == 3 else ('two or three', (2, 3))
-    size = 'four' if dimensions == 3 else 'three'
-    axes = 'X, Y, Z' if dimensions == 3 else 'X, Y'
+    size, axes = ('four', 'X, Y, Z') if dimensions == 3 else ('three', 'X, Y')
     return {
         'cube_shape': _optional(
             lambda v: _is_list(v, _is_count) and len(v) == dimensions + 1,
@@ -282,10 +281,7 @@ _TEXTS = _optional(lambda v: _is_list(v, lambda n: isinstance(n, str)), 'a list 
 # What an entry must be, and how that is called.
 _OF_CARD = {
     'network': _one_of(*WHOLE),
-    'parts': (
-        lambda v: _is_list(v, lambda part: part in PARTS),
-        f'some of {", ".join(PARTS)}',
-    ),
+    'parts': (lambda v: _is_list(v, PARTS.__contains__), f'some of {", ".join(PARTS)}'),
     'in_channels': _COUNT,
     'out_channels': _COUNT,
     'window': _optional(

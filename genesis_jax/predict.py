@@ -87,17 +87,12 @@ def _make_parser():
 
 def _predict(args):
     need('prep', 'reading scans and images')
-    from genesis_jax.errors import PrepareError
-
     variables, card = load_model(args.model)
     _check_task(args, card)
     network = from_card(card)
     predict = on_devices(answers(network, card['task']), variables)
     with _output_folder(args):
-        try:
-            return (_segment if card['task'] == 'segmentation' else _classify)(args, card, predict)
-        except PrepareError as error:  # one sentence of data_prep
-            raise UserError(error) from None
+        return (_segment if card.task == 'segmentation' else _classify)(args, card, predict)
 
 
 def _segment(args, card, predict):
@@ -116,7 +111,7 @@ def _classify(args, card, predict):
     from genesis_jax.inference.points import classify
 
     options = {'batch_size': whole_batch(args.batch_size), 'overwrite': args.overwrite}
-    if _is_of_images(card):
+    if card.of_images:
         return classify_images(args.input, predict, card, args.output, **options)
     scans = [case.channels[0] for case in find_inputs(args.input, card['channels'], args.output)]
     return classify(
@@ -129,17 +124,12 @@ def _classify(args, card, predict):
     )
 
 
-def _is_of_images(card):
-    """Whether a network was trained on 2D records, instead of on 3D ones that a view reads."""
-    return len(card.get('record_shape', card['cube_shape'])) == 3
-
-
 def _check_task(args, card):
     if card['task'] == 'segmentation':
         if args.candidates is not None:
             raise UserError(f'{args.model} segments whole scans; leave out --candidates')
         return
-    if _is_of_images(card):
+    if card.of_images:
         if args.candidates is not None:
             raise UserError(f'{args.model} classifies whole images; leave out --candidates')
         return

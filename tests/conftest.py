@@ -28,7 +28,15 @@ GOLDEN = Path(__file__).parent / 'data'
 # --- Programs are traced once for all tests whose configs differ in nothing that reaches them.
 MAKERS = ('genesis_jax.pretrain:make_steps', 'genesis_jax.finetune:make_steps')
 OUTSIDE = {'batch_size', 'patience', 'log_every', 'pictures', 'picture_epochs', 'runs', 'init'}
-OUTSIDE |= {'transfer', 'label_fraction', 'steps_per_epoch', 'overlap', 'data'}
+OUTSIDE |= {
+    'transfer',
+    'profile_steps',
+    'seed',
+    'label_fraction',
+    'steps_per_epoch',
+    'overlap',
+    'data',
+}
 PROGRAMS = {}
 
 
@@ -40,7 +48,6 @@ def _remember(make):
         if any(isinstance(one, types.FunctionType) for one in (*rest, *more.values())):
             return make(config, *rest, **more)  # factors of learning rates cannot be compared
         outside = OUTSIDE | ({'epochs'} if config.schedule.name != 'cosine' else set())
-        outside |= {'seed'} if config.task != 'restoration' else set()  # there `init` takes it
         fields = {name: value for name, value in config.to_dict().items() if name not in outside}
         key = repr((make.__name__, fields, config.data.window, rest, more))
         if key not in PROGRAMS:

@@ -12,6 +12,7 @@ from orbax.checkpoint import v1 as ocp
 from tuned import begin
 
 from genesis_jax import convert
+from genesis_jax.card import Card
 from genesis_jax.checkpoints import export
 from genesis_jax.errors import UserError
 from genesis_jax.finetune import finetune
@@ -52,8 +53,8 @@ def test_a_checkpoint_of_a_training_is_read(tmp_path):
     (tmp_path / 'run' / 'config.json').write_text(json.dumps({'config': with_task}))
     found, told = convert.read(step)
     same(found, variables)
-    expected = {n: card[n] for n in ('network', 'parts', 'in_channels', 'outputs', 'step')}
-    assert told == expected | {'config': with_task}
+    expected = {n: card[n] for n in ('network', 'parts', 'in_channels', 'out_channels', 'step')}
+    assert told == Card.from_dict(expected | {'config': with_task})
     shutil.rmtree(step / 'state' / 'd')
     with pytest.raises(UserError, match='is damaged'):
         convert.read(step)
