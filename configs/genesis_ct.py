@@ -76,7 +76,7 @@ def get_config(variant='unified'):
     config.model.upsample = 'transpose'  # 'nearest' as the published Keras network
     config.model.batch_statistics = 'synchronised'  # 'official': batch statistics always
     config.model.epsilon = 1e-5  # of batch normalisation; 1e-3 in Keras
-    config.model.statistics_momentum = 0.9  # of running averages; 0.99 in Keras
+    config.model.batch_norm_momentum = 0.9  # of running averages; 0.99 in Keras
     config.model.dtype = 'float32'  # 'bfloat16' computes in half the bytes
     config.model.remat = False  # recompute activations: less memory, a third more time
 

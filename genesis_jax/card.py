@@ -20,7 +20,7 @@ WHOLE = {  # what each network computes with
     'unet2d': ('encoder', 'decoder', 'head'),
     'classifier2d': ('encoder', 'head'),
 }
-_RENAMED = {'outputs': 'out_channels'}  # both are written, for who reads the earlier name
+_RENAMED = {'outputs': 'out_channels', 'statistics_momentum': 'batch_norm_momentum'}
 _NATIVE = ('spacing', 'window', 'view')  # of which null tells something, where the data are known
 
 
@@ -117,8 +117,8 @@ class Card(Mapping):
             known['source'] = {n: v for n, v in dataclasses.asdict(self.source).items() if v}
         if self.provenance:
             known |= {'provenance': self.provenance.to_dict(), 'start': [*self.provenance.lines]}
-        earlier = {old: known[new] for old, new in _RENAMED.items()}
-        return {'version': VERSION, **known, **earlier}
+        # `outputs` is for who reads the earlier name
+        return {'version': VERSION, **known, 'outputs': self.out_channels}
 
     def __getitem__(self, name: str) -> Any:
         return self.to_dict()[name]
@@ -217,6 +217,8 @@ def _fields(found):
     if missing := [name for name in required if name not in entries]:
         raise CardError(f'it has no {", ".join(missing)}')
     known = {name: value for name, value in entries.items() if name in fields}
+    if isinstance(config := known['config'], dict) and isinstance(config.get('model'), dict):
+        known['config'] = config | {'model': renamed(config['model'])}
     if 'provenance' in found or 'start' in found:
         known['provenance'] = Provenance.from_dict(found)
     if isinstance(known.get('source'), Mapping):
@@ -300,6 +302,6 @@ _OF_MODEL = {
     'hidden': (lambda v: _is_count(v, 0), 'a whole number from 0'),
     'upsample': _one_of('transpose', 'nearest'),
     'epsilon': (lambda v: _is_number(v) and v >= 0, 'a number from 0'),
-    'statistics_momentum': (lambda v: _is_number(v) and 0 <= v <= 1, 'a number from 0 to 1'),
+    'batch_norm_momentum': (lambda v: _is_number(v) and 0 <= v <= 1, 'a number from 0 to 1'),
     'batch_statistics': _one_of('synchronised', 'official'),
 }

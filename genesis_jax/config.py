@@ -58,7 +58,7 @@ _NOT_NEGATIVE = (
     'schedule.warmup_steps',
     'optimizer.weight_decay',
 )
-_BELOW_ONE = ('overlap', 'optimizer.momentum', 'model.statistics_momentum')
+_BELOW_ONE = ('overlap', 'optimizer.momentum', 'model.batch_norm_momentum')
 
 
 def _is_window(value):

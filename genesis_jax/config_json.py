@@ -2,6 +2,8 @@
 
 from typing import Any
 
+_RENAMED = {'statistics_momentum': 'batch_norm_momentum'}  # of a network's options
+
 
 def flatten(config: Any, prefix: str = '') -> dict[str, Any]:
     """A flat dict from dotted names to values, of a ConfigDict or of plain dicts."""
@@ -18,6 +20,8 @@ def complete(config: dict[str, Any]) -> dict[str, Any]:
     """A config (nested dict) with what it lacks, as that was before one could choose."""
     meant = {'data': {'view': None}, 'augment': {'flip_axes': None}}
     groups = {name: group | config[name] for name, group in meant.items() if name in config}
+    if 'model' in config:
+        groups['model'] = {_RENAMED.get(n, n): value for n, value in config['model'].items()}
     return {'dimensions': 3} | config | groups
 
 

@@ -184,7 +184,7 @@ def test_help_explains_itself():
         ('picture_epochs', 0, 'a number above 0'),
         ('schedule__min_delta', 0.0, 'a number above 0'),
         ('model__epsilon', -1.0, 'a number above 0'),
-        ('model__statistics_momentum', 1.0, 'from 0 to below 1'),
+        ('model__batch_norm_momentum', 1.0, 'from 0 to below 1'),
         ('seed', -1, '0 or more'),
         ('profile_steps', (20, 10), 'the first and the last step'),
         ('profile_steps', (5,), 'the first and the last step'),

@@ -173,7 +173,7 @@ def test_the_card_says_what_the_file_says_and_no_more(weights, tmp_path):
                 'upsample': 'nearest',
                 'batch_statistics': 'synchronised',
                 'epsilon': 1e-3,
-                'statistics_momentum': 0.99,
+                'batch_norm_momentum': 0.99,
             }
         },
         'source': {'file': 'genesis.h5', 'format': 'keras'},
@@ -182,7 +182,7 @@ def test_the_card_says_what_the_file_says_and_no_more(weights, tmp_path):
     _, card = keras.read(save(tmp_path / 'model.h5', weights, 'model', config=config))
     assert card['cube_shape'] == [64, 64, 32, CHANNELS]
     assert card['config']['model']['epsilon'] == 1e-2
-    assert card['config']['model']['statistics_momentum'] == 0.9
+    assert card['config']['model']['batch_norm_momentum'] == 0.9
     inner = model_config(sides=(None, None, None))
     config = {'class_name': 'Model', 'config': {'layers': [inner]}}
     _, card = keras.read(save(tmp_path / 'any_size.h5', weights, 'model', config=config))

@@ -28,7 +28,7 @@ def card_of(
       architecture: `names.Architecture`.
       path: of the file; its name and its hash tell where the weights come from.
       format: one of `convert.FORMATS`.
-      conventions: of its framework: epsilon, statistics_momentum, batch_statistics.
+      conventions: of its framework: epsilon, batch_norm_momentum, batch_statistics.
       left_out: names in the file that no network here has.
       known: other entries of the card.
     """
@@ -62,7 +62,7 @@ def of_pytorch(
     architecture = names.Architecture.of_state(state, path)
     conventions: dict[str, Any] = {
         'epsilon': 1e-5,
-        'statistics_momentum': 0.9,
+        'batch_norm_momentum': 0.9,
         # (as the published network, and as any ResNet)
         'batch_statistics': 'official' if architecture.dimensions == 3 else 'synchronised',
     }

@@ -72,7 +72,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], Card]:
     ((epsilon, momentum),) = normalisation
     conventions = {
         'epsilon': epsilon,
-        'statistics_momentum': momentum,
+        'batch_norm_momentum': momentum,
         'batch_statistics': 'synchronised',
     }
     card = external_weights.card_of(architecture, path, 'keras', conventions, **known)

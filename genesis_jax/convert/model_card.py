@@ -101,7 +101,7 @@ def _network(card, parameters, dtype):
     yield 'units of the hidden layer', model.get('hidden') or None
     yield 'upsampling', model.get('upsample') if decoder else None
     yield 'epsilon of batch normalisation', model.get('epsilon')
-    yield 'momentum of the running averages', model.get('statistics_momentum')
+    yield 'momentum of the running averages', model.get('batch_norm_momentum')
     yield 'batch normalisation in evaluation', _STATISTICS.get(model.get('batch_statistics'))
     yield 'numbers', dtype
 

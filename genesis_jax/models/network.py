@@ -22,7 +22,7 @@ class Network(nn.Module):
       batch_statistics: 'synchronised': batch statistics (over all devices) in training, running
         averages in evaluation; 'official': batch statistics always, as the published network is
         used, so that a prediction depends on its neighbours in the batch.
-      epsilon, statistics_momentum: of batch normalisation (1e-5 and 0.9 in PyTorch, 1e-3 and 0.99
+      epsilon, batch_norm_momentum: of batch normalisation (1e-5 and 0.9 in PyTorch, 1e-3 and 0.99
         in Keras).
       dtype: of the computation ('float32' or 'bfloat16'); parameters, statistics and logits are
         float32 in any case.
@@ -39,7 +39,7 @@ class Network(nn.Module):
     out_channels: int = 1
     batch_statistics: str = 'synchronised'
     epsilon: float = 1e-5
-    statistics_momentum: float = 0.9
+    batch_norm_momentum: float = 0.9
     dtype: str = 'float32'
     remat: bool = False
     frozen_encoder: bool = False
@@ -60,7 +60,7 @@ class Network(nn.Module):
         return partial(
             nn.BatchNorm,
             use_running_average=not of_batch,
-            momentum=self.statistics_momentum,
+            momentum=self.batch_norm_momentum,
             epsilon=self.epsilon,
             dtype=self.dtype,
             axis_name=self.axis_name if of_batch else None,

@@ -29,7 +29,7 @@ class Network(nn.Module):
         evaluation; 'official': batch statistics always, as the published network is used, so that
         a prediction depends on its neighbours in the batch.
       epsilon: of batch normalisation (1e-5 in PyTorch, 1e-3 in Keras).
-      statistics_momentum: what the running averages keep at a step (0.9; PyTorch calls this 0.1).
+      batch_norm_momentum: what the running averages keep at a step (0.9; PyTorch calls this 0.1).
     """
 
     rank = 3  # spatial axes
@@ -43,7 +43,7 @@ class Network(nn.Module):
         out_channels=1,
         batch_statistics='synchronised',
         epsilon=1e-5,
-        statistics_momentum=0.9,
+        batch_norm_momentum=0.9,
     ):
         super().__init__()
         if batch_statistics not in STATISTICS:
@@ -55,7 +55,7 @@ class Network(nn.Module):
         self.out_channels = out_channels
         self.batch_statistics = batch_statistics
         self.epsilon = epsilon
-        self.statistics_momentum = statistics_momentum
+        self.batch_norm_momentum = batch_norm_momentum
         self.add_encoder()
 
     def add_encoder(self):
@@ -196,7 +196,7 @@ class BatchNorm(nn.BatchNorm3d):
     """
 
     def __init__(self, network, features):
-        super().__init__(features, eps=network.epsilon, momentum=1 - network.statistics_momentum)
+        super().__init__(features, eps=network.epsilon, momentum=1 - network.batch_norm_momentum)
         self.of_batch = network.batch_statistics == 'official'
 
     def forward(self, x):

@@ -15,7 +15,7 @@ from genesis_jax.errors import UserError
 from genesis_jax.torch import nnunet
 from genesis_jax.torch.pretrained import UNet3D, from_variables
 
-_MODEL = ('width', 'upsample', 'epsilon', 'statistics_momentum', 'batch_statistics')
+_MODEL = ('width', 'upsample', 'epsilon', 'batch_norm_momentum', 'batch_statistics')
 
 
 def write(path: str | Path, variables: dict[str, Any], card: Card, dtype: str = 'float32') -> None:

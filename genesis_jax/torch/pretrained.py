@@ -79,7 +79,7 @@ class Classifier2D(Pretrained, resnet.Classifier2D):
 _NETWORKS = {made.name: made for made in (UNet3D, Classifier3D, UNet2D, Classifier2D)}
 _PARTS = {'unet': ('encoder', 'decoder', 'head'), 'classifier': ('encoder', 'hidden', 'head')}
 # What an argument changes without touching the weights.
-_FREE = ('batch_statistics', 'epsilon', 'statistics_momentum')
+_FREE = ('batch_statistics', 'epsilon', 'batch_norm_momentum')
 _OPTIONS = {  # of a card's `config.model`; the rest concerns training in JAX
     'unet': (*_FREE, 'width', 'upsample'),
     'classifier': (*_FREE, 'width', 'hidden'),
@@ -104,7 +104,7 @@ def from_pretrained(
       network: one of `names.NETWORKS`; None: as it is there.
       changes: `out_channels=N` draws a new head of N logits, `hidden=N` a new hidden layer,
         `new_decoder=True` a new decoder, all at random; `in_channels=N` repeats and rescales the
-        first kernel; `batch_statistics`, `epsilon` and `statistics_momentum` replace what is there,
+        first kernel; `batch_statistics`, `epsilon` and `batch_norm_momentum` replace what is there,
         or what is assumed of a `.pt` without card.
 
     Returns:
@@ -263,7 +263,7 @@ _EXPECTED = {  # of an argument: whether a value fits, and what does
     'hidden': (lambda n: _whole(n, 0), 'a whole number from 0 (no hidden layer)'),
     'new_decoder': (lambda value: isinstance(value, bool), 'True or False'),
     'epsilon': (lambda value: _between(value, 0, 1), 'a number from 0 to below 1'),
-    'statistics_momentum': (lambda value: _between(value, 0, 1), 'a number from 0 to below 1'),
+    'batch_norm_momentum': (lambda value: _between(value, 0, 1), 'a number from 0 to below 1'),
     'batch_statistics': (lambda value: value in STATISTICS, ' or '.join(STATISTICS)),
 }
 
