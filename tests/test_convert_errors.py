@@ -73,7 +73,10 @@ def _with_bias(tensor):
     return _damaged(lambda s: s | {'module.out_tr.final_conv.bias': tensor})
 
 
-WRONG_CARD = '{"config": {"model": {"width": "4"}}, "assumed": 5, "source": "a"}'
+WRONG_CARD = (
+    '{"network": "unet3d", "parts": ["encoder"], "in_channels": 1, "out_channels": 1, '
+    '"config": {"model": {"width": "4"}}, "assumed": 5, "source": "a"}'
+)
 BAD = {
     'overwritten': (_overwritten, ['is damaged .the checksum of .* is wrong']),
     'float64': (
@@ -123,7 +126,7 @@ BAD = {
     ),
     'other card': (
         lambda c, f: torch.save({'state_dict': c['state_dict'], 'genesis_jax': '{}'}, f),
-        ["the card of .*bad.pt is damaged .*'config'"],
+        ['the card of .*bad.pt is damaged: it has no network, .*, config; mend it'],
     ),
     'wrong card': (
         lambda c, f: torch.save({'state_dict': c['state_dict'], 'genesis_jax': WRONG_CARD}, f),
