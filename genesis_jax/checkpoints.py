@@ -125,7 +125,7 @@ class Checkpoints:
 def export(
     directory: str | Path, variables: Any, parts: Sequence[str], card: Card | Mapping[str, Any]
 ) -> None:
-    """Writes the named parts of a network's variables, with its card, as one checkpoint."""
+    """Writes the named parts of a network's variables, with its card, or that as JSON."""
     chosen = {
         collection: {part: tree[part] for part in parts if part in tree}
         for collection, tree in variables.items()
@@ -134,7 +134,7 @@ def export(
         Path(directory).absolute(),
         parallel.to_global(chosen),
         overwrite=True,
-        custom_metadata=Card.from_dict(card).to_dict(),
+        custom_metadata=card.to_dict() if isinstance(card, Card) else dict(card),
     )
 
 

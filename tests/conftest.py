@@ -225,13 +225,15 @@ def pretrained(tmp_path_factory):
     )()
     card = {
         'network': 'unet3d',
+        'in_channels': 1,
+        'out_channels': 1,
         'config': {'model': {'width': 2, 'upsample': 'transpose', 'epsilon': 1e-5}},
     }
     for name, parts in (
         ('encoder', ('encoder',)),
         ('encoder_decoder', ('encoder', 'decoder', 'head')),
     ):
-        export(workdir / 'export' / name, variables, parts, card)
+        export(workdir / 'export' / name, variables, parts, card | {'parts': list(parts)})
     return workdir
 
 

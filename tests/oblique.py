@@ -8,6 +8,7 @@ import SimpleITK as sitk
 WINDOW = (16, 16, 16)
 CARD = {
     'network': 'unet3d',
+    'parts': ['encoder', 'decoder', 'head'],
     'task': 'segmentation',
     'classes': ['background', 'bone'],
     'outputs': 1,

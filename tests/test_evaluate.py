@@ -80,7 +80,7 @@ def test_segmentations_are_measured_in_their_window_and_spacing(split, window, r
     monkeypatch.setattr(evaluate, 'from_card', lambda card: Brightness())
     variables, card = load_model(runs['seg'])
     dataset = labelled.open_labelled(ml_collections.ConfigDict(card['config']))
-    rows, _ = evaluate.evaluate(variables, card | {'window': window}, dataset, split)
+    rows, _ = evaluate.evaluate(variables, dataclasses.replace(card, window=window), dataset, split)
     records = list(dataset.cases if split == 'test' else dataset.validation)
     for row, record in zip(rows, records, strict=True):
         predicted = record['cube'][..., 0] > (0 if window is None else -500)
@@ -104,7 +104,7 @@ def test_classifications_are_measured_in_the_window_of_the_card(runs, monkeypatc
     dataset = labelled.open_labelled(ml_collections.ConfigDict(card['config']))
     for window in (None, [-1000, 0]):
         low, high = window or (-1000, 1000)
-        rows, _ = evaluate.evaluate(variables, card | {'window': window}, dataset)
+        rows, _ = evaluate.evaluate(variables, dataclasses.replace(card, window=window), dataset)
         for row, record in zip(rows, list(dataset.test), strict=True):
             x = np.clip((record['cube'] - low) / (high - low), 0, 1).mean()
             assert row['p_ball1'] == pytest.approx(1 / (1 + np.exp(-x)), rel=1e-4)
@@ -127,7 +127,7 @@ def test_another_split_and_another_dataset(runs, balls, tmp_path, capsys):
     assert 'no test' not in capsys.readouterr().out and found['patients_of_training'] == 0
     assert (found['dataset'], found['split'], found['examples']) == ('hospital_b', 'test', 6)
     card = load_model(runs['cls'])[1]
-    assert found['card_hash'] == card_hash(card) != card_hash(card | {'seed': 1})
+    assert found['card_hash'] == card_hash(card) != card_hash(dataclasses.replace(card, seed=1))
     assert 0 <= found['metrics']['auc'] <= 1
 
 
@@ -159,14 +159,15 @@ def test_data_unlike_that_of_the_training_is_refused(field, here, words, runs):
 
 
 def test_how_windows_are_found_and_spacing_are_compared_where_they_matter(runs):
-    card = load_model(runs['seg'])[1] | {'modality': 'mri', 'spacing': [1, 1, 2], 'window': None}
+    _, card = load_model(runs['seg'])
+    card = dataclasses.replace(card, modality='mri', spacing=[1, 1, 2], window=None)
     dataset = labelled.open_labelled(ml_collections.ConfigDict(card['config']))
     about = dataset.about | {'modality': 'mri', 'spacing': [1.0, 1.0, 2.0]}
     check_data(card, dataclasses.replace(dataset, about=about), 'model', 'seg')
     other = dataclasses.replace(dataset, about=about | {'full_range': True})
     with pytest.raises(UserError, match='of full_range False'):
         check_data(card, other, 'model', 'seg')
-    check_data(card | {'window': [0, 1]}, other, 'model', 'seg')
+    check_data(dataclasses.replace(card, window=[0, 1]), other, 'model', 'seg')
     other = dataclasses.replace(dataset, about=about | {'spacing': None})
     with pytest.raises(UserError, match='--spacing=1,1,2'):
         check_data(card, other, 'model', 'seg')

@@ -266,8 +266,8 @@ def test_a_comparison_calls_it_imagenet_in_whatever_form(form, file, tmp_path):
         convert.convert(tmp_path / 'ours', place, target_format={'export': 'orbax'}.get(form, form))
     else:
         torch.save({n: t for n, t in state.items() if form[0] != 'b' or 'fc' not in n}, place)
-    lines = start(place).lines
-    run = make_classifier(tmp_path / 'run', init=str(place), start=lines)
+    began = start(place).provenance.to_dict()
+    run = make_classifier(tmp_path / 'run', init=str(place), start=began)
     write_config(run, dimensions=2)
     table = dimensions.lay_out([read_workdir(run)])
     assert table.columns == ['2D ImageNet']

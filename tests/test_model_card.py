@@ -19,7 +19,7 @@ from data_prep import images, slices
 from genesis_jax import convert, transfer
 from genesis_jax.convert.__main__ import main
 from genesis_jax.data import labelled
-from genesis_jax.pretrain import reading
+from genesis_jax.pretrain import view_and_window
 from genesis_jax.tasks import TASKS
 from genesis_jax.training.steps import make_network
 
@@ -175,7 +175,7 @@ def test_a_pretraining_tells_how_its_dataset_was_read(tmp_path, rng):
         common = ['--size=32,32', '--validation_share=0.5', '--workers=1']
         assert module.main([*paths, *common, *options]) == 0
         config.name = name
-        found[name] = reading(config)
+        found[name] = view_and_window(config)
     assert found == {
         'depth': {'view': None, 'full_range': True},
         'robust': {'view': None, 'full_range': False},

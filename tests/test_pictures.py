@@ -1,12 +1,13 @@
 """Pictures of segmentations: which examples they show, when they are drawn, what they say."""
 
+import functools
 import types
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from genesis_jax import finetune
+from genesis_jax import finetune, run
 from genesis_jax.checkpoints import Progress
 from genesis_jax.data import labelled
 from genesis_jax.runs import pictures
@@ -96,5 +97,7 @@ def test_the_first_the_last_and_some_epochs_are_drawn(make_target, epoch, withou
     steps, images = Steps(), []
     log = types.SimpleNamespace(picture=lambda *about: images.append(about))
     progress = Progress(epochs_without_gain=without_gain)
-    finetune._validate(steps, dataset, config, log, progress, 1.0, epoch, 10 * epoch)
+    picture = functools.partial(finetune._Segmentations, dataset, config)
+    job = run.Job(steps, 1, None, dataset.validation, {}, None, picture, None)
+    run._validate(config, job, log, progress, 1.0, epoch, 10 * epoch)
     assert [(step, name) for step, _, name in images] == [(10 * epoch, 'segmentation')] * drawn

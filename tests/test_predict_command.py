@@ -19,6 +19,7 @@ from oblique import (
 )
 
 from genesis_jax import checkpoints, parallel, predict
+from genesis_jax.card import Card
 from genesis_jax.inference.prediction_log import Outcome
 from genesis_jax.models import from_card
 from genesis_jax.runs.cards import load_model
@@ -34,7 +35,7 @@ def exported(tmp_path_factory):
     """Makes the run of a network of width 2 that was never trained."""
 
     def make(**fields):
-        card = CARD | fields
+        card = Card.from_dict(CARD | fields)
         network = from_card(card)
         x = jnp.zeros((1, *WINDOW, card['in_channels']))
         variables = jax.jit(lambda: network.init(jax.random.key(0), x, train=True))()
@@ -55,7 +56,7 @@ def segmenter_run(exported):
 def classifier_run(exported):
     return exported(
         network='classifier3d', task='classification', classes=['no', 'nodule'],
-        config={'model': {'width': 2, 'hidden': 4}},
+        config={'model': {'width': 2, 'hidden': 4}}, parts=['encoder', 'hidden', 'head'],
     )  # fmt: skip
 
 
@@ -97,7 +98,7 @@ def test_the_command_gives_what_the_network_gives(tmp_path, segmenter_run):
     image = make_image('permuted', size=WINDOW)
     source = write(image, tmp_path / 'in' / 'scan.mha')
     assert command(segmenter_run, source, tmp_path / 'out', '--probabilities') == 0
-    network, (variables, _) = from_card(CARD), checkpoints.load_export(
+    network, (variables, _) = from_card(Card.from_dict(CARD)), checkpoints.load_export(
         segmenter_run / 'export' / 'model'
     )  # fmt: skip
     voxels = sitk.GetArrayFromImage(sitk.DICOMOrient(image, 'LPS')).T
@@ -249,7 +250,7 @@ def test_a_damaged_export_is_one_sentence(tmp_path, segmenter_run, capsys, caplo
 
 
 def test_a_card_that_lacks_fields_is_one_sentence(tmp_path, capsys):
-    for lacking in ('config', 'classes', 'window'):
+    for lacking in ('config', 'classes', 'modality'):
         card = {name: value for name, value in CARD.items() if name != lacking}
         model = tmp_path / lacking / 'export' / 'model'
         checkpoints.export(model, {'params': {'head': {'bias': np.zeros(1)}}}, ['head'], card)
