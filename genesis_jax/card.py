@@ -4,22 +4,14 @@ Cards travel in files that anyone may edit: what decides an output is checked wh
 """
 
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
-from genesis_jax.data.views import VIEWS
+from genesis_jax.card_rules import WHOLE, wrong
 from genesis_jax.errors import UserError
 from genesis_jax.provenance import Provenance, Source
 
 VERSION = 2  # rises when what reads earlier cards would misunderstand the next
-PARTS = ('encoder', 'decoder', 'hidden', 'head')
-WHOLE = {  # what each network computes with
-    'unet3d': ('encoder', 'decoder', 'head'),
-    'classifier3d': ('encoder', 'head'),
-    'unet2d': ('encoder', 'decoder', 'head'),
-    'classifier2d': ('encoder', 'head'),
-}
 _RENAMED = {'outputs': 'out_channels', 'statistics_momentum': 'batch_norm_momentum'}
 _NATIVE = ('spacing', 'window', 'view')  # of which null tells something, where the data are known
 
@@ -88,8 +80,8 @@ class Card(Mapping):
     pytorch: dict[str, Any] | None = None
 
     def __post_init__(self):
-        if wrong := list(_wrong(self)):
-            raise CardError('; '.join(wrong))
+        if found := list(wrong(self)):
+            raise CardError('; '.join(found))
 
     @classmethod
     def from_dict(cls, found: Any, source: object = 'the network') -> Self:
@@ -224,84 +216,3 @@ def _fields(found):
     if isinstance(known.get('source'), Mapping):
         known['source'] = Source(**known['source'])
     return known
-
-
-def _wrong(card):
-    """In words, every value that no card of a network has."""
-    model = card.config.get('model') if isinstance(card.config, dict) else None
-    if not isinstance(model, dict) or 'width' not in model:
-        yield f'config is {card.config!r}, expected that of a network, with model.width'
-        return
-    entries = {field.name: getattr(card, field.name) for field in dataclasses.fields(card)}
-    rules = _OF_CARD | _of_arrays(2 if str(card.network).endswith('2d') else 3)
-    for values, of_values in ((entries, rules), (model, _OF_MODEL)):
-        for name, (fits, expected) in of_values.items():
-            if name in values and not fits(values[name]):
-                yield f'{name} is {values[name]!r}, expected {expected}'
-
-
-def _is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_count(value, least=1):
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _is_list(value, fits):
-    return isinstance(value, (list, tuple)) and all(map(fits, value))
-
-
-def _one_of(*values):
-    shown = ('null' if value is None else value for value in values)
-    return lambda value: value in values, f'one of {", ".join(shown)}'
-
-
-def _optional(fits, expected):
-    return lambda value: value is None or fits(value), expected
-
-
-def _of_arrays(dimensions):
-    """Of the entries that tell of arrays with so many axes."""
-    # (slices of scans keep the spacing of the scans)
-    numbers, ranks = ('three', (3,)) if dimensions == 3 else ('two or three', (2, 3))
-    size, axes = ('four', 'X, Y, Z') if dimensions == 3 else ('three', 'X, Y')
-    return {
-        'cube_shape': _optional(
-            lambda v: _is_list(v, _is_count) and len(v) == dimensions + 1,
-            f'{size} whole numbers: {axes} and channels',
-        ),
-        'spacing': _optional(
-            lambda v: _is_list(v, lambda n: _is_number(n) and n > 0) and len(v) in ranks,
-            f'{numbers} positive numbers, or null',
-        ),
-    }
-
-
-_COUNT = (_is_count, 'a whole number from 1')
-_TEXTS = _optional(lambda v: _is_list(v, lambda n: isinstance(n, str)), 'a list of names')
-# What an entry must be, and how that is called.
-_OF_CARD = {
-    'network': _one_of(*WHOLE),
-    'parts': (lambda v: _is_list(v, PARTS.__contains__), f'some of {", ".join(PARTS)}'),
-    'in_channels': _COUNT,
-    'out_channels': _COUNT,
-    'window': _optional(
-        lambda v: _is_list(v, _is_number) and len(v) == 2 and v[0] < v[1],
-        'two rising numbers, or null',
-    ),
-    'view': _one_of(None, *VIEWS),
-    'classes': _TEXTS,
-    'channels': _TEXTS,
-    'assumed': _TEXTS,
-    'source': _optional(lambda v: isinstance(v, Source), 'names with values'),
-    'pytorch': _optional(lambda v: isinstance(v, dict), 'names with values'),
-}
-_OF_MODEL = {
-    'width': _COUNT,
-    'hidden': (lambda v: _is_count(v, 0), 'a whole number from 0'),
-    'upsample': _one_of('transpose', 'nearest'),
-    'epsilon': (lambda v: _is_number(v) and v >= 0, 'a number from 0'),
-    'batch_norm_momentum': (lambda v: _is_number(v) and 0 <= v <= 1, 'a number from 0 to 1'),
-    'batch_statistics': _one_of('synchronised', 'official'),
-}

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
 
 from genesis_jax import convert
-from genesis_jax.card import PARTS as ALL_PARTS
 from genesis_jax.card import Card
+from genesis_jax.card_rules import PARTS as ALL_PARTS
 from genesis_jax.convert import first_kernel, names
 from genesis_jax.errors import UserError
 from genesis_jax.provenance import Provenance

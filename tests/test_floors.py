@@ -20,6 +20,7 @@ FLOORS = (
     'genesis_jax.parallel',
     'genesis_jax.data',
     'genesis_jax.provenance',  # no jax
+    'genesis_jax.card_rules',
     'genesis_jax.card',  # no jax
     'genesis_jax.checkpoints',
     'genesis_jax.convert',
@@ -57,6 +58,7 @@ NO_JAX = (
     'genesis_jax.metrics',
     'genesis_jax.compare',
     'genesis_jax.provenance',
+    'genesis_jax.card_rules',
     'genesis_jax.card',
     'data_prep',
 )

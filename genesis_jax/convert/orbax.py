@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from genesis_jax.card import PARTS, Card
+from genesis_jax.card import Card
+from genesis_jax.card_rules import PARTS
 from genesis_jax.checkpoints import export, load_export, load_variables
 from genesis_jax.convert import first_kernel, names
 from genesis_jax.errors import UserError
