@@ -1,7 +1,7 @@
 """Networks with weights, of any format that `genesis_jax.convert` reads.
 
-Strict: every array is there and fits, or nothing is returned. A part is drawn at random only where
-an argument asks for it, and it is said which.
+Strict: every array is there and fits, or nothing is returned. A part is randomly initialised only
+where an argument asks for it, and reported.
 """
 
 import dataclasses
@@ -78,8 +78,7 @@ class Classifier2D(Pretrained, resnet.Classifier2D):
 
 _NETWORKS = {made.name: made for made in (UNet3D, Classifier3D, UNet2D, Classifier2D)}
 _PARTS = {'unet': ('encoder', 'decoder', 'head'), 'classifier': ('encoder', 'hidden', 'head')}
-# What an argument changes without touching the weights.
-_FREE = ('batch_statistics', 'epsilon', 'batch_norm_momentum')
+_FREE = ('batch_statistics', 'epsilon', 'batch_norm_momentum')  # change no weights
 _OPTIONS = {  # of a card's `config.model`; the rest concerns training in JAX
     'unet': (*_FREE, 'width', 'upsample'),
     'classifier': (*_FREE, 'width', 'hidden'),
@@ -90,7 +89,7 @@ _ASKED = {'decoder': 'new_decoder=True', 'hidden': 'hidden=N (0: none)', 'head':
 def from_card(card: Card | Mapping[str, Any]) -> Any:
     """The network that a card describes, in evaluation; its weights are drawn at random."""
     card = Card.from_dict(card)
-    return _make(card.network, _options(card, card.network))
+    return _NETWORKS[card.network](**_options(card, card.network)).eval()
 
 
 def from_pretrained(
@@ -136,17 +135,18 @@ def from_variables(
     network = network or card.network
     if network not in _NETWORKS:
         raise UserError(f'there are no weights of a {network}; expected {", ".join(_NETWORKS)}')
-    if split(network)[1] != card.dimensions:
+    dimensions = split(network)[1]
+    if dimensions != card.dimensions:
         raise UserError(
             f'{source} holds a {card.network}, whose encoder fits no {network}; name weights of '
-            f'a {split(network)[1]}D network'
+            f'a {dimensions}D network'
         )
     _check_values(changes)
     new = _new_parts(network, changes, source)
     options = {**_options(card, network), **changes}
     options.pop('new_decoder', None)
     wanted = _wanted(card, network, options, new, changes, source)
-    made = _make(network, options)
+    made = _NETWORKS[network](**options).eval()
     chosen = {
         collection: {part: tree[part] for part in wanted if part in tree}
         for collection, tree in variables.items()
@@ -222,10 +222,6 @@ def _parts(network):
     return _PARTS[split(network)[0]]
 
 
-def _make(network, options):
-    return _NETWORKS[network](**options).eval()
-
-
 def _new_parts(network, changes, source):
     """The parts that `changes` ask to draw; UserError if they ask for what cannot be changed."""
     asked = {'decoder': 'new_decoder', 'hidden': 'hidden', 'head': 'out_channels'}
@@ -242,10 +238,9 @@ def _new_parts(network, changes, source):
 def _check_values(changes):
     """Raises UserError for a value that no network can have."""
     for name, value in changes.items():
-        if name in _EXPECTED:
-            fits, expected = _EXPECTED[name]
-            if not fits(value):
-                raise UserError(f'{name} is {value!r}; expected {expected}')
+        fits, expected = _EXPECTED.get(name, (lambda _: True, ''))
+        if not fits(value):
+            raise UserError(f'{name} is {value!r}; expected {expected}')
 
 
 def _whole(value, least):
@@ -299,7 +294,6 @@ def _load(network, variables, kind, parts):
         hidden=getattr(network, 'hidden', 0),
     )
     arrays = names.to_torch(variables, made.rows())
-    # float32 holds every bfloat16 and float16 exactly.
+    # (float32 holds every bfloat16 and float16 exactly)
     tensors = {name: torch.from_numpy(np.array(a, np.float32)) for name, a in arrays.items()}
-    unused = network.load_state_dict(tensors, strict=False).unexpected_keys
-    assert not unused, unused
+    assert not network.load_state_dict(tensors, strict=False).unexpected_keys
