@@ -50,7 +50,7 @@ def host_batch(cubes, seed=0):
     fine = coarse.repeat(4, 1).repeat(4, 2).repeat(4, 3)
     return {
         'cube': np.clip(fine + rng.normal(0, 50, fine.shape), -1024, 3071).astype(np.int16),
-        'window': np.tile(np.float32([-1000, 1000]), (cubes, 1)),
+        'window': np.tile(np.float32([-1000, 1000]), (cubes, 1, 1)),
         'position': np.arange(cubes, dtype=np.int32),
     }
 
