@@ -167,7 +167,7 @@ def test_exports_are_the_best_state(run, make_config):
 
 def test_some_steps_are_traced(make_config, tmp_path):
     """In folders of `jax.profiler`, whose files TensorBoard and Perfetto open."""
-    pretrain(make_config(epochs=1, pictures=0, profile_steps=(2, 3)), tmp_path)
+    pretrain(make_config(epochs=2, pictures=0, profile_steps=(2, 3)), tmp_path)  # of 6
     (session,) = (tmp_path / 'profile' / 'plugins' / 'profile').iterdir()
     (trace,) = session.glob('*.trace.json.gz')
     events = json.loads(gzip.decompress(trace.read_bytes()))['traceEvents']
@@ -226,7 +226,7 @@ def test_two_channels_are_pretrained_on_from_their_files(layout, make_config, tm
     source.mkdir()
     stored = {}
     for case in range(4):
-        voxels = rng.integers(0, 500, (20, 18, 10, 2)).astype(np.int16)
+        voxels = rng.integers((0, 1000), (500, 4000), (20, 18, 10, 2)).astype(np.int16)
         stored[f'case{case}'] = voxels
         images = [sitk.GetImageFromArray(voxels[..., channel].T) for channel in range(2)]
         if layout == '4d':
@@ -250,8 +250,11 @@ def test_two_channels_are_pretrained_on_from_their_files(layout, make_config, tm
     for record in [*train, *validation]:
         assert record['patient'] == record['scan_id'] and record['window'].shape == (2, 2)
         x, y, z = record['origin']
-        voxels = stored[record['scan_id'].decode()][x : x + 16, y : y + 16, z : z + 8]
-        np.testing.assert_array_equal(record['cube'], voxels)
+        scan = stored[record['scan_id'].decode()]
+        cube = scan[x : x + 16, y : y + 16, z : z + 8]
+        np.testing.assert_array_equal(record['cube'], cube)
+        own = np.percentile(scan, (0.5, 99.5), axis=(0, 1, 2)).T  # of each channel
+        np.testing.assert_allclose(record['window'], own, atol=60)
     if layout == 'numbered':
         progress = pretrain(config, tmp_path / 'run')
         assert progress.best_step > 0 and np.isfinite(progress.last['validation/loss'])
