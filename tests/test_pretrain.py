@@ -24,6 +24,7 @@ from genesis_jax.errors import UserError
 from genesis_jax.pretrain import make_steps, pretrain
 from genesis_jax.run import _validate
 from genesis_jax.runs import pictures
+from genesis_jax.training.profile import Profile
 
 CUBE = (24, 24, 8, 1)
 
@@ -167,13 +168,25 @@ def test_exports_are_the_best_state(run, make_config):
 
 def test_some_steps_are_traced(make_config, tmp_path):
     """In folders of `jax.profiler`, whose files TensorBoard and Perfetto open."""
-    pretrain(make_config(epochs=2, pictures=0, profile_steps=(2, 3)), tmp_path)  # of 6
+    pretrain(make_config(epochs=1, pictures=0, profile_steps=(2, 3)), tmp_path)
     (session,) = (tmp_path / 'profile' / 'plugins' / 'profile').iterdir()
     (trace,) = session.glob('*.trace.json.gz')
     events = json.loads(gzip.decompress(trace.read_bytes()))['traceEvents']
     steps = [event['args']['step_num'] for event in events if event.get('name') == 'train']
     assert sorted(steps) == ['2', '3']
     assert [*session.glob('*.xplane.pb')]
+
+
+def test_a_trace_holds_its_steps_alone(monkeypatch, tmp_path):
+    told = []
+    monkeypatch.setattr(jax.profiler, 'start_trace', lambda folder: told.append('start'))
+    monkeypatch.setattr(jax.profiler, 'stop_trace', lambda: told.append('stop'))
+    with Profile(tmp_path, (2, 3)) as profile:
+        for step in range(1, 6):
+            with profile.step(step):
+                told.append(step)
+            profile.done(step, np.zeros(1))
+    assert told == [1, 'start', 2, 3, 'stop', 4, 5]
 
 
 def test_a_finished_run_is_not_trained_further(run, make_config):
@@ -254,7 +267,7 @@ def test_two_channels_are_pretrained_on_from_their_files(layout, make_config, tm
         cube = scan[x : x + 16, y : y + 16, z : z + 8]
         np.testing.assert_array_equal(record['cube'], cube)
         own = np.percentile(scan, (0.5, 99.5), axis=(0, 1, 2)).T  # of each channel
-        np.testing.assert_allclose(record['window'], own, atol=60)
+        np.testing.assert_allclose(record['window'], own, atol=200)  # it is of a sample
     if layout == 'numbered':
         progress = pretrain(config, tmp_path / 'run')
         assert progress.best_step > 0 and np.isfinite(progress.last['validation/loss'])
