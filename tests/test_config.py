@@ -22,8 +22,10 @@ ROOT = Path(__file__).parent.parent
 
 # Imports what takes seconds once; main.py then runs in a process of its own for every line.
 FORKS = """
-import json, os, runpy, sys
+import gc, json, os, runpy, sys
 import genesis_jax.finetune, genesis_jax.pretrain
+
+gc.collect(), gc.freeze(), gc.disable()  # a collection would copy all that a child shares with us
 
 for line in sys.stdin:
     argv, env, files = json.loads(line)
