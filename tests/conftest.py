@@ -3,6 +3,7 @@
 import functools
 import gc
 import importlib
+import inspect
 import json
 import locale
 import os
@@ -47,9 +48,13 @@ def _remember(make):
     def remembered(config, *rest, **more):
         if any(isinstance(one, types.FunctionType) for one in (*rest, *more.values())):
             return make(config, *rest, **more)  # factors of learning rates cannot be compared
+        given = inspect.signature(make).bind(config, *rest, **more).arguments
         outside = OUTSIDE | ({'epochs'} if config.schedule.name != 'cosine' else set())
-        fields = {name: value for name, value in config.to_dict().items() if name not in outside}
-        key = repr((make.__name__, fields, config.data.window, rest, more))
+        if config.schedule.name == 'plateau' and not config.schedule.warmup_steps:
+            outside |= {'steps_per_epoch'}
+        fields = {**config.to_dict(), **given, 'config': None}
+        fields = {name: value for name, value in fields.items() if name not in outside}
+        key = repr((make.__module__, fields, config.data.window))
         if key not in PROGRAMS:
             PROGRAMS[key] = make(config, *rest, **more)
         return PROGRAMS[key]

@@ -145,7 +145,7 @@ def test_padding_of_the_last_validation_batch_does_not_count(make_target):
     assert float(part['examples']) == 2
 
 
-def test_training_augments_and_turns_masks_with_cubes(make_target, monkeypatch):
+def test_training_augments_and_turns_masks_with_cubes(make_target, monkeypatch, new_programs):
     calls = []
 
     def recorded(key, cube, mask, **options):

@@ -3,11 +3,11 @@
 import jax
 import numpy as np
 
-from genesis_jax import parallel
+from genesis_jax import finetune, parallel
 from genesis_jax.data import labelled
 from genesis_jax.tasks import TASKS
 from genesis_jax.training.layer_rates import make_scales
-from genesis_jax.training.steps import make_network, make_steps
+from genesis_jax.training.steps import make_network
 from genesis_jax.transfer import open_start, shapes_of
 
 
@@ -19,7 +19,7 @@ def begin(config):
     expected = shapes_of(network, dataset.shape[-1])
     start = open_start(config, expected)
     scales = make_scales(config, expected['params'], start.parts, 2)
-    steps = make_steps(config, network, dataset.shape[-1], 2, scales)
+    steps = finetune.make_steps(config, network, dataset.shape[-1], 2, scales)
     return steps, start, parallel.create(steps.init, np.int32(config.seed), start.variables)
 
 
