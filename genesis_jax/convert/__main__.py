@@ -3,6 +3,7 @@
 python -m genesis_jax.convert Genesis_Chest_CT.pt runs/published
 python -m genesis_jax.convert runs/genesis_ct genesis_ct.pt
 python -m genesis_jax.convert runs/genesis_ct genesis_ct --to=hub --dtype=bfloat16
+python -m genesis_jax.convert genesis_ct --push=OWNER/NAME
 """
 
 import os
@@ -16,7 +17,7 @@ from genesis_jax import convert
 from genesis_jax.card import Card
 from genesis_jax.cli.arguments import Parser, path, share
 from genesis_jax.convert import usage
-from genesis_jax.errors import UserError
+from genesis_jax.errors import UserError, need
 
 _KINDS = {'unet': 'U-Net', 'classifier': 'classifier'}
 
@@ -25,6 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Converts as the arguments say; returns the exit status."""
     parser = _make_parser()
     args = parser.parse_args(argv)
+    if (args.target is None) == (args.push is None):
+        parser.error('expected TARGET, or --push of a folder that --to=hub wrote')
+    if args.push:
+        return _push(parser, args)
     try:
         variables, card, source, reading, writing = convert.convert(
             args.source,
@@ -44,6 +49,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(line)
     print(f'wrote {args.target} ({writing}, {args.dtype})')
     print(f'next: {_next(args.target, writing, card)}')
+    return 0
+
+
+def _push(parser, args):
+    others = args.given - {'source', 'push'}
+    parser.refuse(args, sorted(others), 'has no effect with --push: the folder goes as it is')
+    try:
+        need('push', '--push')
+        from genesis_jax.convert import hub
+
+        print(f'pushed {args.source} to {hub.push(args.source, args.push)} (private if it is new)')
+    except UserError as error:
+        parser.fail(error)
     return 0
 
 
@@ -71,6 +89,7 @@ def _make_parser() -> Parser:
     parser.add_argument(
         'target',
         type=path,
+        nargs='?',
         metavar='TARGET',
         help='its suffix says the format; without one it is a folder: of an export of this project '
         "the hub's, of anything else an export",
@@ -93,6 +112,11 @@ def _make_parser() -> Parser:
         choices=convert.DTYPES,
         default='float32',
         help='of the arrays in TARGET (default: %(default)s, exact)',
+    )
+    parser.add_argument(
+        '--push',
+        metavar='OWNER/NAME',
+        help='publish SOURCE, a folder that --to=hub wrote, on the Hugging Face Hub',
     )
     parser.add_argument(
         '--data_parallel',

@@ -19,7 +19,7 @@ import safetensors.numpy
 
 from genesis_jax.card import Card, renamed
 from genesis_jax.convert import model_card, names
-from genesis_jax.errors import UserError
+from genesis_jax.errors import UserError, need
 
 _ARRAYS, _CONFIG, _README = 'model.safetensors', 'config.json', 'README.md'
 _STATED = {'out_channels': 'outputs'}  # what readers take since the first version
@@ -82,6 +82,38 @@ def write(
     (folder / _ARRAYS).write_bytes(data)
     (folder / _CONFIG).write_text(json.dumps(config, indent=2) + '\n', 'utf-8')
     (folder / _README).write_text(text, 'utf-8')
+
+
+def push(folder: str | Path, repository: str) -> str:
+    """Publishes a folder as it is on the Hugging Face Hub, and returns the address.
+
+    A new repository is private, until its owner opens it.
+
+    Raises:
+      UserError: as `read`; there is no token, or the Hub refuses the folder.
+    """
+    need('push', 'a push to the Hugging Face Hub')
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    read(folder)
+    remedy = 'run hf auth login, or set HF_TOKEN to a token that may write there'
+    if not huggingface_hub.get_token():
+        raise UserError(f'there is no token of the Hugging Face Hub; {remedy}')
+    api = huggingface_hub.HfApi(library_name='genesis_jax')
+    try:
+        name = api.create_repo(repository, private=True, exist_ok=True).repo_id
+        files = [_ARRAYS, _CONFIG, _README]
+        api.upload_folder(repo_id=name, folder_path=folder, allow_patterns=files)
+        return f'{api.endpoint}/{name}'
+    except errors.HFValidationError:
+        raise UserError(f'{repository} is no name of a repository; expected OWNER/NAME') from None
+    except (errors.HTTPError, OSError) as error:
+        answer = getattr(error, 'response', None)
+        if answer is None or answer.status_code not in (401, 403):
+            remedy = 'try again later'
+        reason = str(error).splitlines()[0].rstrip('.')
+        raise UserError(f'{folder} was not pushed to {repository} ({reason}); {remedy}') from None
 
 
 def public(card: Card) -> Card:
