@@ -104,7 +104,8 @@ def test_the_three_files_are_pushed_as_they_are(serve, folder, capsys):
     created = server.created  # (the field is of the library's version)
     assert created.get('private') or created['visibility'] == 'private'
     assert (created['organization'], created['name']) == ('someone', 'genesis')
-    assert f':{server.server_port}/someone/genesis (private if it is new)' in capsys.readouterr().out
+    said = f':{server.server_port}/someone/genesis (private if it is new)'
+    assert said in capsys.readouterr().out
 
 
 def test_what_the_hub_refuses_is_one_sentence(serve, folder, capsys, monkeypatch):
@@ -112,7 +113,7 @@ def test_what_the_hub_refuses_is_one_sentence(serve, folder, capsys, monkeypatch
         serve(status)
         line = refused(capsys, folder, '--push=someone/genesis')
         assert 'was not pushed to someone/genesis (' in line and f"'{status} " in line, line
-            assert remedy in line, line
+        assert remedy in line, line
     assert 'expected OWNER/NAME' in refused(capsys, folder, '--push=a/b/c')
     monkeypatch.delenv('HF_TOKEN')
     assert 'there is no token' in refused(capsys, folder, '--push=someone/genesis')
