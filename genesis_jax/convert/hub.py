@@ -22,7 +22,6 @@ from genesis_jax.convert import model_card, names
 from genesis_jax.errors import UserError, need
 
 _ARRAYS, _CONFIG, _README = 'model.safetensors', 'config.json', 'README.md'
-_STATED = {'out_channels': 'outputs'}  # what readers take since the first version
 _DTYPES = {
     'float32': np.dtype(np.float32),
     'bfloat16': np.dtype(ml_dtypes.bfloat16),
@@ -61,16 +60,14 @@ def write(
       UserError: the variables are not those of the card's network, or too large for the dtype.
     """
     card = Card.from_dict(card)
-    architecture = names.Architecture.of_card(card)
-    rows, card = architecture.rows(), public(card)
+    rows, card = names.rows(card), public(card)
     arrays = {n: _narrowed(a, dtype, n) for n, a in names.to_torch(variables, rows).items()}
     # 'format': what loaders of PyTorch users look for, as the names are PyTorch's. Not save_file,
     # whose files nobody but their owner may read.
     data = safetensors.numpy.save(arrays, metadata={'format': 'pt'})
-    stated = dataclasses.asdict(architecture)
     config = {
         'library_name': 'genesis_jax',
-        'architecture': {_STATED.get(name, name): value for name, value in stated.items()},
+        'architecture': _architecture(card),
         'dtype': dtype,
         'sha256': hashlib.sha256(data).hexdigest(),
         'card': card.to_dict(),
@@ -125,6 +122,19 @@ def public(card: Card) -> Card:
     return dataclasses.replace(card, config=config, trained_on=None, provenance=began)
 
 
+def _architecture(card):
+    """What decides the names and shapes of the arrays, as config.json states it."""
+    return {
+        'network': card.network,
+        'parts': list(card.parts),
+        'width': card.model['width'],
+        'in_channels': card.in_channels,
+        'outputs': card.out_channels,
+        'upsample': card.model.get('upsample', 'transpose'),
+        'hidden': card.model.get('hidden', 0),
+    }
+
+
 def _read_config(folder):
     """`(card, dtype, rows, SHA-256 of the arrays or None)` of a config.json without conflicts."""
     file = folder / _CONFIG
@@ -146,8 +156,7 @@ def _read_config(folder):
     card = Card.from_dict(card, file)
     if dtype not in list(_DTYPES):
         raise UserError(f'{file} is damaged (dtype {dtype!r}); copy the folder again')
-    architecture = names.Architecture.of_card(card)
-    told = dataclasses.asdict(architecture) | {'parts': card.parts}
+    told = renamed(_architecture(card))
     stated = renamed(stated) if isinstance(stated, dict) else {}
     differ = [
         f'{name} is {stated.get(name)!r} and {told.get(name)!r}'
@@ -159,7 +168,7 @@ def _read_config(folder):
             f'the architecture and the card in {file} contradict each other '
             f'({names.shown(differ)}); copy the folder or convert the network again'
         )
-    return card, dtype, architecture.rows(), config.get('sha256')
+    return card, dtype, names.rows(card), config.get('sha256')
 
 
 def _read_arrays(file, digest):

@@ -53,8 +53,8 @@ def read(path: str | Path) -> tuple[dict[str, Any], Card]:
             f'{path} is damaged or cut short ({_line(error)}); copy or download it again'
         ) from None
     head = next((layer for layer in reversed(_layers(found)) if _HEAD.fullmatch(layer)), 'conv3d_1')
-    architecture = _architecture(found, head)
-    rows = architecture.rows()
+    described = _describe(found, head)
+    rows = names.rows(described)
     table = dict(zip(_keras_names(rows, head), rows, strict=True))
     names.check(
         {name: array.shape for name, array in found.items()},
@@ -75,7 +75,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], Card]:
         'batch_norm_momentum': momentum,
         'batch_statistics': 'synchronised',
     }
-    card = external_weights.card_of(architecture, path, 'keras', conventions, **known)
+    card = external_weights.card_of(described, path, 'keras', conventions, **known)
     return names.to_flax(state, rows, path), card
 
 
@@ -112,20 +112,22 @@ def _layers(found):
     return list(dict.fromkeys(name.rpartition('/')[0] for name in found))
 
 
-def _architecture(found, head):
-    """What decides the other shapes, from those of the first and the last layer."""
+def _describe(found, head):
+    """As `names.describe`, from the shapes of the first and the last layer."""
 
     def size(name, axis):
         shape = found[name].shape if name in found else ()
         return int(shape[axis]) if len(shape) >= -axis else 0
 
     first = 'depth_0_conv/kernel'
-    return names.Architecture(
-        width=size(first, -1) or size('depth_0_bn/gamma', -1) or _PUBLISHED_WIDTH,
-        in_channels=size(first, -2) or 1,
-        out_channels=size(f'{head}/kernel', -1) or size(f'{head}/bias', -1) or 1,
-        upsample='nearest',
-    )
+    width = size(first, -1) or size('depth_0_bn/gamma', -1) or _PUBLISHED_WIDTH
+    return {
+        'network': 'unet3d',
+        'parts': ['encoder', 'decoder', 'head'],
+        'in_channels': size(first, -2) or 1,
+        'out_channels': size(f'{head}/kernel', -1) or size(f'{head}/bias', -1) or 1,
+        'config': {'model': {'width': width, 'upsample': 'nearest'}},
+    }
 
 
 def _keras_names(rows, head):

@@ -65,4 +65,4 @@ def write(path: str | Path, variables: dict[str, Any], card: Card, dtype: str = 
 
 def _check(variables, card, source='the network'):
     """Raises UserError unless the arrays are those that the card tells of."""
-    names.check_variables(variables, names.Architecture.of_card(card).rows(), source)
+    names.check_variables(variables, names.rows(card), source)

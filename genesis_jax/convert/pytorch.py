@@ -39,7 +39,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], Card]:
         epoch = file.get('epoch') if isinstance(file.get('epoch'), int) else 0
         kept = {'epoch': epoch, names.COUNTER: counters}
         state, card = external_weights.of_pytorch(state, path, 'pytorch', pytorch=kept)
-    rows = names.Architecture.of_card(card).rows()
+    rows = names.rows(card)
     expected = {_counter(row) for row in rows}
     strangers = {name: torch.tensor(n) for name, n in counters.items() if name not in expected}
     return names.to_flax(state | strangers, rows, str(path)), card
@@ -61,7 +61,7 @@ def write(
     Raises:
       UserError: the variables are not those of the card's network, or too large for the dtype.
     """
-    rows = names.Architecture.of_card(card).rows()
+    rows = names.rows(card)
     arrays = names.to_torch(variables, rows)
     origin = card.pytorch or {}
     counters, steps = origin.get(names.COUNTER) or {}, card.step or 0

@@ -36,7 +36,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], Card]:
     _check_numbers(state, path)
     state = {name: array.astype(np.float32) for name, array in state.items()}
     state, card = external_weights.of_pytorch(state, path, 'safetensors')
-    return names.to_flax(state, names.Architecture.of_card(card).rows(), path), card
+    return names.to_flax(state, names.rows(card), path), card
 
 
 def _check_numbers(state, path):

@@ -28,8 +28,8 @@ from torch import nn
 from genesis_jax.cli.arguments import Parser, path
 from genesis_jax.convert import pytorch
 from genesis_jax.errors import UserError
-from genesis_jax.topology import DIVISORS, LEVELS
-from genesis_jax.torch.networks import UNet, check_sides, initialise
+from genesis_jax.topology import DIVISORS, LEVELS, check_sides, scales
+from genesis_jax.torch.networks import UNet, initialise
 
 CLASS = 'genesis_jax.torch.nnunet.GenesisPlainConvUNet'
 STRIDES = [[1, 1, 1], *[[2, 2, 2]] * (LEVELS - 1)]  # nnU-Net plans deep supervision by them
@@ -95,8 +95,8 @@ class _Decoder(nn.Module):
         self.stages = nn.ModuleList((network.up_tr256, network.up_tr128, network.up_tr64))
         # nnU-Net fills no name with .seg_layers. in it from a file: these start at random.
         coarse = [
-            nn.Conv3d(network.channels()[level], network.out_channels, 1)
-            for level in reversed(range(1, LEVELS - 1))
+            nn.Conv3d(channels, network.out_channels, 1)
+            for channels in scales(network.width, 3)[-2:0:-1]
         ]
         self.seg_layers = nn.ModuleList((*coarse, network.out_tr.final_conv)).apply(initialise)
 
