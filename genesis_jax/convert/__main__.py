@@ -16,7 +16,7 @@ from typing import Any
 from genesis_jax import convert
 from genesis_jax.card import Card
 from genesis_jax.cli.arguments import Parser, path, share
-from genesis_jax.convert import usage
+from genesis_jax.convert import names, usage
 from genesis_jax.errors import UserError, need
 
 _KINDS = {'unet': 'U-Net', 'classifier': 'classifier'}
@@ -67,7 +67,7 @@ def _push(parser, args):
 
 def describe(variables: dict[str, Any], card: Card) -> str:
     """A network in words: what it is, its parts, width, channels and parameters."""
-    sizes = [leaf.size for leaf in _leaves(variables['params'])]
+    parameters = sum(array.size for _, array in names.flatten(variables['params']))
     what = f'{card.dimensions}D {_KINDS[card.kind]}'
     outputs = f'outputs {card.out_channels}, ' if 'head' in card.parts else ''
     *parts, last = card.parts
@@ -75,7 +75,7 @@ def describe(variables: dict[str, Any], card: Card) -> str:
     task = f' for {card.task} of {", ".join(card.classes or ())}' if card.task else ''
     return (
         f'{what}{task} ({listed}), width {card.model["width"]}, input channels '
-        f'{card.in_channels}, {outputs}{sum(sizes):,} parameters'
+        f'{card.in_channels}, {outputs}{parameters:,} parameters'
     )
 
 
@@ -147,11 +147,6 @@ def _next(target: Path, format: str, card: Card) -> str:
         given = f'--input={card.called()[1].upper()}S --output=predicted'
         return f'python -m genesis_jax.predict --model={quoted} {given}'
     return ' '.join(usage.command(str(target), card))
-
-
-def _leaves(tree):
-    for value in tree.values():
-        yield from _leaves(value) if isinstance(value, dict) else [value]
 
 
 if __name__ == '__main__':

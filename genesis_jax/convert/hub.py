@@ -12,21 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from genesis_jax.card import Card, renamed
 from genesis_jax.convert import model_card, names
+from genesis_jax.convert.safetensors import load
 from genesis_jax.errors import UserError, need
 
 _ARRAYS, _CONFIG, _README = 'model.safetensors', 'config.json', 'README.md'
-_DTYPES = {
-    'float32': np.dtype(np.float32),
-    'bfloat16': np.dtype(ml_dtypes.bfloat16),
-    'float16': np.dtype(np.float16),
-}
 
 
 def read(path: str | Path) -> tuple[dict[str, Any], Card]:
@@ -37,8 +31,8 @@ def read(path: str | Path) -> tuple[dict[str, Any], Card]:
     """
     folder = Path(path).expanduser()
     card, dtype, rows, digest = _read_config(folder)
-    arrays = _read_arrays(folder / _ARRAYS, digest)
-    others = [f'{n} is {a.dtype}' for n, a in arrays.items() if a.dtype != _DTYPES[dtype]]
+    arrays = load(folder / _ARRAYS, digest)
+    others = [f'{n} is {a.dtype}' for n, a in arrays.items() if a.dtype != names.DTYPES[dtype]]
     if others:
         raise UserError(
             f'{folder / _ARRAYS} has {len(others)} arrays of another type than the {dtype} of its '
@@ -61,7 +55,7 @@ def write(
     """
     card = Card.from_dict(card)
     rows, card = names.rows(card), public(card)
-    arrays = {n: _narrowed(a, dtype, n) for n, a in names.to_torch(variables, rows).items()}
+    arrays = {n: names.narrow(a, dtype, n) for n, a in names.to_torch(variables, rows).items()}
     # 'format': what loaders of PyTorch users look for, as the names are PyTorch's. Not save_file,
     # whose files nobody but their owner may read.
     data = safetensors.numpy.save(arrays, metadata={'format': 'pt'})
@@ -154,7 +148,7 @@ def _read_config(folder):
         )
     card, dtype, stated = (config[name] for name in ('card', 'dtype', 'architecture'))
     card = Card.from_dict(card, file)
-    if dtype not in list(_DTYPES):
+    if dtype not in list(names.DTYPES):
         raise UserError(f'{file} is damaged (dtype {dtype!r}); copy the folder again')
     told = renamed(_architecture(card))
     stated = renamed(stated) if isinstance(stated, dict) else {}
@@ -169,29 +163,3 @@ def _read_config(folder):
             f'({names.shown(differ)}); copy the folder or convert the network again'
         )
     return card, dtype, names.rows(card), config.get('sha256')
-
-
-def _read_arrays(file, digest):
-    try:
-        with file.open('rb') as opened:
-            found = hashlib.file_digest(opened, 'sha256').hexdigest()
-        if digest not in (None, found):
-            raise ValueError(f'its SHA-256 is not the {digest} of {_CONFIG}')
-        return safetensors.numpy.load_file(file)  # `load` knows no bfloat16
-    except FileNotFoundError:
-        raise UserError(
-            f'{file} is not there; expected it beside {_CONFIG}: copy the folder again'
-        ) from None
-    except (safetensors.SafetensorError, OSError, LookupError, ValueError, TypeError) as error:
-        raise UserError(
-            f'{file} is damaged or cut short ({error}); copy or download it again'
-        ) from None
-
-
-def _narrowed(array, dtype, name):
-    """An array in another dtype; UserError if its numbers are too large for that."""
-    with np.errstate(over='ignore'):
-        narrow = array.astype(_DTYPES[dtype])
-    if (np.isfinite(array) & ~np.isfinite(narrow)).any():
-        raise UserError(f'{name} has numbers too large for {dtype}; write bfloat16 or float32')
-    return narrow

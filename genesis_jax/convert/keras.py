@@ -61,8 +61,8 @@ def read(path: str | Path) -> tuple[dict[str, Any], Card]:
         {name: row.shape for name, row in table.items()},  # Keras orders the axes as we do
         path,
     )
-    _check_numbers(found, path)
-    state = {row.name: row.to_torch(found[name].astype(np.float32)) for name, row in table.items()}
+    found = names.as_float32(found, path)
+    state = {row.name: row.to_torch(found[name]) for name, row in table.items()}
     if len(normalisation) > 1:
         raise UserError(
             f'the layers of {path} normalise with different epsilon and momentum '
@@ -139,20 +139,6 @@ def _keras_names(rows, head):
             yield f'{head}/{ours}'
         else:
             yield f'depth_{blocks.index(row.path[_BLOCK])}_{layer}/{_WEIGHTS[layer][ours]}'
-
-
-def _check_numbers(found, path):
-    """That float32 holds every number exactly."""
-    wrong = [
-        f'{name} is {array.dtype}'
-        for name, array in found.items()
-        if array.dtype.kind != 'f' or array.dtype.itemsize > 4
-    ]
-    if wrong:
-        raise UserError(
-            f'{path} holds {len(wrong)} arrays of another type ({names.shown(wrong)}); expected '
-            'float32 or float16: save them as such'
-        )
 
 
 def _normalisation(layers):

@@ -5,9 +5,10 @@ shape and its order of axes. Both directions read the same rows, check every sha
 a gap. NumPy only, so that a PyTorch user needs no JAX. The names in 2D are in `resnet`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from genesis_jax.card import Card
@@ -16,6 +17,11 @@ from genesis_jax.errors import UserError
 from genesis_jax.topology import scales, up_levels
 
 COUNTER = 'num_batches_tracked'  # PyTorch's; our networks have no use for it
+DTYPES = {  # of the arrays in a file
+    'float32': np.dtype(np.float32),
+    'bfloat16': np.dtype(ml_dtypes.bfloat16),
+    'float16': np.dtype(np.float16),
+}
 PREFIX = 'module.'  # of networks trained with nn.DataParallel, as the published ones were
 _FIRST = 'down_tr64.ops.0.conv1.weight'
 _HEADS = {'unet': 'out_tr.final_conv', 'classifier': 'dense_2'}
@@ -24,7 +30,7 @@ _HEADS = {'unet': 'out_tr.final_conv', 'classifier': 'dense_2'}
 def rows(card: Card | Mapping[str, Any]) -> list[table.Row]:
     """The arrays of the network that a card describes, in PyTorch's order."""
     card = Card.from_dict(card)
-    model, dimensions, found = card.model, card.dimensions, []
+    model, dimensions, found = card.model, card.dimensions, list[table.Row]()
     if 'encoder' in card.parts:
         encoder = resnet.encoder_rows if dimensions == 2 else _encoder_rows
         found += encoder(model['width'], card.in_channels)
@@ -32,10 +38,10 @@ def rows(card: Card | Mapping[str, Any]) -> list[table.Row]:
     if 'decoder' in card.parts:
         for level, name, below, skip, channels in up_levels(model['width'], dimensions):
             if model.get('upsample') != 'nearest':
-                up, sizes = ('decoder', f'up_{level}'), (below, below)
-                found += table.layer(f'{name}.up_conv', up, 'up', sizes, dimensions)
-            sizes = (below + skip, channels, channels)
-            found += table.level('decoder', level, name, sizes, dimensions)
+                place = ('decoder', f'up_{level}')
+                found += table.layer(f'{name}.up_conv', place, 'up', (below, below), dimensions)
+            between = (below + skip, channels, channels)
+            found += table.level('decoder', level, name, between, dimensions)
     if 'hidden' in card.parts:
         found += table.layer('dense_1', ('hidden',), 'dense', (channels, model['hidden']))
         channels = model['hidden']
@@ -79,7 +85,7 @@ def describe(state: Mapping[str, Any], source: object) -> dict[str, Any]:
     weights = {name: state.get(f'{name}.weight') for name in (_HEADS[kind], 'dense_1')}
     sizes = {n: int(w.shape[0]) for n, w in weights.items() if w is not None and len(w.shape)}
     has_up = any('.up_conv.' in name for name in state) or 'decoder' not in found
-    option = {'upsample': 'transpose' if has_up else 'nearest'}
+    option: dict[str, Any] = {'upsample': 'transpose' if has_up else 'nearest'}
     if kind == 'classifier':
         option = {'hidden': sizes.get('dense_1', 0)}
     return {
@@ -132,7 +138,7 @@ def check_variables(
     Raises:
       UserError: arrays are missing, unexpected, of another shape or not finite.
     """
-    flat = dict(_flatten(variables))
+    flat = dict(flatten(variables))
     check(
         {'/'.join(path): array.shape for path, array in flat.items()},
         {'/'.join(row.path): row.shape for row in rows},
@@ -172,6 +178,32 @@ def check(
         )
 
 
+def as_float32(arrays: Mapping[str, np.ndarray], source: object) -> dict[str, np.ndarray]:
+    """Arrays of other types in float32; UserError if that does not hold every number exactly."""
+    if bad := [f'{name} of {a.dtype}' for name, a in arrays.items() if not _is_exact(a)]:
+        raise UserError(
+            f'{source} holds {len(bad)} arrays that float32 does not hold exactly ({shown(bad)}); '
+            'round the network to float32 and save it again'
+        )
+    return {name: array.astype(np.float32, copy=False) for name, array in arrays.items()}
+
+
+def _is_exact(array):
+    if array.dtype != np.float64:
+        return array.dtype.kind in 'fV' and np.can_cast(array.dtype, np.float32)  # V: bfloat16
+    with np.errstate(over='ignore'):
+        return np.array_equal(array.astype(np.float32), array, equal_nan=True)
+
+
+def narrow(array: np.ndarray, dtype: str, name: str) -> np.ndarray:
+    """An array in one of DTYPES; UserError if its numbers are too large for that."""
+    with np.errstate(over='ignore'):
+        found = array.astype(DTYPES[dtype])
+    if (np.isfinite(array) & ~np.isfinite(found)).any():
+        raise UserError(f'{name} has numbers too large for {dtype}; write bfloat16 or float32')
+    return found
+
+
 def _check_finite(arrays, source):
     """Raises one UserError with every name whose array has nan or infinities."""
     if bad := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
@@ -181,10 +213,13 @@ def _check_finite(arrays, source):
         )
 
 
-def _flatten(tree, path=()):
+def flatten(
+    tree: dict[str, Any], path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """`(path, array)` of all arrays in nested dicts."""
     for key, value in tree.items():
         if isinstance(value, dict):
-            yield from _flatten(value, (*path, key))
+            yield from flatten(value, (*path, key))
         else:
             yield (*path, key), value
 

@@ -57,7 +57,7 @@ def without_classifier(state: Mapping[str, Any]) -> tuple[dict[str, Any], list[s
 
 def check(state: Mapping[str, Any], source: object) -> None:
     """Raises UserError, naming what it is, unless a ResNet has the layers of a 2D ResNet-18."""
-    stem = state[FIRST].shape if FIRST in state else ()
+    stem: tuple[int, ...] = state[FIRST].shape if FIRST in state else ()
     said = f'{"3D " if len(stem) == 5 else ""}{_describe(state)}'
     if len(stem) == 4 and not (uneven := _uneven(state, stem[0])) and said == 'ResNet-18':
         return

@@ -5,6 +5,7 @@ Arrays are `[B, C, X, Y(, Z)]`. The state dicts have the names of the published 
 differs from Flax: the running variance that training collects is the unbiased one.
 """
 
+from collections import OrderedDict
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ STATISTICS = ('synchronised', 'official')
 
 _CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 _UP_CONV = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-_DOWN = [f'down_tr{64 * 2**level}' for level in range(LEVELS)]  # the published names
+DOWN = [f'down_tr{64 * 2**level}' for level in range(LEVELS)]  # the published names
 _MAX_POOL = {2: functional.max_pool2d, 3: functional.max_pool3d}
 
 
@@ -64,8 +65,9 @@ class Network(nn.Module):
     def add_encoder(self) -> None:
         """Adds the layers that `levels` calls."""
         channels = self.in_channels
-        for name, features in zip(_DOWN, scales(self.width, 3), strict=True):
-            self.add_module(name, Level(self, (channels, features // 2, features)))
+        for name, features in zip(DOWN, scales(self.width, 3), strict=True):
+            blocks = _blocks(self, (channels, features // 2, features))
+            self.add_module(name, nn.Sequential(OrderedDict(ops=blocks)))
             channels = features
 
     def encode(self, x: torch.Tensor) -> list[torch.Tensor]:
@@ -80,7 +82,7 @@ class Network(nn.Module):
     def levels(self, x: torch.Tensor) -> list[torch.Tensor]:
         """`encode`, of sides that were checked."""
         levels = []
-        for level, name in enumerate(_DOWN):
+        for level, name in enumerate(DOWN):
             x = _MAX_POOL[self.rank](x, 2) if level else x
             x = self.get_submodule(name)(x)
             levels.append(x)
@@ -99,10 +101,11 @@ class UNet(Network):
         if upsample not in ('transpose', 'nearest'):
             raise ValueError(f'upsample={upsample!r}: expected transpose or nearest')
         self.upsample = upsample
-        self._up = up_levels(self.width, self.rank)
-        for up in self._up:
+        self.ups = up_levels(self.width, self.rank)
+        for up in self.ups:
             self.add_module(up.name, UpLevel(self, up.below, up.skip, up.features))
-        self.out_tr = Head(self, self._up[-1].features)
+        last = _CONV[self.rank](self.ups[-1].features, self.out_channels, 1)
+        self.out_tr = nn.Sequential(OrderedDict(final_conv=last))
         self.apply(initialise)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -111,7 +114,7 @@ class UNet(Network):
         Restored cubes, and the probability of a single class, are their sigmoid.
         """
         *skips, x = self.encode(x)
-        for up in self._up:
+        for up in self.ups:
             x = self.get_submodule(up.name)(x, skips.pop() if skips else None)
         return self.out_tr(x)
 
@@ -141,22 +144,12 @@ class Classifier(Network):
         return self.dense_2(x)
 
 
-class Level(nn.Module):
-    """Two blocks of convolution, batch normalisation and ReLU."""
-
-    def __init__(self, network: Network, channels: tuple[int, ...]) -> None:
-        super().__init__()
-        self.ops = _blocks(network, channels)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.ops(x)
-
-
 class UpLevel(nn.Module):
     """A level of the decoder: doubles the sides, takes in the encoder's features, if any."""
 
     def __init__(self, network: UNet, below: int, skip: int, features: int) -> None:
         super().__init__()
+        self.up_conv: nn.Module
         if network.upsample == 'transpose':
             self.up_conv = _UP_CONV[network.rank](below, below, 2, stride=2)
         else:
@@ -199,17 +192,6 @@ class BatchNorm(nn.BatchNorm3d):
 
     def _check_input_dim(self, x):
         """Any rank will do."""
-
-
-class Head(nn.Module):
-    """Convolution of side 1."""
-
-    def __init__(self, network: Network, channels: int) -> None:
-        super().__init__()
-        self.final_conv = _CONV[network.rank](channels, network.out_channels, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.final_conv(x)
 
 
 def initialise(module: nn.Module) -> None:

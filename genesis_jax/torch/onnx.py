@@ -111,7 +111,7 @@ def _narrowed(network, dtype, cubes):
 class _Narrow(torch.nn.Module):
     """A network that convolves in `dtype`, adding up in `sums`, and takes and returns float32."""
 
-    def __init__(self, network, dtype, sums):
+    def __init__(self, network: torch.nn.Module, dtype: torch.dtype, sums: torch.dtype) -> None:
         super().__init__()
         self.network = network.eval()
         for module in network.modules():

@@ -22,7 +22,7 @@ from genesis_jax.provenance import Provenance
 from genesis_jax.torch import networks, resnet
 
 
-class Pretrained:
+class Pretrained(networks.Network):
     """What reads and writes the weights of a network.
 
     Attributes:
@@ -45,8 +45,34 @@ class Pretrained:
         return from_pretrained(path, format, cls.name, **changes)
 
     def save(self, path: str | Path) -> None:
-        """Writes a `.pt` that tells all that `from_pretrained` needs; see `pretrained.save`."""
-        save(self, path)
+        """Writes a network as a `.pt`, in the place of what is there, whole or not at all.
+
+        The card in it tells the network as it is now, and what it started from; the task is
+        unknown, as a head can be of any classes.
+
+        Raises:
+          UserError: nothing can be written there.
+        """
+        path = Path(path).expanduser()
+        state = {name: t.detach().cpu().float().numpy() for name, t in self.state_dict().items()}
+        counters = {name: state.pop(name) for name in [*state] if name.endswith(names.COUNTER)}
+        described = names.describe(state, 'the network')  # heads that were exchanged, too
+        variables = names.to_flax(state, names.rows(described), 'the network')
+        model = {name: getattr(self, name) for name in _FREE} | described['config']['model']
+        kept = {'epoch': 0, names.COUNTER: {n: int(c) for n, c in counters.items()}}
+        card = Card.from_dict(
+            described | {'config': {'model': model}, 'pytorch': kept}, 'the network'
+        )
+        card = dataclasses.replace(card, provenance=self.provenance)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix='.save_', dir=path.parent) as folder:
+                pytorch.write(Path(folder) / path.name, variables, card)
+                os.replace(Path(folder) / path.name, path)
+        except OSError as error:
+            raise UserError(
+                f'cannot write {path} ({error.strerror or error}); choose another file'
+            ) from None
 
 
 class UNet3D(Pretrained, networks.UNet):
@@ -161,35 +187,6 @@ def from_variables(
         channels=channels if len(set(channels)) > 1 else [],
     )
     return made
-
-
-def save(network: Any, path: str | Path) -> None:
-    """Writes a network as a `.pt`, in the place of what is there, whole or not at all.
-
-    The card in it tells the network as it is now, and what it started from; the task is unknown, as
-    a head can be of any classes.
-
-    Raises:
-      UserError: nothing can be written there.
-    """
-    path = Path(path).expanduser()
-    state = {name: t.detach().cpu().float().numpy() for name, t in network.state_dict().items()}
-    counters = {name: state.pop(name) for name in [*state] if name.endswith(names.COUNTER)}
-    described = names.describe(state, 'the network')  # heads that were exchanged, too
-    variables = names.to_flax(state, names.rows(described), 'the network')
-    model = {name: getattr(network, name) for name in _FREE} | described['config']['model']
-    kept = {'epoch': 0, names.COUNTER: {n: int(c) for n, c in counters.items()}}
-    card = Card.from_dict(described | {'config': {'model': model}, 'pytorch': kept}, 'the network')
-    card = dataclasses.replace(card, provenance=network.provenance)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix='.save_', dir=path.parent) as folder:
-            pytorch.write(Path(folder) / path.name, variables, card)
-            os.replace(Path(folder) / path.name, path)
-    except OSError as error:
-        raise UserError(
-            f'cannot write {path} ({error.strerror or error}); choose another file'
-        ) from None
 
 
 def _options(card, network):

@@ -14,7 +14,7 @@ from genesis_jax.topology import BLOCKS, DIVISORS, STAGES, scales
 from genesis_jax.torch.networks import BatchNorm, Classifier, Network, UNet
 
 
-class _OnResNet18:
+class _OnResNet18(Network):
     """What makes a network start with a ResNet-18.
 
     Attributes:
@@ -42,8 +42,8 @@ class _OnResNet18:
         """Features of five scales, finest first: the stem's, before its pool, then the stages'."""
         found = [functional.relu(self.bn1(self.conv1(x)))]
         x = functional.max_pool2d(found[0], 3, stride=2, padding=1)
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
+        for stage in range(1, STAGES + 1):
+            x = self.get_submodule(f'layer{stage}')(x)
             found.append(x)
         return found
 
