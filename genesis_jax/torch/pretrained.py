@@ -123,7 +123,7 @@ def from_pretrained(
     Args:
       path: a `.pt`, a Keras `.h5`, a hub folder (these need no JAX), an export, a run's workdir.
       format: one of `convert.FORMATS`; None: by what the file holds.
-      network: one of `names.NETWORKS`; None: as it is there.
+      network: one of `card_rules.WHOLE`; None: as it is there.
       changes: `out_channels=N` draws a new head of N logits, `hidden=N` a new hidden layer,
         `new_decoder=True` a new decoder, all at random; `in_channels=N` repeats and rescales the
         first kernel; `batch_statistics`, `epsilon` and `batch_norm_momentum` replace what is there,
