@@ -52,7 +52,8 @@ def read(path: str | Path) -> tuple[dict[str, Any], Card]:
         raise UserError(
             f'{path} is damaged or cut short ({_line(error)}); copy or download it again'
         ) from None
-    head = next((layer for layer in reversed(_layers(found)) if _HEAD.fullmatch(layer)), 'conv3d_1')
+    layers = (name.rpartition('/')[0] for name in reversed(found))
+    head = next((layer for layer in layers if _HEAD.fullmatch(layer)), 'conv3d_1')
     described = _describe(found, head)
     rows = names.rows(described)
     table = dict(zip(_keras_names(rows, head), rows, strict=True))
@@ -106,10 +107,6 @@ def _plain(place):
     *around, weight = place.split('/')
     known = [match[1] for name in around if (match := _LAYER.fullmatch(name))]
     return f'{known[0] if known else around[-1]}/{weight.partition(":")[0]}'
-
-
-def _layers(found):
-    return list(dict.fromkeys(name.rpartition('/')[0] for name in found))
 
 
 def _describe(found, head):
