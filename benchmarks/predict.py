@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks import measure
 from benchmarks.recipe import CUBE
-from genesis_jax.convert.names import Architecture, to_torch
+from genesis_jax.convert.names import describe, rows, to_torch
 from genesis_jax.errors import missing
 from genesis_jax.inference.sliding import on_devices, sliding_window, whole_batch
 from genesis_jax.models import UNet3D
@@ -90,7 +90,8 @@ def _case(width, shape, dtype, repetitions):
 def _monai(width, dtype, variables, device):
     """MONAI's function from a scan to its prediction, `[X, Y, Z, 1]`, with the same network."""
     network = genesis_torch.UNet3D(width=width)
-    arrays = to_torch(jax.device_get(variables), Architecture(width=width).rows())
+    card = describe(network.state_dict(), 'the network')
+    arrays = to_torch(jax.device_get(variables), rows(card))
     network.load_state_dict(
         {n: torch.from_numpy(a.copy()) for n, a in arrays.items()}, strict=False
     )

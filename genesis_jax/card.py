@@ -79,7 +79,7 @@ class Card(Mapping):
     assumed: list[str] | None = None
     pytorch: dict[str, Any] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if found := list(wrong(self)):
             raise CardError('; '.join(found))
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,11 +33,12 @@ def wrong(card: Any) -> Iterator[str]:
 
 
 def _is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return real and math.isfinite(value)
 
 
 def _is_count(value, least=1):
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= least
 
 
 def _is_list(value, fits):
@@ -95,4 +97,10 @@ _OF_MODEL = {
     'epsilon': (lambda v: _is_number(v) and v >= 0, 'a number from 0'),
     'batch_norm_momentum': (lambda v: _is_number(v) and 0 <= v <= 1, 'a number from 0 to 1'),
     'batch_statistics': _one_of('synchronised', 'official'),
+}
+# What `genesis_jax.torch.from_pretrained` may change.
+OF_OPTION = {
+    **{name: _COUNT for name in ('in_channels', 'out_channels')},
+    **{n: _OF_MODEL[n] for n in ('hidden', 'epsilon', 'batch_norm_momentum', 'batch_statistics')},
+    'new_decoder': (lambda value: isinstance(value, bool), 'True or False'),
 }

@@ -10,6 +10,7 @@ _EXTRAS = {
     'torch': ('torch',),
     'keras': ('h5py',),
     'hub': ('safetensors',),
+    'push': ('safetensors', 'huggingface_hub'),
     'onnx': ('torch', 'onnx', 'onnxscript'),
     'bench': ('torch', 'monai'),
 }

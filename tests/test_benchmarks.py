@@ -14,7 +14,7 @@ from benchmarks.data import on_records
 from benchmarks.train_step import flops_by_hand, flops_by_xla
 from configs import genesis_ct
 from genesis_jax import parallel
-from genesis_jax.convert.names import Architecture, to_torch
+from genesis_jax.convert.names import describe, rows, to_torch
 from genesis_jax.models import UNet3D
 from genesis_jax.transfer import shapes_of
 
@@ -71,7 +71,8 @@ def test_pytorch_takes_the_same_step(rng):
     cubes, target = rng.random((2, 2, 16, 16, 16, 1), dtype=np.float32)
     variables = jax.jit(lambda: network.init(jax.random.key(0), cubes, train=True))()
     step = torch_step.Step(2, cubes, target, 'cpu')
-    arrays = to_torch(jax.device_get(variables), Architecture(width=2).rows())
+    card = describe(step._network.state_dict(), 'the network')
+    arrays = to_torch(jax.device_get(variables), rows(card))
     tensors = {name: torch_step.torch.from_numpy(a.copy()) for name, a in arrays.items()}
     step._network.load_state_dict(tensors, strict=False)
 

@@ -81,7 +81,7 @@ BAD = {
     'overwritten': (_overwritten, ['is damaged .the checksum of .* is wrong']),
     'float64': (
         _with_bias(torch.tensor([0.1], dtype=torch.float64)),
-        [r'1 arrays that float32 does not hold exactly \(out_tr.final_conv.bias of torch.float64'],
+        [r'1 arrays that float32 does not hold exactly \(out_tr.final_conv.bias of float64'],
     ),
     'diverged': (
         _with_bias(torch.tensor([float('inf')])),

@@ -102,7 +102,7 @@ CARDS = {
 def variables_of(card):
     """Random variables of the network that a card describes."""
     rng = np.random.default_rng(0)
-    rows = names.Architecture.of_card(card).rows()
+    rows = names.rows(card)
     state = {row.name: rng.normal(size=row.torch_shape).astype(np.float32) for row in rows}
     return names.to_flax(state, rows, 'drawn')
 

@@ -152,7 +152,7 @@ def test_narrow_numbers_of_safetensors(file, tmp_path):
     wide['conv1.weight'] += 1e-12
     safetensors.torch.save_file(wide, tmp_path / 'b.safetensors')
     with pytest.raises(
-        UserError, match=r'1 arrays that are no numbers .*\(conv1.weight of float64'
+        UserError, match=r'1 arrays that float32 does not .*\(conv1.weight of float64'
     ):
         convert.read(tmp_path / 'b.safetensors')
 

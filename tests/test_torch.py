@@ -162,7 +162,7 @@ def test_a_classifier_starts_from_the_encoder_of_a_u_net(published, capsys):
         ('unet3d', {'in_channels': 2.0}, 'in_channels is 2.0; expected'),
         ('classifier3d', {'hidden': -1}, 'hidden is -1; expected a whole number from 0'),
         ('unet3d', {'epsilon': float('nan')}, 'epsilon is nan; expected a number from 0'),
-        ('unet3d', {'batch_statistics': 'b'}, "is 'b'; expected synchronised or official"),
+        ('unet3d', {'batch_statistics': 'b'}, "is 'b'; expected one of synchronised, official"),
     ],
 )
 def test_what_is_missing_is_never_drawn_silently(published, network, changes, message):

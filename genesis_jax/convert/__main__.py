@@ -3,6 +3,7 @@
 python -m genesis_jax.convert Genesis_Chest_CT.pt runs/published
 python -m genesis_jax.convert runs/genesis_ct genesis_ct.pt
 python -m genesis_jax.convert runs/genesis_ct genesis_ct --to=hub --dtype=bfloat16
+python -m genesis_jax.convert genesis_ct --push=OWNER/NAME
 """
 
 import os
@@ -15,8 +16,8 @@ from typing import Any
 from genesis_jax import convert
 from genesis_jax.card import Card
 from genesis_jax.cli.arguments import Parser, path, share
-from genesis_jax.convert import usage
-from genesis_jax.errors import UserError
+from genesis_jax.convert import names, usage
+from genesis_jax.errors import UserError, need
 
 _KINDS = {'unet': 'U-Net', 'classifier': 'classifier'}
 
@@ -25,6 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Converts as the arguments say; returns the exit status."""
     parser = _make_parser()
     args = parser.parse_args(argv)
+    if (args.target is None) == (args.push is None):
+        parser.error('expected TARGET, or --push of a folder that --to=hub wrote')
+    if args.push:
+        return _push(parser, args)
     try:
         variables, card, source, reading, writing = convert.convert(
             args.source,
@@ -47,9 +52,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _push(parser, args):
+    others = args.given - {'source', 'push'}
+    parser.refuse(args, sorted(others), 'has no effect with --push: the folder goes as it is')
+    try:
+        need('push', '--push')
+        from genesis_jax.convert import hub
+
+        print(f'pushed {args.source} to {hub.push(args.source, args.push)} (private if it is new)')
+    except UserError as error:
+        parser.fail(error)
+    return 0
+
+
 def describe(variables: dict[str, Any], card: Card) -> str:
     """A network in words: what it is, its parts, width, channels and parameters."""
-    sizes = [leaf.size for leaf in _leaves(variables['params'])]
+    parameters = sum(array.size for _, array in names.flatten(variables['params']))
     what = f'{card.dimensions}D {_KINDS[card.kind]}'
     outputs = f'outputs {card.out_channels}, ' if 'head' in card.parts else ''
     *parts, last = card.parts
@@ -57,7 +75,7 @@ def describe(variables: dict[str, Any], card: Card) -> str:
     task = f' for {card.task} of {", ".join(card.classes or ())}' if card.task else ''
     return (
         f'{what}{task} ({listed}), width {card.model["width"]}, input channels '
-        f'{card.in_channels}, {outputs}{sum(sizes):,} parameters'
+        f'{card.in_channels}, {outputs}{parameters:,} parameters'
     )
 
 
@@ -71,6 +89,7 @@ def _make_parser() -> Parser:
     parser.add_argument(
         'target',
         type=path,
+        nargs='?',
         metavar='TARGET',
         help='its suffix says the format; without one it is a folder: of an export of this project '
         "the hub's, of anything else an export",
@@ -93,6 +112,11 @@ def _make_parser() -> Parser:
         choices=convert.DTYPES,
         default='float32',
         help='of the arrays in TARGET (default: %(default)s, exact)',
+    )
+    parser.add_argument(
+        '--push',
+        metavar='OWNER/NAME',
+        help='publish SOURCE, a folder that --to=hub wrote, on the Hugging Face Hub',
     )
     parser.add_argument(
         '--data_parallel',
@@ -123,11 +147,6 @@ def _next(target: Path, format: str, card: Card) -> str:
         given = f'--input={card.called()[1].upper()}S --output=predicted'
         return f'python -m genesis_jax.predict --model={quoted} {given}'
     return ' '.join(usage.command(str(target), card))
-
-
-def _leaves(tree):
-    for value in tree.values():
-        yield from _leaves(value) if isinstance(value, dict) else [value]
 
 
 if __name__ == '__main__':

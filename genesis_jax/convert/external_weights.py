@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from genesis_jax.card import Card
+from genesis_jax.card import Card, split
 from genesis_jax.convert import names, resnet
 from genesis_jax.errors import UserError
-
-_OF_KIND = {'unet': 'upsample', 'classifier': 'hidden'}  # what else describes a network
+from genesis_jax.provenance import Source
 
 
 def card_of(
-    architecture: names.Architecture,
+    described: dict[str, Any],
     path: str | Path,
     format: str,
     conventions: dict[str, Any],
@@ -25,27 +24,18 @@ def card_of(
     """The card of a foreign file.
 
     Args:
-      architecture: `names.Architecture`.
+      described: its network, as `names.describe` does.
       path: of the file; its name and its hash tell where the weights come from.
       format: one of `convert.FORMATS`.
       conventions: of its framework: epsilon, batch_norm_momentum, batch_statistics.
       left_out: names in the file that no network here has.
       known: other entries of the card.
     """
-    of_network = _OF_KIND[architecture.kind]
-    model = {'width': architecture.width, of_network: getattr(architecture, of_network)}
+    model = described['config']['model'] | conventions
     with Path(path).open('rb') as file:
         digest = hashlib.file_digest(file, 'sha256').hexdigest()
-    source = {'file': Path(path).name, 'sha256': digest, 'format': format}
-    found = {
-        'network': architecture.network,
-        'parts': list(architecture.parts),
-        'in_channels': architecture.in_channels,
-        'out_channels': architecture.out_channels,
-        'config': {'model': model | conventions},
-        'source': source | {'left_out': list(left_out)},
-    }
-    return Card.from_dict(found | known, path)
+    source = Source(Path(path).name, digest, format, list(left_out))
+    return Card.from_dict(described | {'config': {'model': model}, 'source': source, **known}, path)
 
 
 def of_pytorch(
@@ -59,18 +49,19 @@ def of_pytorch(
       UserError: they are of no network here.
     """
     state, left_out = resnet.without_classifier(state)
-    architecture = names.Architecture.of_state(state, path)
+    described = names.describe(state, path)
+    dimensions = split(described['network'])[1]
     conventions: dict[str, Any] = {
         'epsilon': 1e-5,
         'batch_norm_momentum': 0.9,
         # (as the published network, and as any ResNet)
-        'batch_statistics': 'official' if architecture.dimensions == 3 else 'synchronised',
+        'batch_statistics': 'official' if dimensions == 3 else 'synchronised',
     }
     # No published PyTorch network in 3D: rather from Keras.
-    if architecture.upsample == 'nearest' and architecture.dimensions == 3:
+    if described['config']['model'].get('upsample') == 'nearest' and dimensions == 3:
         del conventions['epsilon']
     known['assumed'] = [n for n in ('epsilon', 'batch_statistics') if n in conventions]
-    return state, card_of(architecture, path, format, conventions, left_out, **known)
+    return state, card_of(described, path, format, conventions, left_out, **known)
 
 
 def settle(card: Card, path: str | Path, epsilon: float | None = None) -> Card:

@@ -12,22 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from genesis_jax.card import Card, renamed
 from genesis_jax.convert import model_card, names
-from genesis_jax.errors import UserError
+from genesis_jax.convert.safetensors import load
+from genesis_jax.errors import UserError, need
 
 _ARRAYS, _CONFIG, _README = 'model.safetensors', 'config.json', 'README.md'
-_STATED = {'out_channels': 'outputs'}  # what readers take since the first version
-_DTYPES = {
-    'float32': np.dtype(np.float32),
-    'bfloat16': np.dtype(ml_dtypes.bfloat16),
-    'float16': np.dtype(np.float16),
-}
 
 
 def read(path: str | Path) -> tuple[dict[str, Any], Card]:
@@ -38,8 +31,8 @@ def read(path: str | Path) -> tuple[dict[str, Any], Card]:
     """
     folder = Path(path).expanduser()
     card, dtype, rows, digest = _read_config(folder)
-    arrays = _read_arrays(folder / _ARRAYS, digest)
-    others = [f'{n} is {a.dtype}' for n, a in arrays.items() if a.dtype != _DTYPES[dtype]]
+    arrays = load(folder / _ARRAYS, digest)
+    others = [f'{n} is {a.dtype}' for n, a in arrays.items() if a.dtype != names.DTYPES[dtype]]
     if others:
         raise UserError(
             f'{folder / _ARRAYS} has {len(others)} arrays of another type than the {dtype} of its '
@@ -61,16 +54,14 @@ def write(
       UserError: the variables are not those of the card's network, or too large for the dtype.
     """
     card = Card.from_dict(card)
-    architecture = names.Architecture.of_card(card)
-    rows, card = architecture.rows(), public(card)
-    arrays = {n: _narrowed(a, dtype, n) for n, a in names.to_torch(variables, rows).items()}
+    rows, card = names.rows(card), public(card)
+    arrays = {n: names.narrow(a, dtype, n) for n, a in names.to_torch(variables, rows).items()}
     # 'format': what loaders of PyTorch users look for, as the names are PyTorch's. Not save_file,
     # whose files nobody but their owner may read.
     data = safetensors.numpy.save(arrays, metadata={'format': 'pt'})
-    stated = dataclasses.asdict(architecture)
     config = {
         'library_name': 'genesis_jax',
-        'architecture': {_STATED.get(name, name): value for name, value in stated.items()},
+        'architecture': _architecture(card),
         'dtype': dtype,
         'sha256': hashlib.sha256(data).hexdigest(),
         'card': card.to_dict(),
@@ -84,6 +75,38 @@ def write(
     (folder / _README).write_text(text, 'utf-8')
 
 
+def push(folder: str | Path, repository: str) -> str:
+    """Publishes a folder as it is on the Hugging Face Hub, and returns the address.
+
+    A new repository is private, until its owner opens it.
+
+    Raises:
+      UserError: as `read`; there is no token, or the Hub refuses the folder.
+    """
+    need('push', 'a push to the Hugging Face Hub')
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    read(folder)
+    remedy = 'run hf auth login, or set HF_TOKEN to a token that may write there'
+    if not huggingface_hub.get_token():
+        raise UserError(f'there is no token of the Hugging Face Hub; {remedy}')
+    api = huggingface_hub.HfApi(library_name='genesis_jax')
+    try:
+        name = api.create_repo(repository, private=True, exist_ok=True).repo_id
+        files = [_ARRAYS, _CONFIG, _README]
+        api.upload_folder(repo_id=name, folder_path=folder, allow_patterns=files)
+        return f'{api.endpoint}/{name}'
+    except errors.HFValidationError:
+        raise UserError(f'{repository} is no name of a repository; expected OWNER/NAME') from None
+    except (errors.HTTPError, OSError) as error:
+        answer = getattr(error, 'response', None)
+        if answer is None or answer.status_code not in (401, 403):
+            remedy = 'try again later'
+        reason = str(error).splitlines()[0].rstrip('.')
+        raise UserError(f'{folder} was not pushed to {repository} ({reason}); {remedy}') from None
+
+
 def public(card: Card) -> Card:
     """A card without local paths and without the hashes of patients, which anyone could reverse."""
     config = {name: value for name, value in card.config.items() if name != 'init'}
@@ -91,6 +114,19 @@ def public(card: Card) -> Card:
         config['data'] = {name: value for name, value in data.items() if name != 'dir'}
     began = card.provenance and card.provenance.public()
     return dataclasses.replace(card, config=config, trained_on=None, provenance=began)
+
+
+def _architecture(card):
+    """What decides the names and shapes of the arrays, as config.json states it."""
+    return {
+        'network': card.network,
+        'parts': list(card.parts),
+        'width': card.model['width'],
+        'in_channels': card.in_channels,
+        'outputs': card.out_channels,
+        'upsample': card.model.get('upsample', 'transpose'),
+        'hidden': card.model.get('hidden', 0),
+    }
 
 
 def _read_config(folder):
@@ -112,10 +148,9 @@ def _read_config(folder):
         )
     card, dtype, stated = (config[name] for name in ('card', 'dtype', 'architecture'))
     card = Card.from_dict(card, file)
-    if dtype not in list(_DTYPES):
+    if dtype not in list(names.DTYPES):
         raise UserError(f'{file} is damaged (dtype {dtype!r}); copy the folder again')
-    architecture = names.Architecture.of_card(card)
-    told = dataclasses.asdict(architecture) | {'parts': card.parts}
+    told = renamed(_architecture(card))
     stated = renamed(stated) if isinstance(stated, dict) else {}
     differ = [
         f'{name} is {stated.get(name)!r} and {told.get(name)!r}'
@@ -127,30 +162,4 @@ def _read_config(folder):
             f'the architecture and the card in {file} contradict each other '
             f'({names.shown(differ)}); copy the folder or convert the network again'
         )
-    return card, dtype, architecture.rows(), config.get('sha256')
-
-
-def _read_arrays(file, digest):
-    try:
-        with file.open('rb') as opened:
-            found = hashlib.file_digest(opened, 'sha256').hexdigest()
-        if digest not in (None, found):
-            raise ValueError(f'its SHA-256 is not the {digest} of {_CONFIG}')
-        return safetensors.numpy.load_file(file)  # `load` knows no bfloat16
-    except FileNotFoundError:
-        raise UserError(
-            f'{file} is not there; expected it beside {_CONFIG}: copy the folder again'
-        ) from None
-    except (safetensors.SafetensorError, OSError, LookupError, ValueError, TypeError) as error:
-        raise UserError(
-            f'{file} is damaged or cut short ({error}); copy or download it again'
-        ) from None
-
-
-def _narrowed(array, dtype, name):
-    """An array in another dtype; UserError if its numbers are too large for that."""
-    with np.errstate(over='ignore'):
-        narrow = array.astype(_DTYPES[dtype])
-    if (np.isfinite(array) & ~np.isfinite(narrow)).any():
-        raise UserError(f'{name} has numbers too large for {dtype}; write bfloat16 or float32')
-    return narrow
+    return card, dtype, names.rows(card), config.get('sha256')

@@ -52,17 +52,18 @@ def read(path: str | Path) -> tuple[dict[str, Any], Card]:
         raise UserError(
             f'{path} is damaged or cut short ({_line(error)}); copy or download it again'
         ) from None
-    head = next((layer for layer in reversed(_layers(found)) if _HEAD.fullmatch(layer)), 'conv3d_1')
-    architecture = _architecture(found, head)
-    rows = architecture.rows()
+    layers = (name.rpartition('/')[0] for name in reversed(found))
+    head = next((layer for layer in layers if _HEAD.fullmatch(layer)), 'conv3d_1')
+    described = _describe(found, head)
+    rows = names.rows(described)
     table = dict(zip(_keras_names(rows, head), rows, strict=True))
     names.check(
         {name: array.shape for name, array in found.items()},
         {name: row.shape for name, row in table.items()},  # Keras orders the axes as we do
         path,
     )
-    _check_numbers(found, path)
-    state = {row.name: row.to_torch(found[name].astype(np.float32)) for name, row in table.items()}
+    found = names.as_float32(found, path)
+    state = {row.name: row.to_torch(found[name]) for name, row in table.items()}
     if len(normalisation) > 1:
         raise UserError(
             f'the layers of {path} normalise with different epsilon and momentum '
@@ -75,7 +76,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], Card]:
         'batch_norm_momentum': momentum,
         'batch_statistics': 'synchronised',
     }
-    card = external_weights.card_of(architecture, path, 'keras', conventions, **known)
+    card = external_weights.card_of(described, path, 'keras', conventions, **known)
     return names.to_flax(state, rows, path), card
 
 
@@ -108,24 +109,22 @@ def _plain(place):
     return f'{known[0] if known else around[-1]}/{weight.partition(":")[0]}'
 
 
-def _layers(found):
-    return list(dict.fromkeys(name.rpartition('/')[0] for name in found))
-
-
-def _architecture(found, head):
-    """What decides the other shapes, from those of the first and the last layer."""
+def _describe(found, head):
+    """As `names.describe`, from the shapes of the first and the last layer."""
 
     def size(name, axis):
         shape = found[name].shape if name in found else ()
         return int(shape[axis]) if len(shape) >= -axis else 0
 
     first = 'depth_0_conv/kernel'
-    return names.Architecture(
-        width=size(first, -1) or size('depth_0_bn/gamma', -1) or _PUBLISHED_WIDTH,
-        in_channels=size(first, -2) or 1,
-        out_channels=size(f'{head}/kernel', -1) or size(f'{head}/bias', -1) or 1,
-        upsample='nearest',
-    )
+    width = size(first, -1) or size('depth_0_bn/gamma', -1) or _PUBLISHED_WIDTH
+    return {
+        'network': 'unet3d',
+        'parts': ['encoder', 'decoder', 'head'],
+        'in_channels': size(first, -2) or 1,
+        'out_channels': size(f'{head}/kernel', -1) or size(f'{head}/bias', -1) or 1,
+        'config': {'model': {'width': width, 'upsample': 'nearest'}},
+    }
 
 
 def _keras_names(rows, head):
@@ -137,20 +136,6 @@ def _keras_names(rows, head):
             yield f'{head}/{ours}'
         else:
             yield f'depth_{blocks.index(row.path[_BLOCK])}_{layer}/{_WEIGHTS[layer][ours]}'
-
-
-def _check_numbers(found, path):
-    """That float32 holds every number exactly."""
-    wrong = [
-        f'{name} is {array.dtype}'
-        for name, array in found.items()
-        if array.dtype.kind != 'f' or array.dtype.itemsize > 4
-    ]
-    if wrong:
-        raise UserError(
-            f'{path} holds {len(wrong)} arrays of another type ({names.shown(wrong)}); expected '
-            'float32 or float16: save them as such'
-        )
 
 
 def _normalisation(layers):

@@ -1,4 +1,5 @@
 """The model card (`README.md`) of a network, from its card: what the card lacks is left out."""
+# Not huggingface_hub's ModelCard: a template would have as many conditions, and add two packages.
 
 import json
 

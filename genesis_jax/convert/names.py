@@ -5,148 +5,96 @@ shape and its order of axes. Both directions read the same rows, check every sha
 a gap. NumPy only, so that a PyTorch user needs no JAX. The names in 2D are in `resnet`.
 """
 
-import dataclasses
-from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
+import ml_dtypes
 import numpy as np
 
-from genesis_jax.card import Card, split
+from genesis_jax.card import Card
 from genesis_jax.convert import resnet, table
 from genesis_jax.errors import UserError
-from genesis_jax.topology import LEVELS, last_features, scales
+from genesis_jax.topology import scales, up_levels
 
 COUNTER = 'num_batches_tracked'  # PyTorch's; our networks have no use for it
+DTYPES = {  # of the arrays in a file
+    'float32': np.dtype(np.float32),
+    'bfloat16': np.dtype(ml_dtypes.bfloat16),
+    'float16': np.dtype(np.float16),
+}
 PREFIX = 'module.'  # of networks trained with nn.DataParallel, as the published ones were
 _FIRST = 'down_tr64.ops.0.conv1.weight'
 _HEADS = {'unet': 'out_tr.final_conv', 'classifier': 'dense_2'}
 
 
-@dataclasses.dataclass(frozen=True)
-class Architecture:
-    """What decides the names and shapes of a network's arrays.
+def rows(card: Card | Mapping[str, Any]) -> list[table.Row]:
+    """The arrays of the network that a card describes, in PyTorch's order."""
+    card = Card.from_dict(card)
+    model, dimensions, found = card.model, card.dimensions, list[table.Row]()
+    if 'encoder' in card.parts:
+        encoder = resnet.encoder_rows if dimensions == 2 else _encoder_rows
+        found += encoder(model['width'], card.in_channels)
+    channels = scales(model['width'], dimensions)[-1]
+    if 'decoder' in card.parts:
+        for level, name, below, skip, channels in up_levels(model['width'], dimensions):
+            if model.get('upsample') != 'nearest':
+                place = ('decoder', f'up_{level}')
+                found += table.layer(f'{name}.up_conv', place, 'up', (below, below), dimensions)
+            between = (below + skip, channels, channels)
+            found += table.level('decoder', level, name, between, dimensions)
+    if 'hidden' in card.parts:
+        found += table.layer('dense_1', ('hidden',), 'dense', (channels, model['hidden']))
+        channels = model['hidden']
+    if 'head' in card.parts:
+        kind = 'head' if card.kind == 'unet' else 'dense'
+        sizes = (channels, card.out_channels)
+        found += table.layer(_HEADS[card.kind], ('head',), kind, sizes, dimensions)
+    return found
 
-    Attributes:
-      network: one of `card.WHOLE`.
-      parts: those at hand, of `encoder`, `decoder`, `hidden` and `head`.
-      width: channels of the first convolution.
-      in_channels: channels of the input.
-      out_channels: number of logits.
-      upsample: 'transpose' or 'nearest', of the U-Net.
-      hidden: units of the classifier's hidden layer; 0 if there is none.
+
+def _encoder_rows(width, in_channels):
+    found, channels = [], in_channels
+    for level, out in enumerate(scales(width, 3)):
+        name = f'down_tr{64 * 2**level}'
+        found += table.level('encoder', level, name, (channels, out // 2, out))
+        channels = out
+    return found
+
+
+def describe(state: Mapping[str, Any], source: object) -> dict[str, Any]:
+    """What the names and shapes of a state dict tell of its network: entries of a card.
+
+    Raises:
+      UserError: it has no first convolution of a name here, or is another ResNet.
     """
-
-    network: str = 'unet3d'
-    parts: tuple[str, ...] = ('encoder', 'decoder', 'head')
-    width: int = 32
-    in_channels: int = 1
-    out_channels: int = 1
-    upsample: str = 'transpose'
-    hidden: int = 0
-
-    @property
-    def kind(self) -> str:
-        """'unet' or 'classifier'."""
-        return split(self.network)[0]
-
-    @property
-    def dimensions(self) -> int:
-        """Spatial axes: 2 or 3."""
-        return split(self.network)[1]
-
-    @classmethod
-    def of_card(cls, card: Card | Mapping[str, Any]) -> Self:
-        """That of the network that a card, or its JSON, describes."""
-        card = Card.from_dict(card)
-        sizes = {n: card.model[n] for n in ('width', 'upsample', 'hidden') if n in card.model}
-        return cls(
-            card.network,
-            tuple(card.parts),
-            in_channels=card.in_channels,
-            out_channels=card.out_channels,
-            **sizes,
+    flat = resnet.is_one(state)
+    if flat:
+        resnet.check(state, source)
+    elif _FIRST not in state or len(state[_FIRST].shape) != 5:
+        there = _FIRST in state and f'that of shape {tuple(state[_FIRST].shape)}'
+        raise UserError(
+            f'{source} is no network of Models Genesis: expected a 5-dimensional {_FIRST} '
+            f'among its names, or in 2D those of a ResNet-18 ({resnet.FIRST}, '
+            f'layer1.0.conv1.weight, …), found {there or shown(state) or "none"}'
         )
-
-    @classmethod
-    def of_state(cls, state: Mapping[str, Any], source: object) -> Self:
-        """That of a state dict in the published names, from the names that it has.
-
-        Raises:
-          UserError: it has no first convolution of that name, or is another ResNet.
-        """
-        flat = resnet.is_one(state)
-        if flat:
-            resnet.check(state, source)
-        elif _FIRST not in state or len(state[_FIRST].shape) != 5:
-            there = _FIRST in state and f'that of shape {tuple(state[_FIRST].shape)}'
-            raise UserError(
-                f'{source} is no network of Models Genesis: expected a 5-dimensional {_FIRST} '
-                f'among its names, or in 2D those of a ResNet-18 ({resnet.FIRST}, '
-                f'layer1.0.conv1.weight, …), found {there or shown(state) or "none"}'
-            )
-        width, in_channels, *_ = state[resnet.FIRST if flat else _FIRST].shape
-        kind = 'classifier' if any(n.startswith('dense_') for n in state) else 'unet'
-        parts = {'encoder': 'conv1.' if flat else 'down_tr', 'decoder': 'up_'}
-        parts |= {'hidden': 'dense_1.', 'head': _HEADS[kind]}
-        found = tuple(p for p, start in parts.items() if any(n.startswith(start) for n in state))
-        weights = {name: state.get(f'{name}.weight') for name in (_HEADS[kind], 'dense_1')}
-        sizes = {n: w.shape[0] for n, w in weights.items() if w is not None and len(w.shape)}
-        has_up = any('.up_conv.' in name for name in state) or 'decoder' not in found
-        return cls(
-            network=f'{kind}{2 if flat else 3}d',
-            parts=found,
-            width=int(width),
-            in_channels=int(in_channels),
-            out_channels=int(sizes.get(_HEADS[kind], 1)),
-            upsample='transpose' if has_up else 'nearest',
-            hidden=int(sizes.get('dense_1', 0)),
-        )
-
-    def rows(self) -> list[table.Row]:
-        """The arrays, in PyTorch's order."""
-        found, channels = self._rows_2d() if self.dimensions == 2 else self._rows_3d()
-        if 'hidden' in self.parts:
-            found += table.layer('dense_1', ('hidden',), 'dense', (channels, self.hidden))
-            channels = self.hidden
-        if 'head' in self.parts:
-            kind, sizes = (
-                ('head' if self.kind == 'unet' else 'dense'),
-                (channels, self.out_channels),
-            )
-            found += table.layer(_HEADS[self.kind], ('head',), kind, sizes, self.dimensions)
-        return found
-
-    def _rows_3d(self):
-        """`(the arrays of encoder and decoder, channels of what leaves them)`."""
-        found, channels = [], self.in_channels
-        for level in range(LEVELS):
-            out = self._features(level)
-            if 'encoder' in self.parts:
-                name = f'down_tr{64 * 2**level}'
-                found += table.level('encoder', level, name, (channels, out // 2, out))
-            channels = out
-        if 'decoder' in self.parts:
-            for level in reversed(range(LEVELS - 1)):
-                name, out = f'up_tr{64 * 2**level}', self._features(level)
-                if self.upsample == 'transpose':
-                    path = ('decoder', f'up_{level}')
-                    found += table.layer(f'{name}.up_conv', path, 'up', (channels, channels))
-                found += table.level('decoder', level, name, (channels + out, out, out))
-                channels = out
-        return found, channels
-
-    def _rows_2d(self):
-        """As `_rows_3d`."""
-        found, channels = [], scales(self.width)[-1]
-        if 'encoder' in self.parts:
-            found += resnet.encoder_rows(self.width, self.in_channels)
-        if 'decoder' in self.parts:
-            found += resnet.decoder_rows(self.width, self.upsample)
-            channels = last_features(self.width)
-        return found, channels
-
-    def _features(self, level):
-        return 2 * self.width * 2**level
+    width, in_channels, *_ = state[resnet.FIRST if flat else _FIRST].shape
+    kind = 'classifier' if any(n.startswith('dense_') for n in state) else 'unet'
+    parts = {'encoder': 'conv1.' if flat else 'down_tr', 'decoder': 'up_'}
+    parts |= {'hidden': 'dense_1.', 'head': _HEADS[kind]}
+    found = [p for p, start in parts.items() if any(n.startswith(start) for n in state)]
+    weights = {name: state.get(f'{name}.weight') for name in (_HEADS[kind], 'dense_1')}
+    sizes = {n: int(w.shape[0]) for n, w in weights.items() if w is not None and len(w.shape)}
+    has_up = any('.up_conv.' in name for name in state) or 'decoder' not in found
+    option: dict[str, Any] = {'upsample': 'transpose' if has_up else 'nearest'}
+    if kind == 'classifier':
+        option = {'hidden': sizes.get('dense_1', 0)}
+    return {
+        'network': f'{kind}{2 if flat else 3}d',
+        'parts': found,
+        'in_channels': int(in_channels),
+        'out_channels': sizes.get(_HEADS[kind], 1),
+        'config': {'model': {'width': int(width), **option}},
+    }
 
 
 def to_torch(variables: dict[str, Any], rows: list[table.Row]) -> dict[str, np.ndarray]:
@@ -190,7 +138,7 @@ def check_variables(
     Raises:
       UserError: arrays are missing, unexpected, of another shape or not finite.
     """
-    flat = dict(_flatten(variables))
+    flat = dict(flatten(variables))
     check(
         {'/'.join(path): array.shape for path, array in flat.items()},
         {'/'.join(row.path): row.shape for row in rows},
@@ -230,6 +178,32 @@ def check(
         )
 
 
+def as_float32(arrays: Mapping[str, np.ndarray], source: object) -> dict[str, np.ndarray]:
+    """Arrays of other types in float32; UserError if that does not hold every number exactly."""
+    if bad := [f'{name} of {a.dtype}' for name, a in arrays.items() if not _is_exact(a)]:
+        raise UserError(
+            f'{source} holds {len(bad)} arrays that float32 does not hold exactly ({shown(bad)}); '
+            'round the network to float32 and save it again'
+        )
+    return {name: array.astype(np.float32, copy=False) for name, array in arrays.items()}
+
+
+def _is_exact(array):
+    if array.dtype != np.float64:
+        return array.dtype.kind in 'fV' and np.can_cast(array.dtype, np.float32)  # V: bfloat16
+    with np.errstate(over='ignore'):
+        return np.array_equal(array.astype(np.float32), array, equal_nan=True)
+
+
+def narrow(array: np.ndarray, dtype: str, name: str) -> np.ndarray:
+    """An array in one of DTYPES; UserError if its numbers are too large for that."""
+    with np.errstate(over='ignore'):
+        found = array.astype(DTYPES[dtype])
+    if (np.isfinite(array) & ~np.isfinite(found)).any():
+        raise UserError(f'{name} has numbers too large for {dtype}; write bfloat16 or float32')
+    return found
+
+
 def _check_finite(arrays, source):
     """Raises one UserError with every name whose array has nan or infinities."""
     if bad := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
@@ -239,10 +213,13 @@ def _check_finite(arrays, source):
         )
 
 
-def _flatten(tree, path=()):
+def flatten(
+    tree: dict[str, Any], path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """`(path, array)` of all arrays in nested dicts."""
     for key, value in tree.items():
         if isinstance(value, dict):
-            yield from _flatten(value, (*path, key))
+            yield from flatten(value, (*path, key))
         else:
             yield (*path, key), value
 

@@ -52,17 +52,12 @@ def _read_checkpoint(path):
         'step': int(path.name),
     }
     card = Card.from_dict(found, path)
-    _check(variables, card, path)
+    names.check_variables(variables, names.rows(card), path)
     return variables, card
 
 
 def write(path: str | Path, variables: dict[str, Any], card: Card, dtype: str = 'float32') -> None:
     """Writes an export, in float32 as all of them; UserError unless the arrays fit the card."""
     assert dtype == 'float32', dtype
-    _check(variables, card)
+    names.check_variables(variables, names.rows(card))
     export(path, variables, card.parts, card)
-
-
-def _check(variables, card, source='the network'):
-    """Raises UserError unless the arrays are those that the card tells of."""
-    names.check_variables(variables, names.Architecture.of_card(card).rows(), source)

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from genesis_jax.card import Card
@@ -39,7 +40,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], Card]:
         epoch = file.get('epoch') if isinstance(file.get('epoch'), int) else 0
         kept = {'epoch': epoch, names.COUNTER: counters}
         state, card = external_weights.of_pytorch(state, path, 'pytorch', pytorch=kept)
-    rows = names.Architecture.of_card(card).rows()
+    rows = names.rows(card)
     expected = {_counter(row) for row in rows}
     strangers = {name: torch.tensor(n) for name, n in counters.items() if name not in expected}
     return names.to_flax(state | strangers, rows, str(path)), card
@@ -61,13 +62,14 @@ def write(
     Raises:
       UserError: the variables are not those of the card's network, or too large for the dtype.
     """
-    rows = names.Architecture.of_card(card).rows()
+    rows = names.rows(card)
     arrays = names.to_torch(variables, rows)
     origin = card.pytorch or {}
     counters, steps = origin.get(names.COUNTER) or {}, card.step or 0
     state = {}
     for row in rows:
-        state[row.name] = _narrowed(torch.tensor(arrays.pop(row.name)), dtype, row.name)
+        narrow = names.narrow(arrays.pop(row.name), dtype, row.name).astype(np.float32)
+        state[row.name] = torch.tensor(narrow, dtype=getattr(torch, dtype))
         if counter := _counter(row):
             state[counter] = torch.tensor(counters.get(counter, steps))
     if data_parallel:
@@ -126,17 +128,15 @@ def _split(state, path):
             f'({names.shown(prefixed)}) and not before {len(bare)} ({names.shown(bare)}); expected '
             'all or none: name a file that was saved in one piece'
         )
-    arrays, counters, others, rounded = {}, {}, [], []
+    arrays, counters, others = {}, {}, []
     for name, tensor in state.items():
         name = name.removeprefix(names.PREFIX)
         dense = tensor.layout == torch.strided and tensor.device.type == 'cpu'
         if dense and name.endswith(names.COUNTER) and tensor.numel() == 1 and tensor.isfinite():
             counters[name] = int(tensor)
         elif dense and tensor.is_floating_point():
-            narrow = tensor.detach().to(torch.float32)
-            if tensor.dtype == torch.float64 and not (narrow.double() == tensor).all():
-                rounded.append(f'{name} of {tensor.dtype}')
-            arrays[name] = narrow.numpy()
+            wide = tensor.dtype == torch.float64
+            arrays[name] = (tensor if wide else tensor.float()).detach().numpy()
         else:
             others.append(f'{name} of {tensor.dtype}')
     if others:
@@ -144,12 +144,7 @@ def _split(state, path):
             f'{path} holds {len(others)} arrays that are no dense floating-point numbers '
             f'({names.shown(others)}); expected nothing else: save the network in float32'
         )
-    if rounded:
-        raise UserError(
-            f'{path} holds {len(rounded)} arrays that float32 does not hold exactly '
-            f'({names.shown(rounded)}); save network.float().state_dict() to round them'
-        )
-    return arrays, counters
+    return names.as_float32(arrays, path), counters
 
 
 def _own_card(text, path):
@@ -166,11 +161,3 @@ def _counter(row):
     """The name of the counter that stands after a row, or ''."""
     stem = row.name.removesuffix('running_var')
     return '' if stem == row.name else stem + names.COUNTER
-
-
-def _narrowed(tensor, dtype, name):
-    """A tensor in another dtype; UserError if its numbers are too large for that."""
-    narrow = tensor.to(getattr(torch, dtype))
-    if (tensor.isfinite() & ~narrow.isfinite()).any():
-        raise UserError(f'{name} has numbers too large for {dtype}; write bfloat16 or float32')
-    return narrow

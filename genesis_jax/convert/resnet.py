@@ -1,4 +1,4 @@
-"""The 2D networks: names of a standard ResNet-18, of our decoder on it, and which ResNet a file is.
+"""The 2D networks: names of a standard ResNet-18, and which ResNet a file is.
 
 The encoder's names are those of torchvision and timm (`conv1.weight`, `layer1.0.conv1.weight`, …),
 so that ImageNet weights are read and what is written loads there. NumPy only.
@@ -10,7 +10,7 @@ from typing import Any
 
 from genesis_jax.convert import table
 from genesis_jax.errors import UserError
-from genesis_jax.topology import BLOCKS, STAGES, last_features, scales
+from genesis_jax.topology import BLOCKS, STAGES, scales
 
 FIRST = 'conv1.weight'
 _CLASSIFIER = 'fc.'  # of ImageNet files, for whatever classes
@@ -28,7 +28,7 @@ _KNOWN = {  # (bottleneck blocks, blocks of each stage)
 
 def encoder_rows(width: int, in_channels: int) -> list[table.Row]:
     """The arrays of a ResNet-18 without its classifier, in PyTorch's order."""
-    channels = scales(width)
+    channels = scales(width, 2)
     found = _conv_and_norm(('conv1', 'bn1'), ('stem',), ('conv', 'bn'), 7, (in_channels, width))
     for stage in range(1, STAGES + 1):
         before, after = channels[stage - 1], channels[stage]
@@ -41,23 +41,6 @@ def encoder_rows(width: int, in_channels: int) -> list[table.Row]:
             if block == 0 and stage > 1:
                 theirs = f'{name}.downsample.0', f'{name}.downsample.1'
                 found += _conv_and_norm(theirs, path, ('shortcut_conv', 'shortcut_bn'), 1, sizes[0])
-    return found
-
-
-def decoder_rows(width: int, upsample: str) -> list[table.Row]:
-    """The arrays of our decoder: levels 3 to 0, which take in the encoder's, and the last."""
-    *skips, below = scales(width)
-    levels: list[tuple[Any, int]] = [*reversed(list(enumerate(skips))), ('last', 0)]
-    found: list[table.Row] = []
-    for level, skip in levels:
-        theirs = 'up_last' if level == 'last' else f'up_layer{level}'
-        if upsample == 'transpose':
-            path = ('decoder', f'up_{level}')
-            found += table.layer(f'{theirs}.up_conv', path, 'up', (below, below), 2)
-        features = skip or last_features(width)
-        sizes = (below + skip, features, features)
-        found += table.level('decoder', level, theirs, sizes, 2)
-        below = features
     return found
 
 
@@ -74,8 +57,7 @@ def without_classifier(state: Mapping[str, Any]) -> tuple[dict[str, Any], list[s
 
 def check(state: Mapping[str, Any], source: object) -> None:
     """Raises UserError, naming what it is, unless a ResNet has the layers of a 2D ResNet-18."""
-    stem = state.get(FIRST)
-    stem = () if stem is None else stem.shape
+    stem: tuple[int, ...] = state[FIRST].shape if FIRST in state else ()
     said = f'{"3D " if len(stem) == 5 else ""}{_describe(state)}'
     if len(stem) == 4 and not (uneven := _uneven(state, stem[0])) and said == 'ResNet-18':
         return
@@ -114,7 +96,7 @@ def _uneven(state, width):
     """The widths of stem and stages if they do not double from stage to stage; else ()."""
     found = [state.get(f'layer{stage}.0.conv1.weight') for stage in range(1, STAGES + 1)]
     widths = (int(width), *(int(a.shape[0]) for a in found if a is not None and len(a.shape)))
-    return () if widths == scales(width) else widths
+    return () if widths == tuple(scales(int(width), 2)) else widths
 
 
 def _conv_and_norm(theirs, path, ours, side, sizes):

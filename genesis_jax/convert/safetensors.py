@@ -3,6 +3,7 @@
 Networks of this project travel as a folder (`hub`), whose config.json tells the rest.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -21,37 +22,31 @@ def read(path: str | Path) -> tuple[dict[str, Any], Card]:
     Raises:
       UserError: it is damaged, or holds anything but a ResNet-18 (and a classifier, left out).
     """
-    try:
-        found = safetensors.numpy.load_file(path)  # `load` knows no bfloat16
-    except (safetensors.SafetensorError, LookupError, ValueError, TypeError) as error:
-        raise UserError(
-            f'{path} is damaged or cut short ({error}); copy or download it again'
-        ) from None
+    found = load(Path(path))
     if not resnet.is_one(found):
         raise UserError(
             f'{path} alone describes no network; expected the names of a ResNet-18, or a folder '
             'that has it beside config.json: name the folder'
         )
     state = {name: a for name, a in found.items() if not name.endswith(names.COUNTER)}
-    _check_numbers(state, path)
-    state = {name: array.astype(np.float32) for name, array in state.items()}
+    state = names.as_float32(state, path)
     state, card = external_weights.of_pytorch(state, path, 'safetensors')
-    return names.to_flax(state, names.Architecture.of_card(card).rows(), path), card
+    return names.to_flax(state, names.rows(card), path), card
 
 
-def _check_numbers(state, path):
-    """Raises UserError unless float32 holds every number."""
-    bad = [f'{name} of {array.dtype}' for name, array in state.items() if not _is_exact(array)]
-    if bad:
+def load(file: Path, digest: str | None = None) -> dict[str, np.ndarray]:
+    """The arrays in a file; UserError if it is damaged, or its SHA-256 is not `digest`."""
+    try:
+        with file.open('rb') as opened:
+            found = hashlib.file_digest(opened, 'sha256').hexdigest()
+        if digest not in (None, found):
+            raise ValueError(f'its SHA-256 is not the {digest} of config.json')
+        return safetensors.numpy.load_file(file)  # `load` knows no bfloat16
+    except FileNotFoundError:
         raise UserError(
-            f'{path} holds {len(bad)} arrays that are no numbers of float32 '
-            f'({names.shown(bad)}); save the network in float32'
-        )
-
-
-def _is_exact(array):
-    """Whether float32 holds these numbers."""
-    if array.dtype != np.float64:
-        return array.dtype.kind in 'fV'  # V: bfloat16
-    with np.errstate(over='ignore'):
-        return np.array_equal(array.astype(np.float32), array, equal_nan=True)
+            f'{file} is not there; expected it beside config.json: copy the folder again'
+        ) from None
+    except (safetensors.SafetensorError, OSError, LookupError, ValueError, TypeError) as error:
+        raise UserError(
+            f'{file} is damaged or cut short ({error}); copy or download it again'
+        ) from None

@@ -7,8 +7,7 @@ import jax
 
 from genesis_jax.models.classifier import Classifier2D, Classifier3D
 from genesis_jax.models.network import Network
-from genesis_jax.models.unet2d import UNet2D
-from genesis_jax.models.unet3d import UNet3D
+from genesis_jax.models.unet import UNet2D, UNet3D
 from genesis_jax.tasks import TASKS
 
 __all__ = [
@@ -37,7 +36,8 @@ def name_of(task: str, dimensions: int) -> str:
 
 def from_card(card: Mapping[str, Any]) -> Network:
     """The network that an export's card (`checkpoints.load_export`) describes."""
-    return NETWORKS[card.network](out_channels=card.out_channels, **card.model)
+    model = card['config']['model']
+    return NETWORKS[card['network']](out_channels=card['out_channels'], **model)
 
 
 def probabilities(logits: jax.Array, task: str) -> jax.Array:

@@ -1,13 +1,13 @@
 """What all networks share: the attributes, the batch normalisation, how the encoder is called."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
 
-from genesis_jax.errors import OptionError
+from genesis_jax.topology import check_sides
 
 
 class Network(nn.Module):
@@ -77,14 +77,3 @@ class Network(nn.Module):
     def smallest_input(cls, channels: int) -> tuple[int, ...]:
         """The shape of the smallest batch: it compiles fastest, and the parameters are the same."""
         return (1, *(cls.divisor,) * cls.dimensions, channels)
-
-
-def check_sides(sides: Sequence[int], divisor: int) -> None:
-    """Raises OptionError unless every side divides by `divisor`, a power of 2."""
-    if any(side % divisor for side in sides):
-        nearest = tuple(max(divisor, round(side / divisor) * divisor) for side in sides)
-        times = {8: 'three', 32: 'five'}[divisor]
-        raise OptionError(
-            f'the U-Net halves its input {times} times, so every side must divide by {divisor}, '
-            f'but the sides are {tuple(sides)}; use for example {nearest}'
-        )

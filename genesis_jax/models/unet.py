@@ -1,4 +1,4 @@
-"""What the U-Nets share: a decoder on the features of an encoder."""
+"""The U-Nets: a decoder on the features of an encoder (MedIA 2021, section 4, and its 2D rows)."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,8 +8,9 @@ import jax.numpy as jnp
 
 from genesis_jax.models.layers import Conv, UpConv, upsample_nearest
 from genesis_jax.models.network import Network
-from genesis_jax.models.unet_encoder import level_of
-from genesis_jax.topology import last_features
+from genesis_jax.models.resnet import ResNet18
+from genesis_jax.models.unet_encoder import Encoder, level_of
+from genesis_jax.topology import DIVISORS, last_features
 
 
 class UNet(Network):
@@ -32,6 +33,32 @@ class UNet(Network):
         decoder = Decoder(norm, self.upsample, last, self.dtype, self.remat, name='decoder')
         head = Conv(self.out_channels, (1,) * (x.ndim - 2), self.dtype, name='head')
         return head(decoder(levels)).astype(jnp.float32)
+
+
+class UNet3D(UNet):
+    """The published U-Net, of `[B, X, Y, Z, C]`; the default has 19,073,665 parameters.
+
+    Level l of the encoder ends with `2 * width * 2**l` channels.
+    """
+
+    dimensions = 3
+    divisor = DIVISORS[3]
+    make_encoder = Encoder
+
+
+class UNet2D(UNet):
+    """U-Net on a ResNet-18, of `[B, X, Y, C]`; the default has 15,818,401 parameters.
+
+    ImageNet weights load in its encoder. The decoder takes in the four finer scales, and a last
+    level without skip brings back the sides of the input: 4, 2, 1, 1 and a half times the width
+    channels. (The authors' 2D decoder was never published; its levels here are made as in 3D.)
+    """
+
+    width: int = 64
+
+    dimensions = 2
+    divisor = DIVISORS[2]
+    make_encoder = ResNet18
 
 
 class Decoder(nn.Module):

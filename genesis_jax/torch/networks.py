@@ -5,16 +5,20 @@ Arrays are `[B, C, X, Y(, Z)]`. The state dicts have the names of the published 
 differs from Flax: the running variance that training collects is the unbiased one.
 """
 
+from collections import OrderedDict
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
 
-from genesis_jax.topology import DIVISORS, LEVELS
+from genesis_jax.topology import DIVISORS, LEVELS, check_sides, scales, up_levels
 
 STATISTICS = ('synchronised', 'official')
 
 _CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 _UP_CONV = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+DOWN = [f'down_tr{64 * 2**level}' for level in range(LEVELS)]  # the published names
 _MAX_POOL = {2: functional.max_pool2d, 3: functional.max_pool3d}
 
 
@@ -38,13 +42,13 @@ class Network(nn.Module):
     def __init__(
         self,
         *,
-        width=32,
-        in_channels=1,
-        out_channels=1,
-        batch_statistics='synchronised',
-        epsilon=1e-5,
-        batch_norm_momentum=0.9,
-    ):
+        width: int = 32,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        batch_statistics: str = 'synchronised',
+        epsilon: float = 1e-5,
+        batch_norm_momentum: float = 0.9,
+    ) -> None:
         super().__init__()
         if batch_statistics not in STATISTICS:
             raise ValueError(
@@ -54,35 +58,31 @@ class Network(nn.Module):
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.batch_statistics = batch_statistics
-        self.epsilon = epsilon
-        self.batch_norm_momentum = batch_norm_momentum
+        self.epsilon = float(epsilon)
+        self.batch_norm_momentum = float(batch_norm_momentum)
         self.add_encoder()
 
-    def add_encoder(self):
+    def add_encoder(self) -> None:
         """Adds the layers that `levels` calls."""
         channels = self.in_channels
-        for level, name in enumerate(_names('down')):
-            features = self.channels()[level]
-            self.add_module(name, Level(self, (channels, features // 2, features)))
+        for name, features in zip(DOWN, scales(self.width, 3), strict=True):
+            blocks = _blocks(self, (channels, features // 2, features))
+            self.add_module(name, nn.Sequential(OrderedDict(ops=blocks)))
             channels = features
 
-    def channels(self):
-        """Of the features that `encode` gives."""
-        return [2 * self.width * 2**level for level in range(LEVELS)]
-
-    def encode(self, x):
+    def encode(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Features of every level, finest first; the last is the bottleneck.
 
         Raises:
-          ValueError: a side does not divide by `divisor`.
+          OptionError: a side does not divide by `divisor`.
         """
         check_sides(x.shape[2:], self.divisor)
         return self.levels(x)
 
-    def levels(self, x):
+    def levels(self, x: torch.Tensor) -> list[torch.Tensor]:
         """`encode`, of sides that were checked."""
         levels = []
-        for level, name in enumerate(_names('down')):
+        for level, name in enumerate(DOWN):
             x = _MAX_POOL[self.rank](x, 2) if level else x
             x = self.get_submodule(name)(x)
             levels.append(x)
@@ -96,32 +96,26 @@ class UNet(Network):
       upsample: 'transpose' (published PyTorch network) or 'nearest' (published Keras network).
     """
 
-    def __init__(self, *, upsample='transpose', **common):
+    def __init__(self, *, upsample: str = 'transpose', **common: Any) -> None:
         super().__init__(**common)
         if upsample not in ('transpose', 'nearest'):
             raise ValueError(f'upsample={upsample!r}: expected transpose or nearest')
         self.upsample = upsample
-        for name, *channels in self.up_levels():
-            self.add_module(name, UpLevel(self, *channels))
-        self.out_tr = Head(self, channels[-1])
+        self.ups = up_levels(self.width, self.rank)
+        for up in self.ups:
+            self.add_module(up.name, UpLevel(self, up.below, up.skip, up.features))
+        last = _CONV[self.rank](self.ups[-1].features, self.out_channels, 1)
+        self.out_tr = nn.Sequential(OrderedDict(final_conv=last))
         self.apply(initialise)
 
-    def up_levels(self):
-        """Of the decoder's levels, deepest first: name; channels from below, of the skip, out."""
-        features = self.channels()
-        return [
-            (_names('up')[level], features[level + 1], features[level], features[level])
-            for level in reversed(range(LEVELS - 1))
-        ]
-
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits `[B, out_channels, X, Y(, Z)]` of `[B, in_channels, X, Y(, Z)]`.
 
         Restored cubes, and the probability of a single class, are their sigmoid.
         """
         *skips, x = self.encode(x)
-        for name, *_ in self.up_levels():
-            x = self.get_submodule(name)(x, skips.pop() if skips else None)
+        for up in self.ups:
+            x = self.get_submodule(up.name)(x, skips.pop() if skips else None)
         return self.out_tr(x)
 
 
@@ -132,16 +126,16 @@ class Classifier(Network):
       hidden: units of the hidden layer; 0: none.
     """
 
-    def __init__(self, *, hidden=1024, **common):
+    def __init__(self, *, hidden: int = 1024, **common: Any) -> None:
         super().__init__(**common)
         self.hidden = hidden
-        channels = self.channels()[-1]
+        channels = scales(self.width, self.rank)[-1]
         if hidden:
             self.dense_1 = nn.Linear(channels, hidden)
         self.dense_2 = nn.Linear(hidden or channels, self.out_channels)
         self.apply(initialise)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits `[B, out_channels]` of `[B, in_channels, X, Y(, Z)]`."""
         *_, deepest = self.encode(x)
         x = deepest.mean(tuple(range(2, deepest.ndim)))
@@ -150,29 +144,19 @@ class Classifier(Network):
         return self.dense_2(x)
 
 
-class Level(nn.Module):
-    """Two blocks of convolution, batch normalisation and ReLU."""
-
-    def __init__(self, network, channels):
-        super().__init__()
-        self.ops = _blocks(network, channels)
-
-    def forward(self, x):
-        return self.ops(x)
-
-
 class UpLevel(nn.Module):
     """A level of the decoder: doubles the sides, takes in the encoder's features, if any."""
 
-    def __init__(self, network, below, skip, features):
+    def __init__(self, network: UNet, below: int, skip: int, features: int) -> None:
         super().__init__()
+        self.up_conv: nn.Module
         if network.upsample == 'transpose':
             self.up_conv = _UP_CONV[network.rank](below, below, 2, stride=2)
         else:
             self.up_conv = nn.Upsample(scale_factor=2)  # nearest
         self.ops = _blocks(network, (below + skip, features, features))
 
-    def forward(self, x, skip):
+    def forward(self, x: torch.Tensor, skip: torch.Tensor | None) -> torch.Tensor:
         x = self.up_conv(x)
         return self.ops(x if skip is None else torch.cat((x, skip), dim=1))
 
@@ -180,12 +164,12 @@ class UpLevel(nn.Module):
 class Block(nn.Module):
     """Convolution of side 3, batch normalisation, ReLU."""
 
-    def __init__(self, network, channels, features):
+    def __init__(self, network: Network, channels: int, features: int) -> None:
         super().__init__()
         self.conv1 = _CONV[network.rank](channels, features, 3, padding=1)
         self.bn1 = BatchNorm(network, features)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return functional.relu(self.bn1(self.conv1(x)))
 
 
@@ -195,11 +179,11 @@ class BatchNorm(nn.BatchNorm3d):
     The running averages change in training only, and stay in the state dict in any case.
     """
 
-    def __init__(self, network, features):
+    def __init__(self, network: Network, features: int) -> None:
         super().__init__(features, eps=network.epsilon, momentum=1 - network.batch_norm_momentum)
         self.of_batch = network.batch_statistics == 'official'
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.training or not self.of_batch:
             return super().forward(x)
         return functional.batch_norm(
@@ -210,18 +194,7 @@ class BatchNorm(nn.BatchNorm3d):
         """Any rank will do."""
 
 
-class Head(nn.Module):
-    """Convolution of side 1."""
-
-    def __init__(self, network, channels):
-        super().__init__()
-        self.final_conv = _CONV[network.rank](channels, network.out_channels, 1)
-
-    def forward(self, x):
-        return self.final_conv(x)
-
-
-def initialise(module):
+def initialise(module: nn.Module) -> None:
     """Draws the weights of a layer as our Flax networks do; biases are zero."""
     if isinstance(module, (nn.Conv2d, nn.Conv3d)):
         nn.init.kaiming_uniform_(module.weight, nonlinearity='relu')
@@ -239,18 +212,3 @@ def initialise(module):
 
 def _blocks(network, channels):
     return nn.Sequential(*(Block(network, *channels[i : i + 2]) for i in range(2)))
-
-
-def check_sides(sides, divisor):
-    """Raises ValueError unless every side divides by `divisor`."""
-    if any(side % divisor for side in sides):
-        times = {8: 'three', 32: 'five'}[divisor]
-        raise ValueError(
-            f'the U-Net halves its input {times} times, so every side must divide by {divisor}, '
-            f'but the sides are {tuple(sides)}'
-        )
-
-
-def _names(path):
-    """The published names of the levels, finest first."""
-    return [f'{path}_tr{64 * 2**level}' for level in range(LEVELS)]

@@ -21,15 +21,18 @@ file as its checkpoint, loads the encoder alone, and repeats the first kernel fo
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import nn
 
 from genesis_jax.cli.arguments import Parser, path
 from genesis_jax.convert import pytorch
 from genesis_jax.errors import UserError
-from genesis_jax.topology import DIVISORS, LEVELS
-from genesis_jax.torch.networks import UNet, check_sides, initialise
+from genesis_jax.topology import DIVISORS, LEVELS, check_sides, scales, up_levels
+from genesis_jax.torch.networks import DOWN, UNet, initialise
 
 CLASS = 'genesis_jax.torch.nnunet.GenesisPlainConvUNet'
 STRIDES = [[1, 1, 1], *[[2, 2, 2]] * (LEVELS - 1)]  # nnU-Net plans deep supervision by them
@@ -53,8 +56,14 @@ class GenesisPlainConvUNet(nn.Module):
     key_to_lpe = None
 
     def __init__(
-        self, input_channels, num_classes, *, deep_supervision=False, strides=None, **model
-    ):
+        self,
+        input_channels: int,
+        num_classes: int,
+        *,
+        deep_supervision: bool = False,
+        strides: Sequence[Sequence[int]] | None = None,
+        **model: Any,
+    ) -> None:
         """Takes the plans' arguments; `model` are those of `UNet3D`."""
         super().__init__()
         if strides is not None and [list(stride) for stride in strides] != STRIDES:
@@ -63,23 +72,23 @@ class GenesisPlainConvUNet(nn.Module):
         self.encoder = _Encoder(network)
         self.decoder = _Decoder(network, deep_supervision)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """Logits `[B, classes, Z, Y, X]`; with deep supervision those of all scales, finest first.
 
         Raises:
-          ValueError: a side does not divide by 8.
+          OptionError: a side does not divide by 8.
         """
         check_sides(x.shape[2:], DIVISORS[3])
         return self.decoder(self.encoder(x))
 
 
 class _Encoder(nn.Module):
-    def __init__(self, network):
+    def __init__(self, network: UNet) -> None:
         super().__init__()
-        self.stem = network.down_tr64
-        self.stages = nn.ModuleList((network.down_tr128, network.down_tr256, network.down_tr512))
+        self.stem, *stages = (network.get_submodule(name) for name in DOWN)
+        self.stages = nn.ModuleList(stages)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         levels = [self.stem(x)]
         for stage in self.stages:
             levels.append(stage(nn.functional.max_pool3d(levels[-1], 2)))
@@ -89,29 +98,30 @@ class _Encoder(nn.Module):
 class _Decoder(nn.Module):
     """Attributes: deep_supervision, which nnU-Net switches."""
 
-    def __init__(self, network, deep_supervision):
+    def __init__(self, network: UNet, deep_supervision: bool) -> None:
         super().__init__()
         self.deep_supervision = deep_supervision
-        self.stages = nn.ModuleList((network.up_tr256, network.up_tr128, network.up_tr64))
+        self.stages = nn.ModuleList(network.get_submodule(up.name) for up in network.ups)
         # nnU-Net fills no name with .seg_layers. in it from a file: these start at random.
         coarse = [
-            nn.Conv3d(network.channels()[level], network.out_channels, 1)
-            for level in reversed(range(1, LEVELS - 1))
+            nn.Conv3d(channels, network.out_channels, 1)
+            for channels in scales(network.width, 3)[-2:0:-1]
         ]
-        self.seg_layers = nn.ModuleList((*coarse, network.out_tr.final_conv)).apply(initialise)
+        self.seg_layers = nn.ModuleList((*coarse, network.out_tr[0])).apply(initialise)
 
-    def forward(self, levels):
+    def forward(self, levels: list[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
         *skips, x = levels
-        outputs = []
+        outputs: list[torch.Tensor] = []
         for stage, seg_layer, skip in zip(
             self.stages, self.seg_layers, reversed(skips), strict=True
         ):
             x = stage(x, skip)
-            outputs.append(seg_layer(x) if self.deep_supervision or skip is skips[0] else None)
+            if self.deep_supervision or skip is skips[0]:
+                outputs.append(seg_layer(x))
         return outputs[::-1] if self.deep_supervision else outputs[-1]
 
 
-def renamed(name):
+def renamed(name: str) -> str:
     """A published name as it is in `GenesisPlainConvUNet`."""
     level, _, rest = name.partition('.')
     return f'{_LEVELS[level]}.{rest}' if level in _LEVELS else f'{_LAST}.{rest.partition(".")[2]}'
@@ -119,13 +129,13 @@ def renamed(name):
 
 _LAST = f'decoder.seg_layers.{LEVELS - 2}'
 _LEVELS = {
-    'down_tr64': _STEM,
-    **{f'down_tr{128 * 2**i}': f'{_STAGES}.{i}' for i in range(LEVELS - 1)},
-    **{f'up_tr{256 // 2**i}': f'decoder.stages.{i}' for i in range(LEVELS - 1)},
+    DOWN[0]: _STEM,
+    **{name: f'{_STAGES}.{i}' for i, name in enumerate(DOWN[1:])},
+    **{up.name: f'decoder.stages.{i}' for i, up in enumerate(up_levels(1, 3))},
 }
 
 
-def architecture(model):
+def architecture(model: dict[str, Any]) -> dict[str, Any]:
     """What plans hold as `architecture`; `model`: arguments of `UNet3D` but for the channels."""
     return {
         'network_class_name': CLASS,
@@ -134,7 +144,9 @@ def architecture(model):
     }
 
 
-def adapt_plans(plans, own, configuration='3d_fullres'):
+def adapt_plans(
+    plans: dict[str, Any], own: dict[str, Any], configuration: str = '3d_fullres'
+) -> dict[str, Any]:
     """nnU-Net's plans, with this network in one configuration and no other.
 
     Args:
@@ -165,7 +177,7 @@ def adapt_plans(plans, own, configuration='3d_fullres'):
     }
 
 
-def main(arguments):
+def main(arguments: Sequence[str]) -> int:
     """Writes plans beside those that nnU-Net made: `nnUNetPlans_genesis.json`."""
     parser = Parser(prog='python -m genesis_jax.torch.nnunet', description=main.__doc__)
     parser.add_argument('weights', type=path, help='written by genesis_jax.convert --to=nnunet')

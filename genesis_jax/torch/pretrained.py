@@ -5,8 +5,6 @@ where an argument asks for it, and reported.
 """
 
 import dataclasses
-import math
-import numbers
 import os
 import tempfile
 from collections.abc import Mapping
@@ -16,16 +14,15 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from genesis_jax import convert
+from genesis_jax import card_rules, convert
 from genesis_jax.card import Card, split
 from genesis_jax.convert import first_kernel, names, pytorch
 from genesis_jax.errors import UserError
 from genesis_jax.provenance import Provenance
 from genesis_jax.torch import networks, resnet
-from genesis_jax.torch.networks import STATISTICS
 
 
-class Pretrained:
+class Pretrained(networks.Network):
     """What reads and writes the weights of a network.
 
     Attributes:
@@ -48,8 +45,34 @@ class Pretrained:
         return from_pretrained(path, format, cls.name, **changes)
 
     def save(self, path: str | Path) -> None:
-        """Writes a `.pt` that tells all that `from_pretrained` needs; see `pretrained.save`."""
-        save(self, path)
+        """Writes a network as a `.pt`, in the place of what is there, whole or not at all.
+
+        The card in it tells the network as it is now, and what it started from; the task is
+        unknown, as a head can be of any classes.
+
+        Raises:
+          UserError: nothing can be written there.
+        """
+        path = Path(path).expanduser()
+        state = {name: t.detach().cpu().float().numpy() for name, t in self.state_dict().items()}
+        counters = {name: state.pop(name) for name in [*state] if name.endswith(names.COUNTER)}
+        described = names.describe(state, 'the network')  # heads that were exchanged, too
+        variables = names.to_flax(state, names.rows(described), 'the network')
+        model = {name: getattr(self, name) for name in _FREE} | described['config']['model']
+        kept = {'epoch': 0, names.COUNTER: {n: int(c) for n, c in counters.items()}}
+        card = Card.from_dict(
+            described | {'config': {'model': model}, 'pytorch': kept}, 'the network'
+        )
+        card = dataclasses.replace(card, provenance=self.provenance)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix='.save_', dir=path.parent) as folder:
+                pytorch.write(Path(folder) / path.name, variables, card)
+                os.replace(Path(folder) / path.name, path)
+        except OSError as error:
+            raise UserError(
+                f'cannot write {path} ({error.strerror or error}); choose another file'
+            ) from None
 
 
 class UNet3D(Pretrained, networks.UNet):
@@ -100,7 +123,7 @@ def from_pretrained(
     Args:
       path: a `.pt`, a Keras `.h5`, a hub folder (these need no JAX), an export, a run's workdir.
       format: one of `convert.FORMATS`; None: by what the file holds.
-      network: one of `names.NETWORKS`; None: as it is there.
+      network: one of `card_rules.WHOLE`; None: as it is there.
       changes: `out_channels=N` draws a new head of N logits, `hidden=N` a new hidden layer,
         `new_decoder=True` a new decoder, all at random; `in_channels=N` repeats and rescales the
         first kernel; `batch_statistics`, `epsilon` and `batch_norm_momentum` replace what is there,
@@ -154,7 +177,7 @@ def from_variables(
     channels = [card.in_channels, made.in_channels]
     if made.in_channels != card.in_channels:
         chosen = first_kernel.with_channels(chosen, made.in_channels)
-    _load(made, chosen, network, wanted)
+    _load(made, chosen, wanted)
     made.card = card
     made.provenance = dataclasses.replace(
         card.origin(known=changes),
@@ -166,51 +189,6 @@ def from_variables(
     return made
 
 
-def save(network: Any, path: str | Path) -> None:
-    """Writes a network as a `.pt`, in the place of what is there, whole or not at all.
-
-    The card in it tells the network as it is now, and what it started from; the task is unknown, as
-    a head can be of any classes.
-
-    Raises:
-      UserError: nothing can be written there.
-    """
-    path = Path(path).expanduser()
-    state = {name: t.detach().cpu().float().numpy() for name, t in network.state_dict().items()}
-    counters = {name: state.pop(name) for name in [*state] if name.endswith(names.COUNTER)}
-    architecture = names.Architecture.of_state(state, 'the network')
-    variables = names.to_flax(state, architecture.rows(), 'the network')
-    kept = {'epoch': 0, names.COUNTER: {n: int(c) for n, c in counters.items()}}
-    card = _present_card(network, architecture, kept)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix='.save_', dir=path.parent) as folder:
-            pytorch.write(Path(folder) / path.name, variables, card)
-            os.replace(Path(folder) / path.name, path)
-    except OSError as error:
-        raise UserError(
-            f'cannot write {path} ({error.strerror or error}); choose another file'
-        ) from None
-
-
-def _present_card(network, architecture, kept):
-    """The card of a network as it is: its sizes are those of its arrays, of heads exchanged too."""
-    model = {name: getattr(network, name) for name in _FREE}
-    model = {n: value if isinstance(value, str) else float(value) for n, value in model.items()}
-    model |= {
-        name: getattr(architecture, name) for name in _OPTIONS[architecture.kind][len(_FREE) :]
-    }
-    return Card(
-        network=network.name,
-        parts=list(architecture.parts),
-        in_channels=architecture.in_channels,
-        out_channels=architecture.out_channels,
-        config={'model': model},
-        provenance=network.provenance,
-        pytorch=kept,
-    )
-
-
 def _options(card, network):
     """Arguments of the network that a card describes, or of another with the same encoder."""
     model = card.model
@@ -218,14 +196,10 @@ def _options(card, network):
     return sizes | {name: model[name] for name in _OPTIONS[split(network)[0]] if name in model}
 
 
-def _parts(network):
-    return _PARTS[split(network)[0]]
-
-
 def _new_parts(network, changes, source):
     """The parts that `changes` ask to draw; UserError if they ask for what cannot be changed."""
     asked = {'decoder': 'new_decoder', 'hidden': 'hidden', 'head': 'out_channels'}
-    asked = {part: name for part, name in asked.items() if part in _parts(network)}
+    asked = {part: name for part, name in asked.items() if part in _PARTS[split(network)[0]]}
     possible = (*asked.values(), 'in_channels', *_FREE)
     if wrong := [name for name in changes if name not in possible]:
         raise UserError(
@@ -238,34 +212,14 @@ def _new_parts(network, changes, source):
 def _check_values(changes):
     """Raises UserError for a value that no network can have."""
     for name, value in changes.items():
-        fits, expected = _EXPECTED.get(name, (lambda _: True, ''))
+        fits, expected = card_rules.OF_OPTION.get(name, (lambda _: True, ''))
         if not fits(value):
             raise UserError(f'{name} is {value!r}; expected {expected}')
 
 
-def _whole(value, least):
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= least
-
-
-def _between(value, low, high):
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return real and math.isfinite(value) and low <= value < high
-
-
-_EXPECTED = {  # of an argument: whether a value fits, and what does
-    'out_channels': (lambda n: _whole(n, 1), 'a whole number from 1, of logits'),
-    'in_channels': (lambda n: _whole(n, 1), 'a whole number from 1'),
-    'hidden': (lambda n: _whole(n, 0), 'a whole number from 0 (no hidden layer)'),
-    'new_decoder': (lambda value: isinstance(value, bool), 'True or False'),
-    'epsilon': (lambda value: _between(value, 0, 1), 'a number from 0 to below 1'),
-    'batch_norm_momentum': (lambda value: _between(value, 0, 1), 'a number from 0 to below 1'),
-    'batch_statistics': (lambda value: value in STATISTICS, ' or '.join(STATISTICS)),
-}
-
-
 def _wanted(card, network, options, new, changes, source):
     """The parts to take from the source; UserError if one is not there."""
-    needed = [part for part in _parts(network) if part != 'hidden' or options.get('hidden') != 0]
+    needed = [p for p in _PARTS[split(network)[0]] if p != 'hidden' or options.get('hidden') != 0]
     # A head belongs to the network, hidden layer and decoder that it was trained with.
     replaced = changes.get('new_decoder') or 'hidden' in changes
     kept = network == card.network and not replaced
@@ -282,18 +236,12 @@ def _wanted(card, network, options, new, changes, source):
     return [part for part in needed if part not in new]
 
 
-def _load(network, variables, kind, parts):
+def _load(network, variables, parts):
     """Puts the arrays of these parts into a network, each in its place."""
-    made = names.Architecture(
-        network=kind,
-        parts=tuple(parts),
-        width=network.width,
-        in_channels=network.in_channels,
-        out_channels=network.out_channels,
-        upsample=getattr(network, 'upsample', 'transpose'),
-        hidden=getattr(network, 'hidden', 0),
-    )
-    arrays = names.to_torch(variables, made.rows())
+    model = {name: getattr(network, name) for name in _OPTIONS[split(network.name)[0]]}
+    sizes = network.in_channels, network.out_channels
+    rows = names.rows(Card(network.name, parts, *sizes, {'model': model}))
+    arrays = names.to_torch(variables, rows)
     # (float32 holds every bfloat16 and float16 exactly)
     tensors = {name: torch.from_numpy(np.array(a, np.float32)) for name, a in arrays.items()}
     assert not network.load_state_dict(tensors, strict=False).unexpected_keys

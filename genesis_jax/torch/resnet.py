@@ -4,14 +4,17 @@ The encoder's names in the state dicts are those of torchvision and timm (`layer
 so that `load_state_dict(torchvision.models.resnet18(...).state_dict(), strict=False)` fills it too.
 """
 
+from typing import Any
+
+import torch
 from torch import nn
 from torch.nn import functional
 
-from genesis_jax.topology import BLOCKS, DIVISORS, STAGES, last_features, scales
-from genesis_jax.torch.networks import BatchNorm, Classifier, UNet
+from genesis_jax.topology import BLOCKS, DIVISORS, STAGES, scales
+from genesis_jax.torch.networks import BatchNorm, Classifier, Network, UNet
 
 
-class _OnResNet18:
+class _OnResNet18(Network):
     """What makes a network start with a ResNet-18.
 
     Attributes:
@@ -21,12 +24,12 @@ class _OnResNet18:
     rank = 2
     divisor = DIVISORS[2]
 
-    def __init__(self, *, width=64, **others):
+    def __init__(self, *, width: int = 64, **others: Any) -> None:
         super().__init__(width=width, **others)
 
-    def add_encoder(self):
+    def add_encoder(self) -> None:
         """Adds the layers that `levels` calls."""
-        channels = self.channels()
+        channels = scales(self.width, 2)
         self.conv1 = nn.Conv2d(self.in_channels, self.width, 7, stride=2, padding=3, bias=False)
         self.bn1 = BatchNorm(self, self.width)
         for stage in range(1, STAGES + 1):
@@ -35,31 +38,18 @@ class _OnResNet18:
             blocks += [BasicBlock(self, after, after, 1) for _ in range(1, BLOCKS)]
             self.add_module(f'layer{stage}', nn.Sequential(*blocks))
 
-    def channels(self):
-        """Of the features that `encode` gives."""
-        return scales(self.width)
-
-    def levels(self, x):
+    def levels(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Features of five scales, finest first: the stem's, before its pool, then the stages'."""
         found = [functional.relu(self.bn1(self.conv1(x)))]
         x = functional.max_pool2d(found[0], 3, stride=2, padding=1)
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
+        for stage in range(1, STAGES + 1):
+            x = self.get_submodule(f'layer{stage}')(x)
             found.append(x)
         return found
 
 
 class UNet2D(_OnResNet18, UNet):
     """The U-Net of images `[B, C, X, Y]`."""
-
-    def up_levels(self):
-        """Of the decoder's levels, deepest first: name; channels from below, of the skip, out."""
-        *skips, below = self.channels()
-        found = []
-        for level, skip in reversed(list(enumerate(skips))):
-            found.append((f'up_layer{level}', below, skip, skip))
-            below = skip
-        return [*found, ('up_last', below, 0, last_features(self.width))]
 
 
 class Classifier2D(_OnResNet18, Classifier):
@@ -69,7 +59,7 @@ class Classifier2D(_OnResNet18, Classifier):
 class BasicBlock(nn.Module):
     """Two convolutions of side 3, and a shortcut: of side 1 where the shape changes."""
 
-    def __init__(self, network, channels, features, stride):
+    def __init__(self, network: Network, channels: int, features: int, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, features, 3, stride=stride, padding=1, bias=False)
         self.bn1 = BatchNorm(network, features)
@@ -80,7 +70,7 @@ class BasicBlock(nn.Module):
             shortcut = nn.Conv2d(channels, features, 1, stride=stride, bias=False)
             self.downsample = nn.Sequential(shortcut, BatchNorm(network, features))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = functional.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
         return functional.relu(y + (x if self.downsample is None else self.downsample(x)))
