@@ -1,11 +1,13 @@
 """The papers' table of 2D against 3D: a row for each task, a column for each method."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from genesis_jax.compare import published, recipes, statistics, writers
+from genesis_jax.compare import published, recipes, statistics
 from genesis_jax.compare.analysis import Entry, Row, row_of
-from genesis_jax.compare.tables import factor, runs, title
-from genesis_jax.compare.writers import p_value, spread_text, tex
+from genesis_jax.compare.runs import Workdir
+from genesis_jax.compare.tables import runs, spread_of, title
+from genesis_jax.compare.writers import Report, Section, Table, p_value, percent, spread_text, tex
 from genesis_jax.errors import UserError
 from genesis_jax.provenance import short_name
 
@@ -15,75 +17,77 @@ _READINGS = {  # of `data.view`, other than single slices
     'adjacent': 'slices with their neighbours',
     'orthogonal': 'three orthogonal planes',
 }
+_COLUMNS = ('task', 'metric', 'method', 'source', 'runs', 'mean', 'sd', 'p_of_dimensions')
 
 
 @dataclass(frozen=True)
-class Task:
-    """A row: of each method the mean over runs, and the published one.
+class _Task:
+    """A row: of each method (by column) the mean over runs, and the published one.
 
     Attributes:
-      name: of the task.
       metric: the one that was published.
-      measured: by column.
-      best: the column of the best method in 2D and in 3D, where there is one.
+      best: the columns of the best method in 2D and of that in 3D, where there is one.
       p: of the t-test between these.
-      published: by column.
       published_p: in words.
     """
 
     name: str
     metric: str
     measured: dict[str, Row]
-    best: dict[int, str]
+    best: set[str]
     p: float
     published: dict[str, published.Published]
     published_p: str
 
 
-@dataclass(frozen=True)
-class Table:
-    """All tasks; `columns` are methods, those in 2D first."""
-
-    columns: list[str]
-    tasks: list[Task]
-    test: str
-    recipes: list[str]  # in what else the configs of a task differ
-    readings: list[str]  # which methods in 2D are not of single slices
-
-
-def lay_out(workdirs, names=None, *, welch: bool = False) -> Table:
+def lay_out(
+    workdirs: Sequence[Workdir], names: Sequence[str] | None = None, *, welch: bool = False
+) -> Report:
     """The table of workdirs of one or several tasks, named as given or by their starts.
 
     Raises:
-      UserError: another number of names than workdirs, or workdirs that do not belong in one table.
+      UserError: workdirs that do not belong in one table.
     """
-    if names is not None and len(names) != len(workdirs):
-        raise UserError(
-            f'--names has {len(names)} names for {len(workdirs)} workdirs; give one for each, '
-            'such as scratch, ImageNet, Genesis'
-        )
     names = names or [_start(workdir) for workdir in workdirs]
     entries = [Entry(_column(*pair), pair[1]) for pair in zip(names, workdirs, strict=True)]
     fractions = {workdir.label_fraction for workdir in workdirs}
     if len(fractions) > 1:
-        shown = ', '.join(f'{100 * fraction:g} %' for fraction in sorted(fractions))
+        shown = ', '.join(map(percent, sorted(fractions)))
         raise UserError(f'the workdirs have {shown} of the labels; give those of one share')
     by_task: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
         by_task.setdefault((entry.workdir.task_name, entry.workdir.dataset), []).append(entry)
-    columns = dict.fromkeys(entry.method for entry in entries)
-    return Table(
-        columns=sorted(columns, key=lambda name: not name.startswith('2D')),
-        tasks=[_task(name, found, welch) for (name, _), found in by_task.items()],
-        test="Welch's t-test" if welch else 'independent two-sample t-test',
-        recipes=[
-            f'{name}: {line}'
-            for (name, _), found in by_task.items()
-            for line in _differences(found)
+    tasks = [_task(name, members, welch) for (name, _), members in by_task.items()]
+    methods = dict.fromkeys(entry.method for entry in entries)
+    columns = sorted(methods, key=lambda name: not name.startswith('2D'))
+    rows = [cells for task in tasks for cells in _cells(task, columns)]
+    test = "Welch's t-test" if welch else 'independent two-sample t-test'
+    best = 'between the best method in 2D and the best in 3D.'
+    caption = rf'2D against 3D: mean $\pm$ sd (runs); p of the {tex(test)} {best}'
+    readings, recipe_lines = (
+        [f'{name}: {line}' for (name, _), found in by_task.items() for line in told(found)]
+        for told in (_readings, _differences)
+    )
+    return Report(
+        title='2D against 3D',
+        about='Mean ± sd (runs) in per cent. A run is one seed; where the task has folds, the mean '
+        f'over its folds. p of the {test} {best}',
+        tables=[Table(('task', *columns, 'p'), [Section(rows)], caption)],
+        lists=[
+            (
+                'These are read in 2D otherwise than as single slices, and published figures stand '
+                'by the name of the column alone:',
+                'reading',
+                readings,
+            ),
+            (
+                'The configs differ in more than start and dimensions:',
+                'configs differ',
+                recipe_lines,
+            ),
         ],
-        readings=[
-            f'{name}: {line}' for (name, _), found in by_task.items() for line in _readings(found)
-        ],
+        columns=_COLUMNS,
+        records=[record for task in tasks for record in _records(task)],
     )
 
 
@@ -108,12 +112,11 @@ def _start(workdir):
 
 def _differences(entries):
     """Lines on what else differs: of widths, between methods of equal dimensions."""
-    lines = recipes.differences(entries, _OF_DIMENSIONS)
+    yield from recipes.differences(entries, _OF_DIMENSIONS)
     for dimensions in (2, 3):
         own = [entry for entry in entries if entry.workdir.config['dimensions'] == dimensions]
         if own:
-            lines += recipes.differences(own, only=_PER_DIMENSIONS)
-    return lines
+            yield from recipes.differences(own, only=_PER_DIMENSIONS)
 
 
 def _readings(entries):
@@ -130,7 +133,7 @@ def _column(name, workdir):
 
 
 def _task(name, entries, welch):
-    measured = {}
+    measured: dict[str, Row] = {}
     known = published.TASKS.get(name.lower(), published.Task({}))
     metric = _metric(known, entries[0].workdir)
     for entry in entries:
@@ -145,20 +148,20 @@ def _task(name, entries, welch):
                 'runs on the same data can be compared'
             )
         measured[entry.method] = row_of(metric, entry)
-    best = {}
-    for column, row in measured.items():
-        rank, kind = row.mean, int(column[0])
-        if rank == rank and (kind not in best or rank > measured[best[kind]].mean):
-            best[kind] = column
+    sides = [
+        {column: row.mean for column, row in measured.items() if column[0] == side and row.runs}
+        for side in '23'
+    ]
+    best = [max(means, key=means.__getitem__) for means in sides if means]
     p = float('nan')
     if len(best) == 2:
-        p = statistics.t_test(measured[best[3]].values, measured[best[2]].values, welch)
+        p = statistics.t_test(measured[best[1]].values, measured[best[0]].values, welch)
     shown = {column: number for column in measured if (number := known.of(metric, column))}
-    return Task(
+    return _Task(
         name=name,
         metric=metric,
         measured=measured,
-        best=best,
+        best={*best},
         p=p,
         published=shown,
         # (it says nothing where a method that it compares is not shown)
@@ -173,67 +176,23 @@ def _metric(known, workdir):
     return 'mean_iou_paper' if workdir.task == 'segmentation' else 'auc'
 
 
-def markdown(table: Table) -> str:
-    """The report."""
-    lines = [
-        '# 2D against 3D',
-        '',
-        'Mean ± sd (runs) in per cent. A run is one seed; where the task has folds, the mean over '
-        f'its folds. p of the {table.test} between the best method in 2D and the best in 3D.',
-        '',
-        *writers.markdown(_head(table), _cells(table)),
-        *writers.bullets(
-            table.readings,
-            'These are read in 2D otherwise than as single slices, and published figures stand by '
-            'the name of the column alone:',
-        ),
-        *writers.bullets(table.recipes, 'The configs differ in more than start and dimensions:'),
-    ]
-    return '\n'.join(lines)
+def _cells(task: _Task, columns: Sequence[str]) -> Iterator[list[str]]:
+    """A row of what was measured and, where there is any, one of what was published."""
+    rows = [task.measured.get(column) for column in columns]
+    cells = [f'{spread_of(row)} ({runs(row)})' if row else '' for row in rows]
+    yield [f'{task.name}, {title(task.metric)}', *cells, p_value(task.p)]
+    if task.published:
+        numbers = [task.published.get(column) for column in columns]
+        cells = [spread_text(n.mean, n.sd) if n else '' for n in numbers]
+        yield ['published', *cells, task.published_p]
 
 
-def latex(table: Table) -> str:
-    """The table for a paper."""
-    return '% \\usepackage{booktabs}\n' + writers.latex(
-        rf'2D against 3D: mean $\pm$ sd (runs); p of the {tex(table.test)} between the best '
-        'method in 2D and the best in 3D.',
-        'l' + 'r' * (len(table.columns) + 1),
-        _head(table),
-        [writers.Section(list(_cells(table)))],
-        [f'reading: {line}' for line in table.readings]
-        + [f'configs differ: {line}' for line in table.recipes],
-    )
-
-
-def csv_text(table: Table) -> str:
-    """One row for a method of a task, measured or published."""
-    rows = []
-    for task in table.tasks:
-        about: dict[str, object] = {'task': task.name, 'metric': task.metric}
-        for column, row in task.measured.items():
-            p = task.p if column in task.best.values() else float('nan')
-            values = {'mean': row.mean, 'sd': row.sd, 'p_of_dimensions': p}
-            rows.append(about | {'method': column, 'source': 'measured', 'runs': row.runs} | values)
-        for column, number in task.published.items():
-            rows.append(about | {'method': column, 'source': number.source} | number.fractions)
-    columns = ('task', 'metric', 'method', 'source', 'runs', 'mean', 'sd', 'p_of_dimensions')
-    return writers.csv_text(columns, rows)
-
-
-def _head(table):
-    return ('task', *table.columns, 'p')
-
-
-def _cells(table):
-    for task in table.tasks:
-        scale = factor(task.metric)
-        shown = [task.measured.get(column) for column in table.columns]
-        cells = [
-            f'{spread_text(row.mean * scale, row.sd * scale)} ({runs(row)})' if row else ''
-            for row in shown
-        ]
-        yield (f'{task.name}, {title(task.metric)}', *cells, p_value(task.p))
-        if task.published:
-            numbers = [task.published.get(column) for column in table.columns]
-            cells = [spread_text(n.mean, n.sd) if n else '' for n in numbers]
-            yield ('published', *cells, task.published_p)
+def _records(task: _Task) -> Iterator[dict[str, object]]:
+    """One for a method, measured or published."""
+    about: dict[str, object] = {'task': task.name, 'metric': task.metric}
+    for column, row in task.measured.items():
+        p = task.p if column in task.best else float('nan')
+        values = {'mean': row.mean, 'sd': row.sd, 'p_of_dimensions': p}
+        yield about | {'method': column, 'source': 'measured', 'runs': row.runs} | values
+    for column, number in task.published.items():
+        yield about | {'method': column, 'source': number.source} | number.fractions
