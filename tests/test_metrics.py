@@ -324,8 +324,6 @@ def test_froc_by_hand():
     assert metrics.luna16_score(scans, labels, scores) == pytest.approx(
         (1 + 1 + 2 + 2 + 3 + 3 + 3) / 21
     )
-    # Twice the scans, two without a candidate: half the false positives a scan.
-    assert metrics.froc(scans, labels, scores, (0.25,), scans=4) == pytest.approx(2 / 3)
 
 
 def test_froc_of_tied_candidates_lies_on_a_line():

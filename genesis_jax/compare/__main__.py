@@ -36,7 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _check(args, expected)
         workdirs = [read_workdir(folder) for folder in args.workdirs]
-        report, plots = (_lay_out if args.dimensions else _compare)(workdirs, args)
+        if args.dimensions:
+            report, plots = dimensions.lay_out(workdirs, args.names, welch=args.welch), {}
+        else:
+            report, plots = _compare(workdirs, args)
         texts = (writers.markdown(report, plots), writers.latex(report), writers.csv_text(report))
         files = {**dict(zip(expected, texts, strict=False)), **plots}
         for name, content in files.items():
@@ -52,11 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not args.dimensions and (absent := missing('plot', 'drawing')):
         print(f'no plots: {absent}')
     return 0
-
-
-def _lay_out(workdirs, args):
-    """2D against 3D: `(report, no plots)`."""
-    return dimensions.lay_out(workdirs, args.names, welch=args.welch), {}
 
 
 def _compare(workdirs, args):

@@ -1,7 +1,6 @@
 """The papers' table of 2D against 3D: a row for each task, a column for each method."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from genesis_jax.compare import published, recipes, statistics
 from genesis_jax.compare.analysis import Entry, Row, row_of
@@ -18,26 +17,6 @@ _READINGS = {  # of `data.view`, other than single slices
     'orthogonal': 'three orthogonal planes',
 }
 _COLUMNS = ('task', 'metric', 'method', 'source', 'runs', 'mean', 'sd', 'p_of_dimensions')
-
-
-@dataclass(frozen=True)
-class _Task:
-    """A row: of each method (by column) the mean over runs, and the published one.
-
-    Attributes:
-      metric: the one that was published.
-      best: the columns of the best method in 2D and of that in 3D, where there is one.
-      p: of the t-test between these.
-      published_p: in words.
-    """
-
-    name: str
-    metric: str
-    measured: dict[str, Row]
-    best: set[str]
-    p: float
-    published: dict[str, published.Published]
-    published_p: str
 
 
 def lay_out(
@@ -57,10 +36,9 @@ def lay_out(
     by_task: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
         by_task.setdefault((entry.workdir.task_name, entry.workdir.dataset), []).append(entry)
-    tasks = [_task(name, members, welch) for (name, _), members in by_task.items()]
     methods = dict.fromkeys(entry.method for entry in entries)
     columns = sorted(methods, key=lambda name: not name.startswith('2D'))
-    rows = [cells for task in tasks for cells in _cells(task, columns)]
+    tasks = [_task(name, members, columns, welch) for (name, _), members in by_task.items()]
     test = "Welch's t-test" if welch else 'independent two-sample t-test'
     best = 'between the best method in 2D and the best in 3D.'
     caption = rf'2D against 3D: mean $\pm$ sd (runs); p of the {tex(test)} {best}'
@@ -72,7 +50,13 @@ def lay_out(
         title='2D against 3D',
         about='Mean ± sd (runs) in per cent. A run is one seed; where the task has folds, the mean '
         f'over its folds. p of the {test} {best}',
-        tables=[Table(('task', *columns, 'p'), [Section(rows)], caption)],
+        tables=[
+            Table(
+                ('task', *columns, 'p'),
+                [Section([row for rows, _ in tasks for row in rows])],
+                caption,
+            )
+        ],
         lists=[
             (
                 'These are read in 2D otherwise than as single slices, and published figures stand '
@@ -87,7 +71,7 @@ def lay_out(
             ),
         ],
         columns=_COLUMNS,
-        records=[record for task in tasks for record in _records(task)],
+        records=[record for _, records in tasks for record in records],
     )
 
 
@@ -132,10 +116,38 @@ def _column(name, workdir):
     return name if name.startswith(dimensions) else f'{dimensions} {name}'
 
 
-def _task(name, entries, welch):
-    measured: dict[str, Row] = {}
+def _task(name, entries, columns, welch):
+    """`(rows, records)` of a task: what was measured, and what was published."""
     known = published.TASKS.get(name.lower(), published.Task({}))
     metric = _metric(known, entries[0].workdir)
+    measured = _measured(name, metric, entries)
+    best = _best_by_dimensions(measured)
+    p = float('nan')
+    if len(best) == 2:
+        p = statistics.t_test(*(measured[column].values for column in best), welch)
+    rows = [measured.get(column) for column in columns]
+    cells = [f'{spread_of(row)} ({runs(row)})' if row else '' for row in rows]
+    lines = [[f'{name}, {title(metric)}', *cells, p_value(p)]]
+    shown = {column: number for column in measured if (number := known.of(metric, column))}
+    if shown:
+        numbers = [shown.get(column) for column in columns]
+        cells = [spread_text(n.mean, n.sd) if n else '' for n in numbers]
+        # Its p says nothing where a method that it compares is not shown.
+        known_p = known.p_of_dimensions if shown.keys() >= {*published.OF_DIMENSIONS} else ''
+        lines.append(['published', *cells, known_p])
+    about: dict[str, object] = {'task': name, 'metric': metric}
+    records = []
+    for column, row in measured.items():
+        values = {'mean': row.mean, 'sd': row.sd, 'p_of_dimensions': p if column in best else None}
+        records.append(about | {'method': column, 'source': 'measured', 'runs': row.runs} | values)
+    for column, number in shown.items():
+        records.append(about | {'method': column, 'source': number.source} | number.fractions)
+    return lines, records
+
+
+def _measured(name, metric, entries):
+    """The metric of each method, by column."""
+    measured: dict[str, Row] = {}
     for entry in entries:
         if entry.method in measured:
             raise UserError(
@@ -148,25 +160,16 @@ def _task(name, entries, welch):
                 'runs on the same data can be compared'
             )
         measured[entry.method] = row_of(metric, entry)
+    return measured
+
+
+def _best_by_dimensions(measured):
+    """The columns of the best method in 3D and of that in 2D, where there is one."""
     sides = [
         {column: row.mean for column, row in measured.items() if column[0] == side and row.runs}
-        for side in '23'
+        for side in '32'
     ]
-    best = [max(means, key=means.__getitem__) for means in sides if means]
-    p = float('nan')
-    if len(best) == 2:
-        p = statistics.t_test(measured[best[1]].values, measured[best[0]].values, welch)
-    shown = {column: number for column in measured if (number := known.of(metric, column))}
-    return _Task(
-        name=name,
-        metric=metric,
-        measured=measured,
-        best={*best},
-        p=p,
-        published=shown,
-        # (it says nothing where a method that it compares is not shown)
-        published_p=known.p_of_dimensions if shown.keys() >= {*published.OF_DIMENSIONS} else '',
-    )
+    return [max(means, key=means.__getitem__) for means in sides if means]
 
 
 def _metric(known, workdir):
@@ -174,25 +177,3 @@ def _metric(known, workdir):
         if any(number.method in ('2D scratch', 'scratch') for number in numbers):
             return metric
     return 'mean_iou_paper' if workdir.task == 'segmentation' else 'auc'
-
-
-def _cells(task: _Task, columns: Sequence[str]) -> Iterator[list[str]]:
-    """A row of what was measured and, where there is any, one of what was published."""
-    rows = [task.measured.get(column) for column in columns]
-    cells = [f'{spread_of(row)} ({runs(row)})' if row else '' for row in rows]
-    yield [f'{task.name}, {title(task.metric)}', *cells, p_value(task.p)]
-    if task.published:
-        numbers = [task.published.get(column) for column in columns]
-        cells = [spread_text(n.mean, n.sd) if n else '' for n in numbers]
-        yield ['published', *cells, task.published_p]
-
-
-def _records(task: _Task) -> Iterator[dict[str, object]]:
-    """One for a method, measured or published."""
-    about: dict[str, object] = {'task': task.name, 'metric': task.metric}
-    for column, row in task.measured.items():
-        p = task.p if column in task.best else float('nan')
-        values = {'mean': row.mean, 'sd': row.sd, 'p_of_dimensions': p}
-        yield about | {'method': column, 'source': 'measured', 'runs': row.runs} | values
-    for column, number in task.published.items():
-        yield about | {'method': column, 'source': number.source} | number.fractions

@@ -96,7 +96,7 @@ def read_workdir(path: Path) -> Workdir:
     first = _check_alike(found)
     _check_config(path, config, first)
     parts, folds = _complete(
-        Part(folder, *_seed_and_fold(folder), _numbers(config_json.rename(results['metrics'])))
+        Part(folder, *_seed_and_fold(folder), _numbers(results['metrics']))
         for folder, results in found.items()
     )
     return Workdir(
@@ -217,7 +217,10 @@ def _findings(part, findings):
 
 
 def _numbers(metrics):
-    return {name: np.nan if value is None else float(value) for name, value in metrics.items()}
+    return {
+        name: np.nan if value is None else float(value)
+        for name, value in config_json.rename(metrics).items()
+    }
 
 
 def _json(file):

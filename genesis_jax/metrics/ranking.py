@@ -80,18 +80,18 @@ def average_precision(labels, scores) -> float:
     return mean(average_precision_score(*column) for column in _columns(labels, scores))
 
 
-def accuracy(labels, scores, threshold: float = 0.5) -> float:
-    """The share of right answers: above the threshold, or the highest of several classes.
+def accuracy(labels, scores) -> float:
+    """The share of right answers: above 0.5, or the highest of several classes.
 
     Of several findings at once, over all answers. NaN without examples.
     """
     labels, scores = _arrays(labels, scores)
     exclusive = scores.ndim == 2 and labels.ndim == 1
-    answers = np.argmax(scores, axis=1) if exclusive else scores > threshold
+    answers = np.argmax(scores, axis=1) if exclusive else scores > 0.5
     return float(np.mean(answers == labels)) if labels.size else float('nan')
 
 
-def froc(scan_ids, labels, scores, rates=LUNA16_RATES, scans=None) -> np.ndarray:
+def froc(scan_ids, labels, scores, rates=LUNA16_RATES) -> np.ndarray:
     """Sensitivity at so many false positives a scan, two classes.
 
     As in LUNA16: one operating point for each distinct score, straight lines between them (which
@@ -101,25 +101,23 @@ def froc(scan_ids, labels, scores, rates=LUNA16_RATES, scans=None) -> np.ndarray
     Args:
       scan_ids: `[N]`, the scan of each candidate.
       rates: false positives a scan.
-      scans: how many scans there were, if some have no candidate.
 
     Returns:
       float64 `[len(rates)]`; NaN if the labels are all the same.
     """
     labels, scores = _arrays(labels, scores)
-    scans = scans or len(np.unique(np.asarray(scan_ids)))
     if not _has_both(labels):
         return np.full(len(rates), np.nan)
     order = np.argsort(-scores, kind='stable')
     ends = np.flatnonzero(np.diff(scores[order], append=-np.inf))  # last of each distinct score
     found = np.concatenate([[0], np.cumsum(labels[order] == 1)[ends]])
     false = np.concatenate([[0], np.cumsum(labels[order] == 0)[ends]])
-    return np.interp(rates, false / scans, found / found[-1])
+    return np.interp(rates, false / len(np.unique(np.asarray(scan_ids))), found / found[-1])
 
 
-def luna16_score(scan_ids, labels, scores, scans=None) -> float:
+def luna16_score(scan_ids, labels, scores) -> float:
     """Mean sensitivity at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives a scan."""
-    return float(np.mean(froc(scan_ids, labels, scores, scans=scans)))
+    return float(np.mean(froc(scan_ids, labels, scores)))
 
 
 def _arrays(labels, scores):
