@@ -19,12 +19,8 @@ from genesis_jax.transforms.window import normalise
 MEASURED = {
     'whole chain': ({}, 'corrupt'),
     'shuffling alone': (
-        {
-            'flip_probability': 0.0,
-            'shuffle_probability': 1.0,
-            'nonlinear_probability': 0.0,
-            'paint_probability': 0.0,
-        },
+        dict.fromkeys(('flip_probability', 'nonlinear_probability', 'paint_probability'), 0.0)
+        | {'shuffle_probability': 1.0},
         'local_shuffle',
     ),
 }
@@ -37,7 +33,9 @@ def main():
     volumes = normalise(host_batch(cubes))
     keys = jax.random.split(jax.random.key(0), cubes)
     found = {'cube': list(CUBE), 'batch': cubes}
-    with _processes() as pool:
+    # Started anew: a copy of this process would hold the accelerator, too.
+    context = multiprocessing.get_context('spawn')
+    with concurrent.futures.ProcessPoolExecutor(measure.cores(), mp_context=context) as pool:
         for name, (options, loop) in MEASURED.items():
             ours = jax.jit(functools.partial(corrupt_batch, **options))
             runs = {
@@ -46,36 +44,19 @@ def main():
                 'NumPy, one per core': functools.partial(_loop_in_all, pool, loop, _LOOP),
             }
             begun = [runs['genesis_jax'], functools.partial(_loop_in_all, pool, loop, 1)]
-            taken = measure.times(runs, warm_up=dict(enumerate(begun)))
-            sizes = (cubes, _LOOP, _LOOP * measure.cores())
-            samples = {
-                who: [value / size for value in values]
-                for (who, values), size in zip(taken.items(), sizes, strict=True)
-            }
-            per_cube = measure.medians(samples)
+            per_cube, samples = measure.compare(
+                f'Corruption of a cube of 64x64x32, {name}',
+                runs,
+                dict(zip(runs, (cubes, _LOOP, _LOOP * measure.cores()), strict=True)),
+                lambda _, seconds: {'cubes/s': 1 / seconds},
+                warm_up=dict(enumerate(begun)),
+            )
             found[name] = {
                 'seconds_per_cube': per_cube,
                 'samples': samples,
                 'ratios': {who: value / per_cube['genesis_jax'] for who, value in per_cube.items()},
             }
-            rows = [
-                {
-                    '': who,
-                    'ms per cube': 1e3 * value,
-                    'cubes/s': 1 / value,
-                    'times ours': value / per_cube['genesis_jax'],
-                }
-                for who, value in per_cube.items()
-            ]
-            measure.show(f'Corruption of 64x64x32 cubes, {name}', rows)
-    measure.keep('corruption', found)
-    return found
-
-
-def _processes():
-    # Started anew: a copy of this process would hold the accelerator, too.
-    context = multiprocessing.get_context('spawn')
-    return concurrent.futures.ProcessPoolExecutor(measure.cores(), mp_context=context)
+    return measure.keep('corruption', found)
 
 
 def _loop(function, cubes, seed=0):

@@ -14,6 +14,7 @@ from benchmarks import measure
 from benchmarks.recipe import Runner, host_batch, make_steps
 from genesis_jax import parallel
 
+_NAME = 'benchmark'
 _RECORDS = 240
 _STEPS = 24  # in one repetition: several times what is read ahead
 
@@ -21,45 +22,57 @@ _STEPS = 24  # in one repetition: several times what is read ahead
 def main():
     """Measures, shows and keeps; returns the figures, or None where packages are missing."""
     try:
-        from benchmarks import records
+        from genesis_jax.data import reading
     except ModuleNotFoundError as error:
         print(f'{error.name} is not installed: nothing can be read from disk here')
         return None
     width, cubes = (4, 2) if measure.on_cpu() else (32, 16)
-    run = Runner(make_steps(width, measure.dtype()), cubes * jax.device_count())
+    batch_size = cubes * jax.device_count()
+    run = Runner(make_steps(width, measure.dtype()), batch_size)
     with tempfile.TemporaryDirectory() as folder:
-        source = records.write(Path(folder), host_batch(_RECORDS)['cube'])
-        samples = measure.times(
-            {
-                'batch on the device': lambda: [run() for _ in range(_STEPS)][-1],
-                'records from disk': lambda: on_records(
-                    run, records.batches(source, cubes * jax.device_count()), _STEPS
-                ),
-            },
+        source = write(Path(folder), host_batch(_RECORDS)['cube'])
+        runs = {
+            'batch on the device': lambda: [run() for _ in range(_STEPS)][-1],
+            'records from disk': lambda: on_records(
+                run, reading.train_batches(source, batch_size, seed=0), _STEPS
+            ),
+        }
+        taken, samples = measure.compare(
+            f'Training step, width {width}, {cubes} cubes of 64x64x32',
+            runs,
+            dict.fromkeys(runs, _STEPS),
             repetitions=2,
             warm_up={'step': run},
         )
-    samples = {name: [v / _STEPS for v in values] for name, values in samples.items()}
-    taken = measure.medians(samples)
-    ratio = taken['records from disk'] / taken['batch on the device']
-    measure.show(
-        f'Training step, width {width}, {cubes} cubes of 64x64x32',
-        [
-            {'': name, 'ms': 1e3 * value, 'times the first': value / taken['batch on the device']}
-            for name, value in taken.items()
-        ],
+    return measure.keep(
+        'data',
+        {
+            'width': width,
+            'cubes': cubes,
+            'steps': _STEPS,
+            'dtype': measure.dtype(),
+            'seconds': taken,
+            'samples': samples,
+            'ratio': taken['records from disk'] / taken['batch on the device'],
+        },
     )
-    found = {
-        'width': width,
-        'cubes': cubes,
-        'steps': _STEPS,
-        'dtype': measure.dtype(),
-        'seconds': taken,
-        'samples': samples,
-        'ratio': ratio,
-    }
-    measure.keep('data', found)
-    return found
+
+
+def write(folder, cubes):
+    """Writes cubes, int16 `[N, X, Y, Z, 1]`, and returns the source that a training reads."""
+    import tensorflow_datasets as tfds
+
+    from data_prep.build.records import SplitsWriter, dataset_folder, features
+
+    writer = SplitsWriter(folder, _NAME, features(cubes.shape[1:-1]))
+    about = {'origin': [0, 0, 0], 'spacing': [1.0, 1.0, 1.0], 'fold': 0, 'window': [(-1000, 1000)]}
+    examples = [
+        {'cube': cube, 'scan_id': str(i), 'patient': str(i), **about}
+        for i, cube in enumerate(cubes)
+    ]
+    writer.add('train', examples)
+    writer.close({})
+    return tfds.builder_from_directory(dataset_folder(folder, _NAME)).as_data_source('train')
 
 
 def on_records(run, batches, steps):

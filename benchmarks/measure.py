@@ -17,8 +17,31 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
+from genesis_jax.runs.files import write_atomically
+
 RESULTS = Path(__file__).parent / 'results'
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'numpy', 'torch', 'monai', 'grain')
+
+
+def compare(title, functions, items=None, more=lambda name, seconds: {}, **options):
+    """Times functions, shows each beside the first; `{name: median}` and all samples by name.
+
+    Args:
+      items: `{name: how many a call handles}`; times are for one of them.
+      more: `(name, seconds) -> further columns`.
+      options: of `times`.
+    """
+    samples = times(functions, **options)
+    for name, count in (items or {}).items():
+        samples[name] = [value / count for value in samples[name]]
+    seconds = medians(samples)
+    first = next(iter(seconds.values()))
+    rows = [
+        {'': name, 'ms': 1e3 * value, **more(name, value), 'times the first': value / first}
+        for name, value in seconds.items()
+    ]
+    show(title, rows)
+    return seconds, samples
 
 
 def times(functions, repetitions=5, calls=1, warm_up=None):
@@ -109,7 +132,7 @@ def limits():
 
 
 def command(main, description):
-    """Runs `main` as a command that takes no arguments, with a `--help`."""
+    """Runs `main` as a command that has no option but `--help`."""
     argparse.ArgumentParser(
         prog=f'python -m {sys.modules["__main__"].__spec__.name}',
         description=description,
@@ -121,28 +144,22 @@ def command(main, description):
 def show(title, rows):
     """Prints a table: rows are dicts with the same keys."""
     cells = [list(rows[0])] + [[_text(value) for value in row.values()] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    first, *widths = (max(map(len, column)) for column in zip(*cells, strict=True))
     print(f'\n{title}')
-    for row in cells:
-        first, *others = (
-            (str.ljust if i == 0 else str.rjust)(text, width)
-            for i, (text, width) in enumerate(zip(row, widths, strict=True))
-        )
-        print('  '.join([first, *others]).rstrip())
+    for name, *values in cells:
+        print(name.ljust(first), *map(str.rjust, values, widths), sep='  ')
 
 
 def keep(name, found):
-    """Writes one benchmark's figures into this device's file, beside those of the other ones."""
+    """Writes one benchmark's figures into this device's file, beside the others'; returns them."""
     about = device()
     label = about['kind'] + (f' {about["cores"]} cores' if on_cpu() else '')
     path = RESULTS / f'{re.sub("[^a-z0-9]+", "_", label.lower()).strip("_")}.json'
     kept = json.loads(path.read_text('utf-8')) if path.exists() else {}
     kept[name] = {'date': time.strftime('%Y-%m-%d'), 'device': about, **found}
-    RESULTS.mkdir(exist_ok=True)
-    whole = path.with_suffix('.part')
-    whole.write_text(json.dumps(kept, indent=2) + '\n', 'utf-8')
-    whole.replace(path)
+    write_atomically(path, json.dumps(kept, indent=2) + '\n')
     print(f'on {about["devices"]} x {about["kind"]}; kept in benchmarks/results/{path.name}')
+    return found
 
 
 def _wait(result):
@@ -152,17 +169,16 @@ def _wait(result):
 
 
 def _text(value):
-    if value is None:
-        return '-'
-    return f'{value:.3g}' if isinstance(value, float) else str(value)
+    return f'{value:.3g}' if isinstance(value, float) else '-' if value is None else str(value)
 
 
 def _processor():
     try:
         lines = Path('/proc/cpuinfo').read_text('utf-8').splitlines()
-        return next(line.split(':')[1].strip() for line in lines if line.startswith('model name'))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    except OSError:
+        lines = []
+    names = [line.split(':')[1].strip() for line in lines if line.startswith('model name')]
+    return (names or [platform.processor() or platform.machine()])[0]
 
 
 def _version(package):

@@ -21,7 +21,7 @@ try:
 
     from genesis_jax import torch as genesis_torch
 except ModuleNotFoundError as error:
-    if error.name.partition('.')[0] not in ('torch', 'monai'):
+    if (error.name or '').partition('.')[0] not in ('torch', 'monai'):
         raise
     sliding_window_inference = None
 
@@ -37,9 +37,9 @@ def main():
         cases = [(4, SCAN, 'float32', 2), (8, (128, 128, 64), 'float32', 3)]
     else:
         cases = [(32, SCAN, 'float32', 5), (32, SCAN, 'bfloat16', 5)]
-    found = {'window': list(CUBE[:-1]), 'cases': [_case(*case) for case in cases]}
-    measure.keep('predict', found)
-    return found
+    return measure.keep(
+        'predict', {'window': list(CUBE[:-1]), 'cases': [_case(*case) for case in cases]}
+    )
 
 
 def _case(width, shape, dtype, repetitions):
@@ -59,12 +59,12 @@ def _case(width, shape, dtype, repetitions):
         results[name] = runs[name](scan)
         return results[name]
 
-    samples = measure.times(
+    taken, samples = measure.compare(
+        f'Sliding window over {"x".join(map(str, shape))} voxels, width {width}, {dtype}',
         {name: functools.partial(kept, name, scan) for name in runs},
-        repetitions,
+        repetitions=repetitions,
         warm_up={name: functools.partial(kept, name, small_scan) for name in runs},
     )
-    taken = measure.medians(samples)
     found = {
         'scan': list(shape),
         'width': width,
@@ -77,13 +77,6 @@ def _case(width, shape, dtype, repetitions):
             'ratio': taken['MONAI'] / taken['genesis_jax'],
             'largest_difference': float(np.abs(results['MONAI'] - results['genesis_jax']).max()),
         }
-    measure.show(
-        f'Sliding window over {"x".join(map(str, shape))} voxels, width {width}, {dtype}',
-        [
-            {'': name, 'seconds': value, 'takes times ours': value / taken['genesis_jax']}
-            for name, value in taken.items()
-        ],
-    )
     return found
 
 

@@ -3,10 +3,13 @@
 Needs neither ml_collections nor a dataset.
 """
 
+import json
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 
+from benchmarks import measure
 from genesis_jax import parallel
 from genesis_jax.models import UNet3D
 from genesis_jax.training import optim
@@ -14,8 +17,6 @@ from genesis_jax.training.losses import SquaredError
 from genesis_jax.training.steps import Steps, corrupted
 
 CUBE = (64, 64, 32, 1)
-
-
 RECIPE = {  # what decides the optimisation
     'epochs': 1_000,
     'optimizer': {'name': 'sgd', 'learning_rate': 1.0, 'momentum': 0.9, 'weight_decay': 0.0},
@@ -53,6 +54,15 @@ def host_batch(cubes, seed=0):
         'window': np.tile(np.float32([-1000, 1000]), (cubes, 1, 1)),
         'position': np.arange(cubes, dtype=np.int32),
     }
+
+
+def first_step():
+    """One step from a cold start, in a process of its own; prints of which size."""
+    parallel.start()
+    width, cubes = (8, 2) if measure.on_cpu() else (32, 16)
+    run = Runner(make_steps(width, measure.dtype()), cubes * jax.device_count())
+    jax.block_until_ready(run())
+    print(json.dumps({'width': width, 'cubes': cubes, 'dtype': measure.dtype()}))
 
 
 class Runner:

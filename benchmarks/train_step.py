@@ -6,6 +6,7 @@ costs, counted, and how long it takes until the first one.
 """
 
 import functools
+import importlib.util
 import json
 import math
 import os
@@ -27,12 +28,9 @@ from genesis_jax.transfer import shapes_of
 from genesis_jax.transforms import corrupt_batch
 from genesis_jax.transforms.window import normalise
 
-try:
-    from benchmarks import torch_step
-except ModuleNotFoundError as error:
-    if error.name != 'torch':
-        raise
-    torch_step = None
+torch_step = (
+    importlib.import_module('benchmarks.torch_step') if importlib.util.find_spec('torch') else None
+)
 
 
 def main():
@@ -44,8 +42,7 @@ def main():
     found = {'cube': list(CUBE), 'first_step': first_step}
     found['cases'] = [_case(*case) for case in cases]
     found['limits'] = _share_of_limits(found['cases'][-1])
-    measure.keep('train_step', found)
-    return found
+    return measure.keep('train_step', found)
 
 
 def _case(width, cubes_each):
@@ -65,43 +62,31 @@ def _case(width, cubes_each):
             'PyTorch, eager float32': torch_step.Step(width, *pair, device),
             'PyTorch, at its best': torch_step.Step(width, *pair, device, best=True),
         }
-    repetitions = 2 if measure.on_cpu() and width > 8 else 5  # such a step takes ten seconds
-    samples = measure.times(
+    flops = flops_by_hand(runners['genesis_jax, float32'].state.params, cubes)
+    taken, samples = measure.compare(
+        f'Training step, width {width}, {cubes} cubes of 64x64x32',
         {**runners, **others, 'corruption alone': corrupt},
-        repetitions,
+        more=lambda name, seconds: {
+            'cubes/s': cubes / seconds,
+            'TFLOP/s': None if name.startswith('corruption') else flops / seconds / 1e12,
+        },
+        repetitions=2 if measure.on_cpu() and width > 8 else 5,  # such a step takes ten seconds
         calls=1 if measure.on_cpu() else 10,
     )
-    taken = measure.medians(samples)
-    found = {
+    best = min(taken[name] for name in runners)
+    return {
         'width': width,
         'cubes': cubes,
         'seconds': taken,
         'samples': samples,
         'compiled_by_pytorch': [name for name, step in others.items() if step.compiled],
-        'flops_by_hand': flops_by_hand(runners['genesis_jax, float32'].state.params, cubes),
+        'flops_by_hand': flops,
         'flops_by_xla': cubes * flops_by_xla(width),
+        'memory': _memory(width, cubes_each, runners[f'genesis_jax, {dtype}']),
+        'share_of_corruption': taken['corruption alone'] / best,
+        'ratios': {name: taken[name] / taken['genesis_jax, float32'] for name in others},
+        'ratios_at_our_best': {name: taken[name] / best for name in others},
     }
-    found['memory'] = _memory(width, cubes_each, runners[f'genesis_jax, {dtype}'])
-    best = min(taken[name] for name in runners)
-    found['share_of_corruption'] = taken['corruption alone'] / best
-    found['ratios'] = {name: taken[name] / taken['genesis_jax, float32'] for name in others}
-    found['ratios_at_our_best'] = {name: taken[name] / best for name in others}
-    measure.show(
-        f'Training step, width {width}, {cubes} cubes of 64x64x32',
-        [
-            {
-                '': name,
-                'ms': 1e3 * value,
-                'cubes/s': cubes / value,
-                'TFLOP/s': None
-                if name.startswith('corruption')
-                else found['flops_by_hand'] / value / 1e12,
-                'takes times our float32': value / taken['genesis_jax, float32'],
-            }
-            for name, value in taken.items()
-        ],
-    )
-    return found
 
 
 def flops_by_hand(params, cubes):
@@ -188,7 +173,7 @@ def _first_steps():
     samples = []
     with tempfile.TemporaryDirectory() as cache:
         environment = os.environ | {'JAX_COMPILATION_CACHE_DIR': cache}
-        command = [sys.executable, '-m', 'benchmarks.first_step']
+        command = [sys.executable, '-c', 'from benchmarks import recipe; recipe.first_step()']
         for _ in range(3):
             start = time.perf_counter()
             run = subprocess.run(

@@ -59,59 +59,50 @@ def _pretrain(args):
     source, data = args.out / 'raw' / 'chests', args.out / 'data'
     if not (data / 'chests').exists():
         shutil.rmtree(source, ignore_errors=True)
+        size = '--scans_per_subset=2 --shape=96,96,64 --seed=1000'
+        _run(f'-m data_prep.phantom --layout=luna16 {size}', out=source)
         _run(
-            *('-m', 'data_prep.phantom', f'--out={source}', '--layout=luna16'),
-            *('--scans_per_subset=2', '--shape=96,96,64', '--seed=1000'),
-        )
-        _run(
-            *('-m', 'data_prep.scans', f'--source={source}', f'--data_dir={data}'),
-            *('--name=chests', '--modality=ct', f'--cube_size={SIZE}', '--border_low=0,0,0'),
-            *('--border_high=0,0,0', '--max_tissue=1', '--min_tissue=0.05'),
+            f'-m data_prep.scans --name=chests --modality=ct --cube_size={SIZE} '
+            '--border_low=0,0,0 --border_high=0,0,0 --max_tissue=1 --min_tissue=0.05',
+            source=source,
+            data_dir=data,
         )
     _run(
-        *('main.py', '--config=configs/genesis_ct.py', f'--workdir={args.out}/runs/genesis'),
-        *(f'--config.data.dir={data}', '--config.data.name=chests'),
-        *(f'--config.model.width={WIDTH}', '--config.batch_size=6'),
-        *('--config.optimizer.name=adam', '--config.optimizer.learning_rate=0.01'),
-        *('--config.schedule.name=cosine', f'--config.epochs={args.pretrain_epochs}'),
+        'main.py --config=configs/genesis_ct.py --config.data.name=chests '
+        f'--config.model.width={WIDTH} --config.batch_size=6 --config.optimizer.name=adam '
+        '--config.optimizer.learning_rate=0.01 --config.schedule.name=cosine '
+        f'--config.epochs={args.pretrain_epochs}',
+        **{'workdir': args.out / 'runs' / 'genesis', 'config.data.dir': data},
     )
 
 
 def _prepare(args, task):
     layout, module = TASKS[task]
     source, data = args.out / 'raw' / layout, args.out / 'data'
-    if (data / task).exists():
-        return
-    shutil.rmtree(source, ignore_errors=True)
-    _run(
-        *('-m', 'data_prep.phantom', f'--out={source}', f'--layout={layout}'),
-        f'--patients={args.patients}',
-    )
-    _run(
-        *('-m', f'data_prep.{module}', f'--source={source}', f'--data_dir={data}'),
-        f'--cube_size={SIZE}',
-    )
+    if not (data / task).exists():
+        shutil.rmtree(source, ignore_errors=True)
+        _run(f'-m data_prep.phantom --layout={layout} --patients={args.patients}', out=source)
+        _run(f'-m data_prep.{module} --cube_size={SIZE}', source=source, data_dir=data)
 
 
 def _finetune(args, task, name, init):
     _run(
-        *('main.py', f'--config=configs/{task}.py', f'--workdir={args.out}/runs/{task}_{name}'),
-        *(f'--config.data.dir={args.out}/data', f'--config.model.width={WIDTH}'),
-        *(f'--config.init={init}', f'--config.label_fraction={args.fraction}'),
-        *(f'--config.runs={args.seeds}', f'--config.epochs={args.epochs}'),
-        *('--config.batch_size=4', '--config.steps_per_epoch=8', '--config.pictures=2'),
+        f'main.py --config=configs/{task}.py --config.model.width={WIDTH} --config.pictures=2 '
+        f'--config.label_fraction={args.fraction} --config.runs={args.seeds} '
+        f'--config.epochs={args.epochs} --config.batch_size=4 --config.steps_per_epoch=8',
+        **{'workdir': args.out / 'runs' / f'{task}_{name}', 'config.data.dir': args.out / 'data'},
+        **{'config.init': init},
     )
 
 
 def _compare(args, task):
-    runs = args.out / 'runs'
-    _run(
-        *('-m', 'genesis_jax.compare', f'{runs}/{task}_scratch', f'{runs}/{task}_genesis'),
-        *('--names=scratch,genesis', f'--out={args.out}/compare_{task}', '--overwrite'),
-    )
+    runs = [args.out / 'runs' / f'{task}_{name}' for name in ('scratch', 'genesis')]
+    options = '-m genesis_jax.compare --names=scratch,genesis --overwrite'
+    _run(options, *runs, out=args.out / f'compare_{task}')
 
 
-def _run(*arguments):
+def _run(command, *files, **options):
+    arguments = [*command.split(), *map(str, files), *(f'--{n}={v}' for n, v in options.items())]
     print('$ python', *arguments, flush=True)
     subprocess.run([sys.executable, *arguments], check=True)
 

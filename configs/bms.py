@@ -14,9 +14,6 @@ from configs import target
 
 def get_config():
     """The published recipe: the whole tumour; three folds by patient."""
-    config = target.get_config('segmentation')
-    config.data.name = 'bms'
-    config.data.prepare = ('bms', 'brats --source=BRATS')
-    config.batch_size = 16
-    config.patience = 30
-    return config
+    return target.get_config(
+        'segmentation', name='bms', prepare='brats --source=BRATS', batch_size=16, patience=30
+    )

@@ -14,13 +14,10 @@ from configs import target
 
 def get_config():
     """The config."""
-    config = target.get_config('segmentation')
-    config.data.name = 'chest_labels'
+    config = target.get_config('segmentation', name='chest_labels', batch_size=4, epochs=20)
     config.model.width = 4  # as configs/demo.py
     config.augment.flip_probability = 0.0  # the right lung is not the left one
     config.augment.transpose_probability = 0.0
-    config.batch_size = 4
     config.optimizer.learning_rate = 1e-2  # few steps
     config.schedule.name = 'cosine'
-    config.epochs = 20
     return config

@@ -18,11 +18,10 @@ from configs import target
 
 def get_config():
     """Whole images; the official lists."""
-    config = target.get_config('multilabel', dimensions=2)
-    config.data.name = 'dxc'
-    config.data.prepare = ('dxc', 'chestxray --source=CHESTXRAY')
+    prepare = 'chestxray --source=CHESTXRAY'
+    config = target.get_config(
+        'multilabel', 2, name='dxc', prepare=prepare, batch_size=64, patience=10
+    )
     config.augment.flip_axes = (0,)  # left and right
     config.augment.transpose_probability = 0.0
-    config.batch_size = 64
-    config.patience = 10
     return config

@@ -19,9 +19,7 @@ from configs import target
 
 def get_config(reading='3d'):
     """The published recipe: 64x64x64 voxels, 20 mm across; three folds by patient."""
-    config = target.get_reading('classification', reading)
-    config.data.name = 'ecc'
-    config.data.prepare = ('ecc', 'candidates --source=SCANS --csv=CANDIDATES.csv --name=ecc')
-    config.batch_size = 24
-    config.patience = 38
-    return config
+    prepare = 'candidates --source=SCANS --csv=CANDIDATES.csv --name=ecc'
+    return target.get_reading(
+        'classification', reading, name='ecc', prepare=prepare, batch_size=24, patience=38
+    )

@@ -14,28 +14,15 @@ numbers of MedIA 2021, table 3: NCC 98.34, NCS 77.62, ECC 87.20, LCS 85.10.
 import ml_collections
 from ml_collections import config_dict
 
-# What differs from the unified recipe.
-VARIANTS = {
+VARIANTS = {  # the probabilities that differ from the unified recipe
     'unified': {},
-    'distortion': {'paint_probability': 0.0},
-    'painting': {'shuffle_probability': 0.0, 'nonlinear_probability': 0.0},
-    'nonlinear': {'shuffle_probability': 0.0, 'paint_probability': 0.0},
-    'shuffling': {'nonlinear_probability': 0.0, 'paint_probability': 0.0},
-    'outpainting': {
-        'shuffle_probability': 0.0,
-        'nonlinear_probability': 0.0,
-        'outpaint_probability': 1.0,
-    },
-    'inpainting': {
-        'shuffle_probability': 0.0,
-        'nonlinear_probability': 0.0,
-        'outpaint_probability': 0.0,
-    },
-    'autoencoder': {
-        'shuffle_probability': 0.0,
-        'nonlinear_probability': 0.0,
-        'paint_probability': 0.0,
-    },
+    'distortion': {'paint': 0.0},
+    'painting': {'shuffle': 0.0, 'nonlinear': 0.0},
+    'nonlinear': {'shuffle': 0.0, 'paint': 0.0},
+    'shuffling': {'nonlinear': 0.0, 'paint': 0.0},
+    'outpainting': {'shuffle': 0.0, 'nonlinear': 0.0, 'outpaint': 1.0},
+    'inpainting': {'shuffle': 0.0, 'nonlinear': 0.0, 'outpaint': 0.0},
+    'autoencoder': {'shuffle': 0.0, 'nonlinear': 0.0, 'paint': 0.0},
 }
 
 
@@ -55,9 +42,7 @@ def get_config(variant='unified'):
     # A dataset and the command of data_prep that makes it, for the error where it is missing.
     config.data.prepare = ('luna16', 'luna16 --source=LUNA16')
     config.data.view = config_dict.placeholder(str)  # 'slices', 'adjacent': 3D cubes read as 2D
-    config.data.window = config_dict.placeholder(
-        tuple
-    )  # (low, high), HU for CT; None: the records'
+    config.data.window = config_dict.placeholder(tuple)  # (low, high) in HU; None: the records'
 
     # Corruption (probabilities per cube)
     config.transforms = ml_collections.ConfigDict()
@@ -105,5 +90,6 @@ def get_config(variant='unified'):
     config.picture_epochs = 10  # between pictures
     config.profile_steps = config_dict.placeholder(tuple)  # (first, last): traced in profile/
 
-    config.transforms.update(VARIANTS[variant])
+    for name, probability in VARIANTS[variant].items():
+        config.transforms[f'{name}_probability'] = probability
     return config

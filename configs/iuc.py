@@ -16,11 +16,10 @@ from configs import target
 
 def get_config():
     """Whole frames, three classes, split by patient."""
-    config = target.get_config('classification', dimensions=2)
-    config.data.name = 'iuc'
-    config.data.prepare = ('iuc', 'images --source=FOLDER --csv=LABELS.csv --name=iuc')
+    prepare = 'images --source=FOLDER --csv=LABELS.csv --name=iuc'
+    config = target.get_config(
+        'classification', 2, name='iuc', prepare=prepare, batch_size=32, patience=30
+    )
     config.augment.flip_axes = (0,)  # left and right
     config.augment.transpose_probability = 0.0
-    config.batch_size = 32
-    config.patience = 30
     return config

@@ -14,9 +14,6 @@ from configs import target
 
 def get_config():
     """The published recipe: the liver with its lesions; scans 0-99, 100-114, 115-129."""
-    config = target.get_config('segmentation')
-    config.data.name = 'lcs'
-    config.data.prepare = ('lcs', 'lits --source=LITS')
-    config.batch_size = 16
-    config.patience = 20
-    return config
+    return target.get_config(
+        'segmentation', name='lcs', prepare='lits --source=LITS', batch_size=16, patience=20
+    )

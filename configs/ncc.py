@@ -19,9 +19,7 @@ from configs import target
 
 def get_config(reading='3d'):
     """The published recipe: folds 0-4 train, 5-6 validate, 7-9 test."""
-    config = target.get_reading('classification', reading)
-    config.data.name = 'ncc'
-    config.data.prepare = ('ncc', 'luna16_candidates --source=LUNA16')
-    config.batch_size = 24
-    config.patience = 10
-    return config
+    prepare = 'luna16_candidates --source=LUNA16'
+    return target.get_reading(
+        'classification', reading, name='ncc', prepare=prepare, batch_size=24, patience=10
+    )

@@ -19,9 +19,8 @@ from configs import target
 
 def get_config(reading='3d'):
     """The published recipe: 64x64x32 at the nodule, 1 mm; 510 / 100 / 408 cases."""
-    config = target.get_reading('segmentation', reading)
-    config.data.name = 'ncs'
-    config.data.prepare = ('ncs', 'lidc --source=LIDC-IDRI')
-    config.batch_size = 16 if reading == '3d' else 128  # slices; never published
-    config.patience = 50
-    return config
+    size = 16 if reading == '3d' else 128  # slices; never published
+    prepare = 'lidc --source=LIDC-IDRI'
+    return target.get_reading(
+        'segmentation', reading, name='ncs', prepare=prepare, batch_size=size, patience=50
+    )

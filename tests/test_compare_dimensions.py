@@ -236,7 +236,8 @@ def test_findings_are_compared_each_and_on_average(tmp_path):
     assert "patients' Brier scores" in text and 'published: ImageNet, MICCAI 2019' in text
     (tested, *_) = read_tests(read_workdir(paths[0]))
     weights = np.ones((1, len(PATIENTS)))
-    columns = (tested.labels, tested.probabilities, tested.owners)
+    owners = np.unique(tested.patients, return_inverse=True)[1]
+    columns = (tested.labels, tested.probabilities, owners)
     expected = roc_auc_score(tested.labels, tested.probabilities)  # mean over findings
     np.testing.assert_allclose(auc_of_draws(*columns, weights), expected)
     errors = np.mean((tested.probabilities - tested.labels) ** 2, axis=1)

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genesis_jax.cli.arguments import Parser, count, path
-from genesis_jax.compare import analysis, dimensions, tables
+from genesis_jax.compare import analysis, dimensions, tables, writers
 from genesis_jax.compare.runs import read_workdir
 from genesis_jax.errors import UserError, missing
 from genesis_jax.runs.files import write_atomically
 
-_WRITTEN = ('comparison.md', 'comparison.tex', 'comparison.csv', 'bars.png', 'curves.png')
-_OF_DIMENSIONS = ('dimensions.md', 'dimensions.tex', 'dimensions.csv')
 _EPILOG = """\
 examples:
   python -m genesis_jax.compare runs/ncc_scratch runs/ncc_genesis --out=comparison
@@ -32,37 +30,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Compares what the arguments name, writes and prints it; returns the exit status."""
     parser = _make_parser()
     args = parser.parse_args(arguments)
+    stem = 'dimensions' if args.dimensions else 'comparison'
+    expected = [f'{stem}{suffix}' for suffix in ('.md', '.tex', '.csv')]
+    expected += [] if args.dimensions else ['bars.png', 'curves.png']
     try:
-        expected = _OF_DIMENSIONS if args.dimensions else _WRITTEN
-        _check_out(args.out, expected, args.overwrite)
+        _check(args, expected)
         workdirs = [read_workdir(folder) for folder in args.workdirs]
-        shown, files = (_lay_out if args.dimensions else _compare)(workdirs, args)
-        _write(args.out, files, expected)
+        if args.dimensions:
+            report, plots = dimensions.lay_out(workdirs, args.names, welch=args.welch), {}
+        else:
+            report, plots = _compare(workdirs, args)
+        texts = (writers.markdown(report, plots), writers.latex(report), writers.csv_text(report))
+        files = {**dict(zip(expected, texts, strict=False)), **plots}
+        for name, content in files.items():
+            write_atomically(args.out / name, content)
+        for name in set(expected) - set(files):  # of an earlier comparison: no part of this one
+            (args.out / name).unlink(missing_ok=True)
     except UserError as error:
         parser.fail(error)
     except OSError as error:
         parser.fail(f'cannot go on ({error}); check disk and permissions')
-    print(shown)
+    print(writers.markdown(report))
     print(f'written to {args.out}: {", ".join(files)}')
     if not args.dimensions and (absent := missing('plot', 'drawing')):
         print(f'no plots: {absent}')
     return 0
 
 
-def _lay_out(workdirs, args):
-    """2D against 3D: `(text to show, contents of files by name)`."""
-    if args.baseline:
-        raise UserError('--baseline is not of --dimensions, which compares the best; leave it out')
-    table = dimensions.lay_out(workdirs, args.names, welch=args.welch)
-    writers = (dimensions.markdown, dimensions.latex, dimensions.csv_text)
-    files = {
-        name: write(table).encode() for name, write in zip(_OF_DIMENSIONS, writers, strict=True)
-    }
-    return dimensions.markdown(table), files
-
-
 def _compare(workdirs, args):
-    """Methods on one task: `(text to show, contents of files by name)`."""
+    """Methods on one task: `(report, {name: PNG})`."""
     entries = analysis.name_workdirs(workdirs, args.names)
     comparison = analysis.analyse(
         entries, args.baseline, welch=args.welch, draws=args.draws, seed=args.seed
@@ -74,28 +70,22 @@ def _compare(workdirs, args):
         plots['bars.png'] = charts.bars(comparison)
         if len(comparison.fractions) > 1:
             plots['curves.png'] = charts.curves(comparison)
-    texts = {
-        'comparison.md': tables.markdown(comparison, tuple(plots)),
-        'comparison.tex': tables.latex(comparison),
-        'comparison.csv': tables.csv_text(comparison),
-    }
-    files = {name: text.encode() for name, text in texts.items()} | plots
-    return tables.markdown(comparison), files
+    return tables.report(comparison), plots
 
 
-def _write(folder, files, expected):
-    for name, content in files.items():
-        write_atomically(folder / name, content)
-    for name in set(expected) - set(files):  # of an earlier comparison: no part of this one
-        (folder / name).unlink(missing_ok=True)
-
-
-def _check_out(folder, expected, overwrite):
-    """Raises UserError where an earlier comparison would be lost, before anything is computed."""
-    there = [name for name in expected if (folder / name).exists()]
-    if there and not overwrite:
+def _check(args, expected):
+    """Raises UserError for options that exclude each other, or an earlier comparison in --out."""
+    if args.dimensions and args.baseline:
+        raise UserError('--baseline is not of --dimensions, which compares the best; leave it out')
+    if args.names and len(args.names) != len(args.workdirs):
         raise UserError(
-            f'{folder / there[0]} exists already; choose another --out or give --overwrite'
+            f'--names has {len(args.names)} names for {len(args.workdirs)} workdirs; give one for '
+            'each, the same for those of one method at several label fractions'
+        )
+    there = [name for name in expected if (args.out / name).exists()]
+    if there and not args.overwrite:
+        raise UserError(
+            f'{args.out / there[0]} exists already; choose another --out or give --overwrite'
         )
 
 

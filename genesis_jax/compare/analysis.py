@@ -1,17 +1,16 @@
 """What the numbers of several methods on one task say."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from genesis_jax.compare import pairing, published, recipes, statistics
-from genesis_jax.compare.runs import Workdir, read_tests
+from genesis_jax.compare.runs import Tested, Workdir, read_tests
 from genesis_jax.errors import UserError
 from genesis_jax.metrics import AUC_INTERVAL
 from genesis_jax.provenance import short_name
-
-NEEDS_TWO = 'needs at least 2 runs'
-BASELINE = 'baseline'
 
 
 @dataclass(frozen=True)
@@ -20,6 +19,9 @@ class Entry:
 
     method: str
     workdir: Workdir
+
+    def __str__(self):
+        return f'{self.method} with {100 * self.workdir.label_fraction:g} % of the labels'
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,9 @@ class Row:
     folds: int  # of each run; 0: none
     mean: float
     sd: float
-    difference: float  # of the mean from the baseline's
-    p: float
-    p_note: str  # why there is no p
+    difference: float = float('nan')  # of the mean from the baseline's
+    p: float = float('nan')
+    p_note: str = ''  # why there is no p
 
     @property
     def runs(self) -> int:
@@ -80,21 +82,14 @@ class Comparison:
         return sorted({row.label_fraction for row in self.rows})
 
 
-def name_workdirs(workdirs, names=None) -> list[Entry]:
+def name_workdirs(workdirs: Sequence[Workdir], names: Sequence[str] | None = None) -> list[Entry]:
     """Entries under the given names, or those of their starts.
 
     Raises:
-      UserError: workdirs of different data, another number of names than workdirs, or two
-        workdirs that would be one.
+      UserError: workdirs of different data, or two workdirs that would be one.
     """
     _check_alike(workdirs)
-    if names is not None and len(names) != len(workdirs):
-        raise UserError(
-            f'--names has {len(names)} names for {len(workdirs)} workdirs; give one for each, '
-            'the same for those of one method at several label fractions'
-        )
-    names = names or _names(workdirs)
-    entries = [Entry(*pair) for pair in zip(names, workdirs, strict=True)]
+    entries = [Entry(*pair) for pair in zip(names or _names(workdirs), workdirs, strict=True)]
     places: dict[tuple[str, float], Workdir] = {}
     for entry in entries:
         place = (entry.method, entry.workdir.label_fraction)
@@ -108,7 +103,12 @@ def name_workdirs(workdirs, names=None) -> list[Entry]:
 
 
 def analyse(
-    entries, baseline: str | None = None, *, welch: bool = False, draws: int = 2000, seed: int = 0
+    entries: Sequence[Entry],
+    baseline: str | None = None,
+    *,
+    welch: bool = False,
+    draws: int = 2000,
+    seed: int = 0,
 ) -> Comparison:
     """Compares entries with the method `baseline` (None: the first).
 
@@ -126,7 +126,7 @@ def analyse(
     hidden = AUC_INTERVAL + ((f'dice_{first.classes[1]}',) if len(first.classes) == 2 else ())
     names = [name for name in first.parts[0].metrics if name not in hidden]
     rows = [
-        row_of(name, entry, bases.get(entry.workdir.label_fraction), baseline, welch)
+        _against(row_of(name, entry), bases.get(entry.workdir.label_fraction), baseline, welch)
         for name in names
         for entry in entries
     ]
@@ -135,9 +135,9 @@ def analyse(
         base = bases.get(entry.workdir.label_fraction)
         if entry.method == baseline or base is None:
             continue
-        sides = [tests[side.path] for side in (entry.workdir, base)]
-        paired, note = pairing.pair(*sides, base.path, draws, seed)
-        notes += [f'{_shown(entry)}: {note}'] * bool(note)
+        ours, theirs = (tests[side.path] for side in (entry.workdir, base))
+        paired, note = pairing.pair(ours, theirs, base.path, draws, seed)
+        notes += [f'{entry}: {note}'] * bool(note)
         if paired:
             patients.append(PatientRow(entry.method, entry.workdir.label_fraction, paired))
     return Comparison(
@@ -174,76 +174,60 @@ def _check_alike(workdirs):
                 )
 
 
-def row_of(name, entry, base=None, baseline='', welch=False) -> Row:
-    """A metric of an entry, held against the workdir `base` of the method `baseline`."""
-    values = entry.workdir.values(name)
-    mean, sd = statistics.spread(values)
-    difference, p, note = float('nan'), float('nan'), ''
-    if entry.method == baseline:
-        note = BASELINE
-    elif base is None:
-        note = f'no {baseline} with these labels'
-    else:
-        others = base.values(name)
-        difference = mean - statistics.spread(others)[0]
-        p = statistics.t_test(values, others, welch)
-        note = NEEDS_TWO if min(len(values), len(others)) < 2 else ''
-    return Row(
-        metric=name,
-        method=entry.method,
-        label_fraction=entry.workdir.label_fraction,
-        values=values,
-        planned=entry.workdir.planned,
-        folds=entry.workdir.folds,
-        mean=mean,
-        sd=sd,
-        difference=difference,
-        p=p,
-        p_note=note,
+def row_of(metric: str, entry: Entry) -> Row:
+    """A metric of an entry, held against nothing."""
+    workdir, values = entry.workdir, entry.workdir.values(metric)
+    about = (metric, entry.method, workdir.label_fraction, values, workdir.planned, workdir.folds)
+    return Row(*about, *statistics.spread(values))
+
+
+def _against(row, base, baseline, welch):
+    """The row held against the workdir `base` of the method `baseline`."""
+    if row.method == baseline:
+        return replace(row, p_note='baseline')
+    if base is None:
+        return replace(row, p_note=f'no {baseline} with these labels')
+    others = base.values(row.metric)
+    return replace(
+        row,
+        difference=row.mean - statistics.spread(others)[0],
+        p=statistics.t_test(row.values, others, welch),
+        p_note='needs at least 2 runs' if min(row.runs, len(others)) < 2 else '',
     )
 
 
-def _notes(entries, tests):
+def _notes(entries: Sequence[Entry], tests: dict[Path, list[Tested]]) -> Iterator[str]:
     for entry in entries:
         workdir = entry.workdir
         if workdir.runs < workdir.planned:
             yield (
-                f'{_shown(entry)}: {workdir.runs} of {workdir.planned} runs are complete '
+                f'{entry}: {workdir.runs} of {workdir.planned} runs are complete '
                 f'({workdir.path}); the others are left out'
             )
         if workdir.folds < workdir.planned_folds:
             yield (
-                f'{_shown(entry)}: {workdir.folds} of {workdir.planned_folds} folds are complete '
+                f'{entry}: {workdir.folds} of {workdir.planned_folds} folds are complete '
                 f'({workdir.path}); the means are over these'
             )
         if workdir.task == 'segmentation':
-            yield from _missing(_shown(entry), tests[workdir.path])
+            yield from _missing(entry, tests[workdir.path])
 
 
-def _missing(name, tests):
+def _missing(entry, tests):
     """Notes on the test rows that Dice and HD95 leave out."""
     dice = np.concatenate([test.values for test in tests])
     distances = np.concatenate([test.distances for test in tests])
-    absent = np.isnan(dice)
+    absent, far = np.isnan(dice), np.isnan(distances)
     if absent.any():
         yield (
-            f'{name}: Dice is over {_share(~absent)} test rows; the class of the others is neither '
-            'in the truth nor in the prediction'
+            f'{entry}: Dice is over {np.count_nonzero(~absent)} of {len(dice)} test rows; the '
+            'class of the others is neither in the truth nor in the prediction'
         )
-    missed = np.isnan(distances) & ~absent
-    if missed.any():
+    if missed := np.count_nonzero(far & ~absent):
         yield (
-            f'{name}: HD95 is over {_share(~np.isnan(distances))} test rows; {missed.sum()} have '
-            'none, for their class was missed, or found where there is none (their Dice is 0)'
+            f'{entry}: HD95 is over {np.count_nonzero(~far)} of {len(far)} test rows; {missed} '
+            'have none, for their class was missed, or found where there is none (their Dice is 0)'
         )
-
-
-def _share(mask):
-    return f'{np.count_nonzero(mask)} of {len(mask)}'
-
-
-def _shown(entry):
-    return f'{entry.method} with {100 * entry.workdir.label_fraction:g} % of the labels'
 
 
 def _plain(value):

@@ -5,6 +5,7 @@ How many runs (n) a mean rests on, and p, stand below it, in the method's colour
 
 import io
 import math
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -34,8 +35,7 @@ def bars(comparison: Comparison) -> bytes:
             for row in _rows(comparison, metric, method):
                 centre = fractions.index(row.label_fraction) + offset
                 if from_zero:
-                    mean = row.mean * factor(metric)
-                    axes.bar(centre, mean, 0.8 * step, color=colour, alpha=0.45, lw=0)
+                    axes.bar(centre, row.mean, 0.8 * step, color=colour, alpha=0.45, lw=0)
                 _draw(axes, row, centre, colour, spread=0.2 * step)
                 _below(axes, row, centre, colour, lines=0)
         axes.set_xlim(-0.5, len(fractions) - 0.5)
@@ -60,9 +60,7 @@ def curves(comparison: Comparison) -> bytes:
             rows = _rows(comparison, metric, method)
             colour = _colour(index)
             places = np.array([100 * row.label_fraction for row in rows])
-            means, errors = (
-                factor(metric) * np.array([(r.mean, r.sd) for r in rows]).reshape(-1, 2).T
-            )
+            means, errors = np.array([(r.mean, r.sd) for r in rows]).reshape(-1, 2).T
             axes.plot(places, means, color=colour, lw=1.6)
             axes.fill_between(  # none where there is no sd
                 places, means - errors, means + errors, color=colour, alpha=0.13, lw=0
@@ -110,7 +108,7 @@ def _limit(axes, comparison, metric, cut=False):
     for row in _rows(comparison, metric):
         sd = np.nan_to_num(row.sd)
         ends += [*row.values, row.mean - sd, row.mean + sd]
-    low, high = factor(metric) * min(ends), factor(metric) * max(ends)
+    low, high = min(ends), max(ends)
     if not cut and low <= 0.6 * high:
         axes.set_ylim(min(low, 0), 1.08 * high or 1)
         return low >= 0
@@ -122,14 +120,14 @@ def _limit(axes, comparison, metric, cut=False):
 
 def _draw(axes, row, place, colour, spread=0):
     """The mean as a dot and the sd, which needs two runs, as a bar; if spread, the runs around."""
-    values, mean = row.values * factor(row.metric), row.mean * factor(row.metric)
     if row.runs > 1:
-        sd = row.sd * factor(row.metric)
-        axes.errorbar(place, mean, sd, color=colour, capsize=3, elinewidth=1.3, capthick=1.3)
+        axes.errorbar(
+            place, row.mean, row.sd, color=colour, capsize=3, elinewidth=1.3, capthick=1.3
+        )
     if row.runs > 1 and spread:
-        places = place + np.linspace(-spread, spread, len(values))
-        axes.plot(places, values, 'o', color=colour, ms=2.8, alpha=0.6, mew=0)
-    axes.plot(place, mean, 'o', color=colour, ms=5.5, mec='white', mew=0.8)
+        places = place + np.linspace(-spread, spread, row.runs)
+        axes.plot(places, row.values, 'o', color=colour, ms=2.8, alpha=0.6, mew=0)
+    axes.plot(place, row.mean, 'o', color=colour, ms=5.5, mec='white', mew=0.8)
 
 
 def _below(axes, row, place, colour, lines, one_line=False):
@@ -149,8 +147,10 @@ def _below(axes, row, place, colour, lines, one_line=False):
 
 
 def _rows(comparison, metric, method=None):
+    """Those that have a mean, in the unit in which they are shown."""
+    scale = factor(metric)
     return [
-        row
+        replace(row, values=scale * row.values, mean=scale * row.mean, sd=scale * row.sd)
         for row in comparison.rows
         if row.metric == metric and method in (None, row.method) and not math.isnan(row.mean)
     ]

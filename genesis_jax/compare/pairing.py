@@ -1,13 +1,20 @@
 """Two workdirs on the patients that both were tested on: the same cases, so a sharper test."""
 
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+
 import numpy as np
 
 from genesis_jax.compare import statistics
+from genesis_jax.compare.runs import Tested
 
 
-def pair(tests, base, base_path, draws, seed) -> tuple[statistics.Paired | None, str]:
+def pair(
+    tests: Sequence[Tested], base: Sequence[Tested], base_path: Path, draws: int, seed: int
+) -> tuple[statistics.Paired | None, str]:
     """`(Paired or None, a note or an empty text)` of the tests of two workdirs."""
-    ours, theirs = ({name for test in side for name in test.patients} for side in (tests, base))
+    ours, theirs = ({*chain(*(test.patients for test in side))} for side in (tests, base))
     shared = sorted(ours & theirs)
     notes = []
     if ours != theirs:
@@ -47,7 +54,7 @@ def _by_patient(tests, patients):
         keep = (index >= 0) & ~np.isnan(test.values)
         total = np.bincount(index[keep], test.values[keep], len(patients))
         count = np.bincount(index[keep], minlength=len(patients))
-        means.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+        means.append(np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0))
     return statistics.mean_of(means)
 
 
@@ -65,4 +72,4 @@ def _areas(tests, patients, weights):
 def _index(test, patients):
     """Each row's place among `patients`; −1: none of them."""
     places = {name: place for place, name in enumerate(patients)}
-    return np.array([places.get(name, -1) for name in test.patients])[test.owners]
+    return np.array([places.get(name, -1) for name in test.patients])

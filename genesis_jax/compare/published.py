@@ -5,12 +5,14 @@ others, MICCAI 2019, and its longer version in Medical Image Analysis 67 (2021);
 and others, IEEE TMI 40 (2021). `mean_iou_paper` is what they call IoU.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _MICCAI, _MEDIA, _TMI = 'MICCAI 2019', 'MedIA 2021', 'TMI 2021'
 _3D = ('3D scratch', 'Distortion', 'Painting', 'Unified')
-OF_DIMENSIONS = ('2D ImageNet', '3D Genesis')  # the best of each: p_of_dimensions is theirs
 _2D = ('2D scratch', '2D ImageNet', '2D Genesis')
+_WHOLE_IMAGES = ('scratch', 'ImageNet', 'Genesis CT 2D', 'Genesis X-ray')
+OF_DIMENSIONS = ('2D ImageNet', '3D Genesis')  # the best of each: p_of_dimensions is theirs
 
 
 @dataclass(frozen=True)
@@ -55,92 +57,73 @@ _ON_PATCHES = (
 )
 
 
-def _list(methods, values, source=_MICCAI):
+def _list(methods: Sequence[str], numbers: str, source: str = _MICCAI) -> tuple[Published, ...]:
+    """Published numbers, written as `mean±sd` or `mean`."""
+    parts = (number.partition('±') for number in numbers.split())
     return tuple(
-        Published(method, mean, sd, source)
-        for method, (mean, sd) in zip(methods, values, strict=True)
+        Published(method, float(mean), float(sd) if sd else None, source)
+        for method, (mean, _, sd) in zip(methods, parts, strict=True)
     )
 
 
-def _later(genesis, transvw):
-    return (Published('Genesis', *genesis, _MEDIA), Published('TransVW', transvw, None, _TMI))
+def _later(genesis: str, transvw: str) -> tuple[Published, ...]:
+    return _list(['Genesis'], genesis, _MEDIA) + _list(['TransVW'], transvw, _TMI)
 
 
 TASKS = {
     'ncc': Task(
         {
-            'auc': _list(_3D, ((94.25, 5.07), (96.46, 1.03), (98.20, 0.51), (97.90, 0.57)))
-            + _later((98.34, 0.44), 98.46)
-            + _list(_2D, ((96.03, 0.86), (97.79, 0.71), (97.45, 0.61))),
-            'luna16_score': (
-                Published('Genesis', 97.1, None, _MEDIA),
-                Published('winner of the challenge', 96.8, None, _MEDIA),
-            ),
+            'auc': _list(_3D, '94.25±5.07 96.46±1.03 98.20±0.51 97.90±0.57')
+            + _later('98.34±0.44', '98.46')
+            + _list(_2D, '96.03±0.86 97.79±0.71 97.45±0.61'),
+            'luna16_score': _list(['Genesis', 'winner of the challenge'], '97.1 96.8', _MEDIA),
         },
         p=0.0180,
         p_of_dimensions='0.0213',
     ),
     'ncs': Task(
         {
-            'mean_iou_paper': _list(
-                _3D, ((74.05, 1.97), (77.08, 0.68), (77.02, 0.58), (77.62, 0.64))
-            )
-            + _later((77.62, 0.64), 77.33)
-            + _list(_2D, ((70.48, 1.07), (72.39, 0.77), (72.20, 0.67))),
-            'dice': (Published('Genesis', 75.86, 0.90, _MEDIA),),
+            'mean_iou_paper': _list(_3D, '74.05±1.97 77.08±0.68 77.02±0.58 77.62±0.64')
+            + _later('77.62±0.64', '77.33')
+            + _list(_2D, '70.48±1.07 72.39±0.77 72.20±0.67'),
+            'dice': _list(['Genesis'], '75.86±0.90', _MEDIA),
         },
         p=1.04e-4,
         p_of_dimensions='< 1e-8',
     ),
     'ecc': Task(
         {
-            'auc': _list(_3D, ((79.99, 8.06), (88.04, 1.40), (87.18, 2.72), (87.20, 2.87)))
-            + _later((87.20, 2.87), 87.07)
-            + _list(_2D, ((71.27, 4.64), (78.61, 3.73), (78.58, 3.67))),
+            'auc': _list(_3D, '79.99±8.06 88.04±1.40 87.18±2.72 87.20±2.87')
+            + _later('87.20±2.87', '87.07')
+            + _list(_2D, '71.27±4.64 78.61±3.73 78.58±3.67')
         },
         p=0.0058,
         p_of_dimensions='5.5e-4',
     ),
     'lcs': Task(
         {
-            'mean_iou_paper': _list(
-                _3D, ((74.60, 4.57), (79.08, 4.26), (78.62, 4.05), (79.52, 4.77))
-            )
-            + _later((85.10, 2.15), 86.53),
-            'dice': (Published('Genesis', 91.13, 1.51, _MEDIA),),
+            'mean_iou_paper': _list(_3D, '74.60±4.57 79.08±4.26 78.62±4.05 79.52±4.77')
+            + _later('85.10±2.15', '86.53'),
+            'dice': _list(['Genesis'], '91.13±1.51', _MEDIA),
         },
         p=0.0361,
         note=_ON_PATCHES,
     ),
     'bms': Task(
         {
-            'mean_iou_paper': _list(
-                _3D, ((90.16, 0.41), (90.60, 0.20), (90.46, 0.21), (90.59, 0.21))
-            )
-            + (
-                Published('Genesis, BraTS 2018', 67.96, 1.29, _MEDIA),
-                Published('TransVW, BraTS 2018', 68.82, None, _TMI),
-            ),
-            'dice': (Published('Genesis', 92.58, 0.30, _MEDIA),),
+            'mean_iou_paper': _list(_3D, '90.16±0.41 90.60±0.20 90.46±0.21 90.59±0.21')
+            + _list(['Genesis, BraTS 2018'], '67.96±1.29', _MEDIA)
+            + _list(['TransVW, BraTS 2018'], '68.82', _TMI),
+            'dice': _list(['Genesis'], '92.58±0.30', _MEDIA),
         },
         p=0.0041,
         note=_ON_PATCHES,
     ),
-    'dxc': Task(
-        {
-            'auc': _list(
-                ('scratch', 'ImageNet', 'Genesis CT 2D', 'Genesis X-ray'),
-                ((69.15, 0.77), (75.55, 0.48), (74.99, 0.36), (75.48, 0.13)),
-            )
-        }
-    ),
+    'dxc': Task({'auc': _list(_WHOLE_IMAGES, '69.15±0.77 75.55±0.48 74.99±0.36 75.48±0.13')}),
     'iuc': Task(  # said to be accuracy in one place and AUC in another
         dict.fromkeys(
             ('auc', 'accuracy'),
-            _list(
-                ('scratch', 'ImageNet', 'Genesis CT 2D', 'Genesis X-ray'),
-                ((92.78, 3.71), (95.51, 1.77), (94.50, 2.08), (94.99, 0.93)),
-            ),
+            _list(_WHOLE_IMAGES, '92.78±3.71 95.51±1.77 94.50±2.08 94.99±0.93'),
         )
     ),
 }

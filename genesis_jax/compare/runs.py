@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from genesis_jax import config_json
-from genesis_jax.config_json import flatten
 from genesis_jax.errors import UserError
 from genesis_jax.provenance import Provenance
 
@@ -59,7 +58,7 @@ class Workdir:
 
     def values(self, metric: str) -> np.ndarray:
         """One value for each run, its mean over folds: `[runs]`, without NaN."""
-        seeds = defaultdict(list)
+        seeds: dict[int, list[float]] = defaultdict(list)
         for part in self.parts:
             seeds[part.seed].append(part.metrics.get(metric, np.nan))
         means = np.array([np.mean(found) for found in seeds.values()])
@@ -70,8 +69,7 @@ class Workdir:
 class Tested:
     """The rows of a test: examples (classification), or cases and classes (segmentation)."""
 
-    patients: tuple[str, ...]
-    owners: np.ndarray  # `[N]`, an index among the patients
+    patients: list[str]  # of each row, `[N]`
     values: np.ndarray  # `[N]`, what is compared by patient: Dice, or the Brier score; NaN: none
     distances: np.ndarray | None = None  # `[N]`, HD95
     labels: np.ndarray | None = None  # `[N]`, of several findings `[N, n]`
@@ -85,28 +83,9 @@ def read_workdir(path: Path) -> Workdir:
       UserError: it is none, nothing of it is complete, or its runs are not of one kind.
     """
     folders = sorted(folder for folder in path.glob('seed_*') if _RUN.fullmatch(folder.name))
-    if not path.is_dir():
-        raise UserError(f'there is no folder {path}; expected the --workdir of a fine-tuning')
-    file = path / 'config.json'
-    config = _json(file).get('config') or {} if file.is_file() else {}
-    config = flatten(config_json.complete(config))
-    if not folders and config.get('task') == 'restoration':
-        raise UserError(
-            f'{path} is the workdir of a pre-training, which has no test to compare; expected '
-            f'those of fine-tunings from it (main.py … --config.init={path})'
-        )
-    if not folders or not file.is_file():
-        inside = _RUN.fullmatch(path.name) and (path.parent / 'config.json').is_file()
-        remedy = f'give {path.parent}, all runs of it' if inside else 'give that of a fine-tuning'
-        raise UserError(
-            f'{path} is not the workdir of a fine-tuning, which has config.json and folders '
-            f'seed_0, seed_1, …; {remedy}'
-        )
-    found = {
-        folder: _json(folder / 'results.json')
-        for folder in folders
-        if (folder / 'results.json').is_file()
-    }
+    config = _config(path, folders)
+    files = (folder / 'results.json' for folder in folders)
+    found = {file.parent: _json(file) for file in files if file.is_file()}
     begun = [_seed_and_fold(folder) for folder in folders]
     planned = len({seed for seed, _ in begun})
     if not found:
@@ -117,7 +96,7 @@ def read_workdir(path: Path) -> Workdir:
     first = _check_alike(found)
     _check_config(path, config, first)
     parts, folds = _complete(
-        Part(folder, *_seed_and_fold(folder), _numbers(config_json.rename(results['metrics'])))
+        Part(folder, *_seed_and_fold(folder), _numbers(results['metrics']))
         for folder, results in found.items()
     )
     return Workdir(
@@ -134,6 +113,28 @@ def read_workdir(path: Path) -> Workdir:
         folds=folds,
         planned_folds=len({fold for _, fold in begun} - {None}),
     )
+
+
+def _config(path, folders):
+    """The config of a workdir by dotted names, once it is one of a fine-tuning."""
+    if not path.is_dir():
+        raise UserError(f'there is no folder {path}; expected the --workdir of a fine-tuning')
+    file = path / 'config.json'
+    config = _json(file).get('config') or {} if file.is_file() else {}
+    config = config_json.flatten(config_json.complete(config))
+    if not folders and config.get('task') == 'restoration':
+        raise UserError(
+            f'{path} is the workdir of a pre-training, which has no test to compare; expected '
+            f'those of fine-tunings from it (main.py … --config.init={path})'
+        )
+    if not folders or not file.is_file():
+        inside = _RUN.fullmatch(path.name) and (path.parent / 'config.json').is_file()
+        remedy = f'give {path.parent}, all runs of it' if inside else 'give that of a fine-tuning'
+        raise UserError(
+            f'{path} is not the workdir of a fine-tuning, which has config.json and folders '
+            f'seed_0, seed_1, …; {remedy}'
+        )
+    return config
 
 
 def _check_alike(found):
@@ -169,7 +170,7 @@ def _complete(parts):
 
     Complete is what has as many folds as any, and the same, for folds differ in difficulty.
     """
-    seeds = defaultdict(dict)
+    seeds: dict[int, dict[int | None, Part]] = defaultdict(dict)
     for part in parts:
         seeds[part.seed][part.fold] = part
     most = max(seeds.values(), key=len).keys()
@@ -178,8 +179,9 @@ def _complete(parts):
     return tuple(run[fold] for run in runs for fold in order), len(most - {None})
 
 
-def _seed_and_fold(folder):
-    return tuple(number and int(number) for number in _RUN.fullmatch(folder.name).groups())
+def _seed_and_fold(folder: Path) -> tuple[int, int | None]:
+    seed, _, fold = folder.name.removeprefix('seed_').partition('_fold_')
+    return int(seed), int(fold) if fold else None
 
 
 def read_tests(workdir: Workdir) -> list[Tested]:
@@ -189,56 +191,36 @@ def read_tests(workdir: Workdir) -> list[Tested]:
 
 
 def _cases(part, _):
-    file = part.folder / 'cases.csv'
-    rows = _rows(file, ('patient', 'dice', 'hd95'))
-    dice, distances = (_column(file, rows, name) for name in ('dice', 'hd95'))
-    return Tested(*_owners(rows), values=dice, distances=distances)
+    patients, dice, distances = _columns(part.folder / 'cases.csv', ('dice', 'hd95')).values()
+    return Tested(patients, values=dice, distances=distances)
 
 
 def _predictions(part, classes):
-    columns = [f'p_{name}' for name in (classes if len(classes) > 2 else classes[1:])]
-    file = part.folder / 'predictions.csv'
-    rows = _rows(file, ('patient', 'label', *columns))
-    labels = _column(file, rows, 'label')
-    probabilities = np.stack([_column(file, rows, name) for name in columns], axis=1)
-    if len(columns) == 1:
-        probabilities = probabilities[:, 0]
-        errors = (probabilities - labels) ** 2
-    else:
-        wanted = np.arange(len(classes)) == labels[:, None]
-        errors = np.sum((probabilities - wanted) ** 2, axis=1)
-    return Tested(*_owners(rows), values=errors, labels=labels, probabilities=probabilities)
+    names = [f'p_{name}' for name in (classes if len(classes) > 2 else classes[1:])]
+    columns = _columns(part.folder / 'predictions.csv', ('label', *names))
+    patients, labels, *probabilities = columns.values()
+    if len(names) == 1:
+        (graded,) = probabilities
+        return Tested(patients, (graded - labels) ** 2, labels=labels, probabilities=graded)
+    graded = np.stack(probabilities, axis=1)
+    wanted = np.arange(len(classes)) == labels[:, None]
+    errors = np.sum((graded - wanted) ** 2, axis=1)
+    return Tested(patients, errors, labels=labels, probabilities=graded)
 
 
 def _findings(part, findings):
-    file = part.folder / 'predictions.csv'
     names = [f'{kind}_{name}' for kind in ('label', 'p') for name in findings]
-    rows = _rows(file, ('patient', *names))
-    columns = np.stack([_column(file, rows, name) for name in names], axis=1)
-    labels, probabilities = np.split(columns, 2, axis=1)
+    patients, *columns = _columns(part.folder / 'predictions.csv', names).values()
+    labels, probabilities = np.split(np.stack(columns, axis=1), 2, axis=1)
     errors = np.mean((probabilities - labels) ** 2, axis=1)
-    return Tested(*_owners(rows), values=errors, labels=labels, probabilities=probabilities)
-
-
-def _owners(rows):
-    """The patients, and whose each row is."""
-    places = {}
-    owners = [places.setdefault(row['patient'], len(places)) for row in rows]
-    return tuple(places), np.array(owners)
-
-
-def _column(file, rows, name):
-    """Numbers `[N]`; NaN where a cell is empty."""
-    try:
-        return np.array([row[name] or 'nan' for row in rows], float)
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f'{file}, column {name}: expected numbers ({error}); run it again'
-        ) from None
+    return Tested(patients, errors, labels=labels, probabilities=probabilities)
 
 
 def _numbers(metrics):
-    return {name: np.nan if value is None else float(value) for name, value in metrics.items()}
+    return {
+        name: np.nan if value is None else float(value)
+        for name, value in config_json.rename(metrics).items()
+    }
 
 
 def _json(file):
@@ -251,16 +233,29 @@ def _json(file):
     return found
 
 
-def _rows(file, columns):
-    """The rows of a CSV file that has these columns."""
+def _columns(file, names):
+    """Of a CSV file, by name: `patient`, a list, and these, numbers `[N]`, NaN where empty.
+
+    pandas would tell neither which column is absent nor which holds no numbers, and would read a
+    patient called NA as none.
+    """
+    names = ('patient', *names)
     try:
         with file.open(newline='', encoding='utf-8') as stream:
             reader = csv.DictReader(stream)
             rows = list(reader)
     except FileNotFoundError:
         raise UserError(f'{file} is missing, which a complete run has; run it again') from None
-    missing = [name for name in columns if name not in (reader.fieldnames or ())]
+    missing = [name for name in names if name not in (reader.fieldnames or ())]
     if missing or not rows:
         what = f'no column {missing[0]}' if missing else 'no rows'
-        raise UserError(f'{file} has {what}; expected the columns {", ".join(columns)}')
-    return rows
+        raise UserError(f'{file} has {what}; expected the columns {", ".join(names)}')
+    columns = {'patient': [row['patient'] for row in rows]}
+    for name in names[1:]:
+        try:
+            columns[name] = np.array([row[name] or 'nan' for row in rows], float)
+        except ValueError as error:
+            raise UserError(
+                f'{file}, column {name}: expected numbers ({error}); run it again'
+            ) from None
+    return columns

@@ -1,10 +1,19 @@
-"""A comparison as Markdown, LaTeX and CSV. Fractions are shown in per cent; CSV has them as is."""
+"""A comparison as a report. Fractions are shown in per cent; its CSV file has them as they are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
-from genesis_jax.compare import writers
+from genesis_jax.compare import published
 from genesis_jax.compare.analysis import Comparison, Row
-from genesis_jax.compare.writers import Section, p_value, percent, signed, spread_text, tex
+from genesis_jax.compare.writers import (
+    Report,
+    Section,
+    Table,
+    p_value,
+    percent,
+    signed,
+    spread_text,
+    tex,
+)
 
 _TITLES = {
     'auc': 'AUC',
@@ -21,6 +30,9 @@ _A_RUN = 'A run is one seed; where the task has folds, the mean over its folds.'
 _UNITS = {'hd95': 'mm'}
 _HEAD = ('method', 'labels', 'runs', 'mean ± sd', 'difference', 'p')
 _PATIENT_HEAD = ('method', 'labels', 'patients', 'difference', '95 % interval', 'p')
+_OF_RUNS = ('metric', 'method', 'label_fraction', 'runs', 'planned', 'folds', 'mean', 'sd')
+_FIELDS = (*_OF_RUNS, 'difference', 'p')
+_PATIENT_FIELDS = ('patients', 'difference', 'low', 'high', 'p')
 
 
 def title(metric: str) -> str:
@@ -37,6 +49,12 @@ def factor(metric: str) -> int:
     return 1 if metric in _UNITS else 100
 
 
+def spread_of(row: Row) -> str:
+    """Mean and sd of a row as they are shown."""
+    scale = factor(row.metric)
+    return spread_text(row.mean * scale, row.sd * scale)
+
+
 def runs(row: Row) -> str:
     """How many runs a mean rests on, and over how many folds each: `3`, `2 of 3`, `3 x 5 folds`."""
     complete = f'{row.runs}' if row.runs == row.planned else f'{row.runs} of {row.planned}'
@@ -44,158 +62,111 @@ def runs(row: Row) -> str:
     return complete + folds
 
 
-def markdown(comparison: Comparison, plots: Sequence[str] = ()) -> str:
-    """The report."""
-    lines = [f'# {comparison.dataset}: {comparison.task}, compared with {comparison.baseline}', '']
-    lines += [
-        f'Mean ± sd over runs; p of the {comparison.test} against {comparison.baseline}. ' + _A_RUN,
-        '',
-    ]
-    for metric in comparison.metrics:
-        section = _section(comparison, metric)
-        lines += [f'## {section.heading}', '', *writers.markdown(_HEAD, section.rows)]
-        p = _published_p(comparison, metric)
-        lines += [f'Published p, best against scratch: {p:.3g}.', ''] if p else []
-        lines += [section.note, ''] if section.note else []
-    if comparison.patients:
-        what, tested = _paired_measures(comparison)
-        lines += [
-            '## By patient',
-            '',
-            f'Difference of {what} from {comparison.baseline} with its 95 % bootstrap interval '
-            f"over patients; p of Wilcoxon's signed-rank test of the patients' {tested}, averaged "
-            'over runs.',
-            '',
-            *writers.markdown(_PATIENT_HEAD, _patient_cells(comparison)),
-        ]
-    lines += writers.bullets(comparison.notes)
-    lines += writers.bullets(
-        comparison.recipes,
-        'The configs differ in more than start and labels, which may explain a part:',
-    )
-    for plot in plots:
-        lines += [f'![{plot.removesuffix(".png")}]({plot})', '']
-    return '\n'.join(lines)
-
-
-def latex(comparison: Comparison) -> str:
-    """Tables for a paper."""
-    dataset, baseline = tex(comparison.dataset), tex(comparison.baseline)
-    text = '% \\usepackage{booktabs}\n' + writers.latex(
-        rf'{dataset}: mean $\pm$ sd over runs; p of the {tex(comparison.test)} against '
-        rf'{baseline}. {_A_RUN}',
-        'llrrrr',
+def report(comparison: Comparison) -> Report:
+    """The tables by metric, the test by patient, and what limits them."""
+    dataset, baseline, test = comparison.dataset, comparison.baseline, comparison.test
+    by_metric = Table(
         _HEAD,
         [_section(comparison, metric) for metric in comparison.metrics],
-        [f'configs differ: {line}' for line in comparison.recipes],
+        rf'{tex(dataset)}: mean $\pm$ sd over runs; p of the {tex(test)} against {tex(baseline)}. '
+        + _A_RUN,
+        left=2,
     )
-    if comparison.patients:
-        what, tested = _paired_measures(comparison)
-        text += '\n' + writers.latex(
-            f'{dataset}, by patient: difference of {what} from {baseline} with its bootstrap '
-            f'interval; p of the signed-rank test of {tested}.',
-            'llrrrr',
-            [name.replace('95 %', '95\u202f%') for name in _PATIENT_HEAD],
-            [Section(list(_patient_cells(comparison)))],
-        )
-    return text
-
-
-def csv_text(comparison: Comparison) -> str:
-    """One row for a metric of a method; the test by patient is in rows of its own."""
-    measured = (
-        'metric',
-        'method',
-        'label_fraction',
-        'runs',
-        'planned',
-        'folds',
-        'mean',
-        'sd',
-        'difference',
-        'p',
+    return Report(
+        title=f'{dataset}: {comparison.task}, compared with {baseline}',
+        about=f'Mean ± sd over runs; p of the {test} against {baseline}. {_A_RUN}',
+        tables=[by_metric, *_by_patient(comparison)],
+        lists=[
+            ('', '', comparison.notes),
+            (
+                'The configs differ in more than start and labels, which may explain a part:',
+                'configs differ',
+                comparison.recipes,
+            ),
+        ],
+        columns=(*_FIELDS, 'source', 'test', 'patients', 'low', 'high'),
+        records=[*_records(comparison)],
     )
-    rows = [
-        _fields(row, measured) | {'source': 'measured', 'test': row.p_note or comparison.test}
-        for row in comparison.rows
-    ]
-    segmented = comparison.task == 'segmentation'
-    what, tested = ('dice', 'Dice') if segmented else ('auc', 'Brier scores')
-    rows += [
-        {'metric': what, 'source': 'measured', 'test': f'Wilcoxon of {tested} by patient'}
-        | _fields(row, ('method', 'label_fraction'))
-        | _fields(row.paired, ('patients', 'difference', 'low', 'high', 'p'))
-        for row in comparison.patients
-    ]
-    rows += [
-        {'metric': metric, 'method': number.method, 'source': number.source, 'label_fraction': 1.0}
-        | number.fractions
-        for metric in comparison.metrics
-        for number in _published(comparison, metric)
-    ]
-    return writers.csv_text((*measured, 'source', 'test', 'patients', 'low', 'high'), rows)
 
 
 def _section(comparison: Comparison, metric: str) -> Section:
     """The rows of a metric, measured and published, and what is not alike in them."""
-    published = _published(comparison, metric)
-    rows = [*_cells(comparison, metric)]
-    rows += [
+    scale, numbers = factor(metric), _published(comparison, metric)
+    rows = [
         (
-            f'published: {number.method}, {number.source}',
-            *('100 %', '', spread_text(number.mean, number.sd), '', ''),
-        )
-        for number in published
-    ]
-    return Section(
-        rows, title(metric), comparison.published.note if comparison.published and published else ''
-    )
-
-
-def _cells(comparison, metric):
-    scale = factor(metric)
-    for row in comparison.rows:
-        if row.metric == metric:
-            yield (
-                row.method,
-                percent(row.label_fraction),
-                runs(row),
-                spread_text(row.mean * scale, row.sd * scale),
-                signed(row.difference * scale),
-                row.p_note or p_value(row.p),
-            )
-
-
-def _patient_cells(comparison):
-    for row in comparison.patients:
-        paired, tested = row.paired, ''
-        if comparison.task != 'segmentation':  # p is of another measure than the interval
-            tested = f' (Brier score {paired.tested:+.3f})'.replace('-', '−')
-        yield (
             row.method,
             percent(row.label_fraction),
-            str(paired.patients),
-            signed(100 * paired.difference),
-            f'{signed(100 * paired.low)} to {signed(100 * paired.high)}',
-            p_value(paired.p) + tested,
+            runs(row),
+            spread_of(row),
+            signed(row.difference * scale),
+            row.p_note or p_value(row.p),
+        )
+        for row in comparison.rows
+        if row.metric == metric
+    ]
+    rows += [
+        (f'published: {n.method}, {n.source}', '100 %', '', spread_text(n.mean, n.sd), '', '')
+        for n in numbers
+    ]
+    known, aside = comparison.published, ''
+    if known and known.p and len(numbers) > 2:  # it is of one metric, that with the most numbers
+        aside = f'Published p, best against scratch: {known.p:.3g}.'
+    return Section(rows, title(metric), known.note if known and numbers else '', aside)
+
+
+def _by_patient(comparison: Comparison) -> Iterator[Table]:
+    """The table of the test by patient, if there is one."""
+    segments, rows = comparison.task == 'segmentation', []
+    for row in comparison.patients:
+        paired, tested = row.paired, ''
+        if not segments:  # p is of another measure than the interval
+            tested = f' (Brier score {paired.tested:+.3f})'.replace('-', '−')
+        rows.append(
+            (
+                row.method,
+                percent(row.label_fraction),
+                str(paired.patients),
+                signed(100 * paired.difference),
+                f'{signed(100 * paired.low)} to {signed(100 * paired.high)}',
+                p_value(paired.p) + tested,
+            )
+        )
+    what, tested = ('mean Dice', 'mean Dice') if segments else ('AUC', 'Brier scores')
+    what = f'difference of {what} (percentage points) from '
+    if rows:
+        yield Table(
+            _PATIENT_HEAD,
+            [Section(rows)],
+            f'{tex(comparison.dataset)}, by patient: {what}{tex(comparison.baseline)} with its '
+            f'bootstrap interval; p of the signed-rank test of {tested}.',
+            left=2,
+            heading='By patient',
+            about=f'D{what[1:]}{comparison.baseline} with its 95 % bootstrap interval over '
+            f"patients; p of Wilcoxon's signed-rank test of the patients' {tested}, averaged over "
+            'runs.',
         )
 
 
-def _published(comparison, metric):
+def _records(comparison: Comparison) -> Iterator[dict[str, object]]:
+    """One for a metric of a method; of the test by patient and what was published, too."""
+    for row in comparison.rows:
+        test = {'source': 'measured', 'test': row.p_note or comparison.test}
+        yield _fields(row, _FIELDS) | test
+    segments = comparison.task == 'segmentation'
+    what, tested = ('dice', 'Dice') if segments else ('auc', 'Brier scores')
+    test = {'metric': what, 'source': 'measured', 'test': f'Wilcoxon of {tested} by patient'}
+    for tried in comparison.patients:
+        about = _fields(tried, ('method', 'label_fraction'))
+        yield test | about | _fields(tried.paired, _PATIENT_FIELDS)
+    for metric in comparison.metrics:
+        for number in _published(comparison, metric):
+            about = {'metric': metric, 'method': number.method, 'source': number.source}
+            yield about | {'label_fraction': 1.0} | number.fractions
+
+
+def _published(comparison: Comparison, metric: str) -> tuple[published.Published, ...]:
     return comparison.published.numbers.get(metric, ()) if comparison.published else ()
 
 
-def _published_p(comparison, metric):
-    """It was published of one metric, that with the most numbers."""
-    several = len(_published(comparison, metric)) > 2
-    return comparison.published.p if several else None
-
-
-def _paired_measures(comparison):
-    if comparison.task == 'segmentation':
-        return 'mean Dice (percentage points)', 'mean Dice'
-    return 'AUC (percentage points)', 'Brier scores'
-
-
-def _fields(row, names):
+def _fields(row: object, names: tuple[str, ...]) -> dict[str, object]:
     return {name: getattr(row, name) for name in names}

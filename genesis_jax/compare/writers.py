@@ -1,6 +1,7 @@
-"""A table as Markdown, LaTeX (booktabs) and CSV, and numbers as their cells.
+"""A report as Markdown, LaTeX (booktabs) and CSV, and numbers as its cells.
 
-pandas has no headings and notes between the rows, pads Markdown, and takes tabulate and Jinja2 too.
+pandas and tabulate have no headings and notes between the rows, pad every cell, and would spare
+fewer lines than they need: of the three formats only the table of Markdown, three lines here.
 """
 
 import csv
@@ -19,54 +20,98 @@ _TEX = str.maketrans(
 
 @dataclass(frozen=True)
 class Section:
-    """Rows of a table, in LaTeX below a heading and above a note where there are any."""
+    """Rows below a heading and above a note, where there are any; in Markdown a table each."""
 
-    rows: list[Sequence[str]]
+    rows: Sequence[Sequence[str]]
     heading: str = ''
     note: str = ''
+    aside: str = ''  # a note in Markdown alone
 
 
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """The lines of a table and an empty one."""
+@dataclass(frozen=True)
+class Table:
+    """One table in LaTeX; in Markdown one for each section, below `heading` and `about`."""
+
+    head: Sequence[str]
+    sections: list[Section]
+    caption: str  # LaTeX already
+    left: int = 1  # columns that are aligned to the left
+    heading: str = ''
+    about: str = ''
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that is written of a comparison.
+
+    Attributes:
+      lists: `(title, mark, lines)`: in Markdown a list below its title, in LaTeX comments that
+        start with the mark (none if that is empty).
+      columns, records: of the CSV file.
+    """
+
+    title: str
+    about: str
+    tables: list[Table]
+    lists: list[tuple[str, str, Sequence[str]]]
+    columns: Sequence[str]
+    records: list[dict[str, object]]
+
+
+def markdown(report: Report, plots: Iterable[str] = ()) -> str:
+    """The report to read, with these plots beside it."""
+    lines = [f'# {report.title}', '', report.about, '']
+    for table in report.tables:
+        if table.heading:
+            lines += [f'## {table.heading}', '', table.about, '']
+        for section in table.sections:
+            lines += [f'## {section.heading}', ''] if section.heading else []
+            lines += table_lines(table.head, section.rows)
+            for text in filter(None, (section.aside, section.note)):
+                lines += [text, '']
+    for title, _, listed in report.lists:
+        if listed:
+            lines += [title, ''] if title else []
+            lines += [*(f'- {line}' for line in listed), '']
+    for plot in plots:
+        lines += [f'![{plot.removesuffix(".png")}]({plot})', '']
+    return '\n'.join(lines)
+
+
+def table_lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table in Markdown and an empty line."""
     lines = [f'| {" | ".join(cells)} |' for cells in (head, *rows)]
     return [lines[0], f'|{" --- |" * len(head)}', *lines[1:], '']
 
 
-def bullets(lines: Sequence[str], title: str = '') -> list[str]:
-    """A Markdown list below its title, or nothing if it is empty."""
-    if not lines:
-        return []
-    return [title, ''] * bool(title) + [f'- {line}' for line in lines] + ['']
+def latex(report: Report) -> str:
+    """The tables for a paper; comments stand in the first."""
+    comments = [f'% {mark}: {line}' for _, mark, lines in report.lists if mark for line in lines]
+    texts = ['% \\usepackage{booktabs}']
+    for table in report.tables:
+        head = [name.replace(' %', '\u202f%') for name in table.head]
+        span = rf'\multicolumn{{{len(table.head)}}}'
+        columns = 'l' * table.left + 'r' * (len(table.head) - table.left)
+        texts += [r'\begin{table}', r'\centering', rf'\caption{{{table.caption}}}']
+        texts += [rf'\begin{{tabular}}{{{columns}}}', r'\toprule', _tex_row(head)]
+        for section in table.sections:
+            texts += [r'\midrule']
+            if section.heading:
+                texts += [rf'{span}{{l}}{{\emph{{{tex(section.heading)}}}}} \\']
+            texts += map(_tex_row, section.rows)
+            if section.note:
+                texts += [rf'{span}{{p{{\linewidth}}}}{{{tex(section.note)}}} \\']
+        texts += [*comments, r'\bottomrule', r'\end{tabular}', r'\end{table}', '']
+        comments = []
+    return '\n'.join(texts)
 
 
-def latex(
-    caption: str,
-    columns: str,
-    head: Sequence[str],
-    sections: Iterable[Section],
-    comments: Sequence[str] = (),
-) -> str:
-    """A table whose columns are aligned as in `llr`; the caption is LaTeX already."""
-    lines = [r'\begin{table}', r'\centering', rf'\caption{{{caption}}}']
-    lines += [rf'\begin{{tabular}}{{{columns}}}', r'\toprule', _tex_row(head)]
-    span = rf'\multicolumn{{{len(head)}}}'
-    for section in sections:
-        lines += [r'\midrule']
-        if section.heading:
-            lines += [rf'{span}{{l}}{{\emph{{{tex(section.heading)}}}}} \\']
-        lines += map(_tex_row, section.rows)
-        if section.note:
-            lines += [rf'{span}{{p{{\linewidth}}}}{{{tex(section.note)}}} \\']
-    lines += [f'% {comment}' for comment in comments]
-    return '\n'.join([*lines, r'\bottomrule', r'\end{tabular}', r'\end{table}', ''])
-
-
-def csv_text(columns: Sequence[str], rows: Iterable[dict[str, object]]) -> str:
-    """Rows by the names of the columns; what is absent, None or NaN is an empty cell."""
+def csv_text(report: Report) -> str:
+    """The records; what is absent, None or NaN is an empty cell."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval='', lineterminator='\n')
+    writer = csv.DictWriter(text, report.columns, restval='', lineterminator='\n')
     writer.writeheader()
-    for row in rows:
+    for row in report.records:
         writer.writerow({name: '' if value != value else value for name, value in row.items()})
     return text.getvalue()
 

@@ -12,7 +12,7 @@ from genesis_jax.metrics.cases import (
     segmentation_counts,
     segmentation_metrics,
 )
-from genesis_jax.metrics.overlap import dice, iou, mean_iou_paper, soft_dice
+from genesis_jax.metrics.overlap import dice, iou, mean_iou_paper
 from genesis_jax.metrics.ranking import (
     AUC_INTERVAL,
     LUNA16_RATES,
@@ -48,7 +48,6 @@ __all__ = [
     'mean_iou_paper',
     'segmentation_counts',
     'segmentation_metrics',
-    'soft_dice',
     'surface_dice',
     'surface_distances',
 ]

@@ -3,14 +3,12 @@
 import numpy as np
 
 from genesis_jax.metrics.overlap import dice, iou, mean_iou_paper
-from genesis_jax.metrics.surface import TOLERANCE, hd95, surface_dice, surface_distances
+from genesis_jax.metrics.surface import hd95, surface_dice, surface_distances
 
 CASE_METRICS = ('dice', 'iou', 'mean_iou_paper', 'hd95', 'surface_dice')
 
 
-def case_metrics(
-    prediction, mask, spacing, classes, tolerance=TOLERANCE
-) -> list[dict[str, object]]:
+def case_metrics(prediction, mask, spacing, classes) -> list[dict[str, object]]:
     """The metrics of one case, a row for every class but the background.
 
     Args:
@@ -19,7 +17,6 @@ def case_metrics(
       mask: class indices `[X, Y, Z]`.
       spacing: mm along x, y, z.
       classes: names, the background's first.
-      tolerance: mm within which one surface meets the other.
 
     Returns:
       dicts with `class` and CASE_METRICS. `mean_iou_paper` cuts the probabilities of the class
@@ -43,7 +40,7 @@ def case_metrics(
                 iou(found, wanted),
                 mean_iou_paper(graded, wanted),
                 hd95(*distances),
-                surface_dice(*distances, tolerance),
+                surface_dice(*distances),
             ]
         rows.append({'class': name, **dict(zip(CASE_METRICS, values, strict=True))})
     return rows

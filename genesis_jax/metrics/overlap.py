@@ -16,17 +16,6 @@ def dice(prediction, mask, threshold=0.5) -> float:
     return _ratio(2 * both, predicted + wanted)
 
 
-def soft_dice(probabilities, mask, smooth=1.0) -> float:
-    """Dice of probabilities as they are, over all voxels at once; what training maximises.
-
-    `smooth` is added to both sides of the fraction, so two empty masks give 1 here too.
-    """
-    probabilities, mask = _pair(probabilities, mask)
-    both = np.sum(probabilities, where=mask, dtype=np.float64)
-    total = np.sum(probabilities, dtype=np.float64) + np.count_nonzero(mask)
-    return float((2 * both + smooth) / (total + smooth))
-
-
 def iou(prediction, mask, threshold=0.5) -> float:
     """Intersection over union of the foreground, of what lies above the threshold."""
     both, predicted, wanted = _counts(prediction, mask, threshold)

@@ -3,12 +3,15 @@
 Of two classes: labels `[N]` of 0 and 1, scores `[N]`, higher for class 1. Of more classes: labels
 `[N]`, scores `[N, n]`; each class is ranked against the rest. Of several findings at once: labels
 and scores `[N, n]`. The last two give the mean over the columns. A column whose labels are all the
-same has no ranking and is left out; with no column left the answer is NaN.
+same has no ranking and is left out; with no column left the answer is NaN. scikit-learn and SciPy
+have neither DeLong's interval nor FROC, so these are ours.
 """
 
 import numpy as np
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
+
+from genesis_jax.metrics.cases import mean
 
 AUC_INTERVAL = ('low_of_auc', 'high_of_auc')  # of one test; `auc_low` is that of a finding `low`
 LUNA16_RATES = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8)  # false positives a scan
@@ -52,7 +55,7 @@ def findings_metrics(labels, probabilities, findings) -> dict[str, float]:
 
 def auc(labels, scores) -> float:
     """Area under the ROC curve."""
-    return _mean([roc_auc_score(*column) for column in _columns(labels, scores)])
+    return mean(roc_auc_score(*column) for column in _columns(labels, scores))
 
 
 def auc_interval(labels, scores, level: float = 0.95) -> tuple[float, float]:
@@ -74,21 +77,21 @@ def auc_interval(labels, scores, level: float = 0.95) -> tuple[float, float]:
 
 def average_precision(labels, scores) -> float:
     """Area under the precision-recall curve, by steps."""
-    return _mean([average_precision_score(*column) for column in _columns(labels, scores)])
+    return mean(average_precision_score(*column) for column in _columns(labels, scores))
 
 
-def accuracy(labels, scores, threshold: float = 0.5) -> float:
-    """The share of right answers: above the threshold, or the highest of several classes.
+def accuracy(labels, scores) -> float:
+    """The share of right answers: above 0.5, or the highest of several classes.
 
     Of several findings at once, over all answers. NaN without examples.
     """
     labels, scores = _arrays(labels, scores)
     exclusive = scores.ndim == 2 and labels.ndim == 1
-    answers = np.argmax(scores, axis=1) if exclusive else scores > threshold
+    answers = np.argmax(scores, axis=1) if exclusive else scores > 0.5
     return float(np.mean(answers == labels)) if labels.size else float('nan')
 
 
-def froc(scan_ids, labels, scores, rates=LUNA16_RATES, scans=None) -> np.ndarray:
+def froc(scan_ids, labels, scores, rates=LUNA16_RATES) -> np.ndarray:
     """Sensitivity at so many false positives a scan, two classes.
 
     As in LUNA16: one operating point for each distinct score, straight lines between them (which
@@ -98,25 +101,23 @@ def froc(scan_ids, labels, scores, rates=LUNA16_RATES, scans=None) -> np.ndarray
     Args:
       scan_ids: `[N]`, the scan of each candidate.
       rates: false positives a scan.
-      scans: how many scans there were, if some have no candidate.
 
     Returns:
       float64 `[len(rates)]`; NaN if the labels are all the same.
     """
     labels, scores = _arrays(labels, scores)
-    scans = scans or len(np.unique(np.asarray(scan_ids)))
     if not _has_both(labels):
         return np.full(len(rates), np.nan)
     order = np.argsort(-scores, kind='stable')
     ends = np.flatnonzero(np.diff(scores[order], append=-np.inf))  # last of each distinct score
     found = np.concatenate([[0], np.cumsum(labels[order] == 1)[ends]])
     false = np.concatenate([[0], np.cumsum(labels[order] == 0)[ends]])
-    return np.interp(rates, false / scans, found / found[-1])
+    return np.interp(rates, false / len(np.unique(np.asarray(scan_ids))), found / found[-1])
 
 
-def luna16_score(scan_ids, labels, scores, scans=None) -> float:
+def luna16_score(scan_ids, labels, scores) -> float:
     """Mean sensitivity at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives a scan."""
-    return float(np.mean(froc(scan_ids, labels, scores, scans=scans)))
+    return float(np.mean(froc(scan_ids, labels, scores)))
 
 
 def _arrays(labels, scores):
@@ -133,10 +134,9 @@ def _columns(labels, scores):
     labels, scores = _arrays(labels, scores)
     if scores.ndim == 1:
         columns = [(labels == 1, scores)]
-    elif labels.ndim == 1:
-        columns = [(labels == index, scores[:, index]) for index in range(scores.shape[1])]
     else:
-        columns = [(labels[:, index] == 1, scores[:, index]) for index in range(scores.shape[1])]
+        single = [labels == index for index in range(scores.shape[1])]
+        columns = zip((labels == 1).T if labels.ndim == 2 else single, scores.T, strict=True)
     return [column for column in columns if _has_both(column[0])]
 
 
@@ -154,7 +154,3 @@ def _placements(labels, scores):
         weights[side] = 1 / np.sqrt(count * (count - 1)) if count > 1 else np.nan
     area = np.mean(shares[labels])
     return area, (shares - area) * weights
-
-
-def _mean(values):
-    return float(np.mean(values)) if values else float('nan')

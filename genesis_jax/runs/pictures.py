@@ -26,13 +26,11 @@ def restorations(original: np.ndarray, corrupted: np.ndarray, restored: np.ndarr
     Returns:
       an RGB image, uint8 `[rows, columns, 3]`.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rows, mosaic = len(original), _planes(original[0])
     height = 3.2 * mosaic.shape[0] / mosaic.shape[1]
     figure = Figure((3.4 * len(_COLUMNS), height * rows + 0.5), dpi=100, layout='constrained')
-    canvas = FigureCanvasAgg(figure)
     axes = figure.subplots(rows, len(_COLUMNS), squeeze=False)
     for row, (first, second, third) in enumerate(zip(original, corrupted, restored, strict=True)):
         for column, cube in enumerate((first, second, third, third - first)):
@@ -47,8 +45,7 @@ def restorations(original: np.ndarray, corrupted: np.ndarray, restored: np.ndarr
             axes[row, column].set_axis_off()
             if row == 0:
                 axes[row, column].set_title(_COLUMNS[column])
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return _drawn(figure)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,9 +83,10 @@ class Examples:
       count: of patients to show.
     """
 
-    def __init__(self, patients, count):
+    def __init__(self, patients: Sequence[str], count: int):
         self._patients, self._count = patients, count
-        self._best = {}  # by patient: what there is to see, and the example
+        # By patient: what there is to see, and the example.
+        self._best: dict[str, tuple[tuple[int, int], Example]] = {}
 
     @property
     def chosen(self) -> list[Example]:
@@ -103,7 +101,7 @@ class Examples:
         ):
             patient, mask = self._patients[position % len(self._patients)], batch['mask'][row]
             per_class = np.bincount(mask.ravel(), minlength=2)[1:]
-            worth = (np.count_nonzero(per_class), per_class.sum())
+            worth = (int(np.count_nonzero(per_class)), int(per_class.sum()))
             if weight and self._make_room(patient, worth):
                 outputs = outputs or fetch()
                 self._best[patient] = worth, Example(patient, mask, *(o[row] for o in outputs))
@@ -134,7 +132,6 @@ def segmentations(examples: Sequence[Example], classes: Sequence[str]) -> np.nda
     Returns:
       an RGB image, uint8 `[rows, columns, 3]`.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     planes = [_plane(example) for example in examples]
@@ -144,7 +141,6 @@ def segmentations(examples: Sequence[Example], classes: Sequence[str]) -> np.nda
     x, y = planes[0][0].shape
     height = 0.5 + 3 * 2.45 * y / x + 0.2 * np.ceil(len(held) / columns)
     figure = Figure((width, height), dpi=100, layout='constrained')
-    canvas = FigureCanvasAgg(figure)
     axes = figure.subplots(3, len(planes), squeeze=False)
     for column, (example, (image, *labels)) in enumerate(zip(examples, planes, strict=True)):
         for row, layer in enumerate((np.zeros_like(labels[0]), *labels)):
@@ -154,6 +150,14 @@ def segmentations(examples: Sequence[Example], classes: Sequence[str]) -> np.nda
         where = {'transform': axes[row, 0].transAxes, 'ha': 'right', 'va': 'center'}
         axes[row, 0].text(-0.03, 0.5, name, rotation='vertical', **where)
     _legend(figure, classes, [index for index in held if index], columns)
+    return _drawn(figure)
+
+
+def _drawn(figure):
+    """The figure's pixels, uint8 `[rows, columns, 3]`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 

@@ -1,23 +1,31 @@
 """What runs say of themselves in words: recipe, opening lines; of a pre-training `report.md`."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from genesis_jax import parallel
+from genesis_jax.checkpoints import Progress
 from genesis_jax.config import config_hash
 from genesis_jax.config_json import flatten
+from genesis_jax.data.labelled import Labelled
 from genesis_jax.errors import missing
 from genesis_jax.models import NETWORKS, name_of
 from genesis_jax.runs import pictures
 from genesis_jax.runs.files import write_atomically
 from genesis_jax.runs.workdir import describe
+from genesis_jax.training.state import TrainState
+from genesis_jax.transfer import Start
 from genesis_jax.transforms import registry
 
 # Which runs, where the data lie, what is measured of them.
 _NO_RECIPE = ('seed', 'runs', 'data.dir', 'data.fold', 'profile_steps')
 
 
-def describe_recipe(config, file, defaults):
+def describe_recipe(config: ConfigDict, file: str, defaults: ConfigDict) -> str:
     """The config's file and what differs from it (`defaults`): `configs/ncc.py, but epochs=2`."""
     before = flatten(defaults)
     changed = [
@@ -28,7 +36,14 @@ def describe_recipe(config, file, defaults):
     return f'{file}, but {", ".join(changed)}' if changed else f'{file}, as it is'
 
 
-def opening_pretraining(config, workdir, cube_shape, counts, state, resumed):
+def opening_pretraining(
+    config: ConfigDict,
+    workdir: Path,
+    cube_shape: Sequence[int],
+    counts: Mapping[str, int],
+    state: TrainState,
+    resumed: int | None,
+) -> Iterator[str]:
     """Lines that say what is about to run, on what, and where."""
     yield from _opening(
         config,
@@ -45,7 +60,16 @@ def opening_pretraining(config, workdir, cube_shape, counts, state, resumed):
     )
 
 
-def opening_finetune(config, workdir, dataset, start, steps_per_epoch, state, resumed, recipe):
+def opening_finetune(
+    config: ConfigDict,
+    workdir: Path,
+    dataset: Labelled,
+    start: Start,
+    steps_per_epoch: int,
+    state: TrainState,
+    resumed: int | None,
+    recipe: str | None,
+) -> Iterator[str]:
     """Lines that say what is about to run, on what, from which weights, and where."""
     fold = '' if config.data.fold is None else f', tested on fold {config.data.fold}'
     patients = ', '.join(str(len(names)) for names in dataset.patients.values())
@@ -114,7 +138,13 @@ def _parameters(state):
     return f'{sum(np.prod(leaf.shape, dtype=int) for leaf in jax.tree.leaves(state.params)):,}'
 
 
-def write(workdir, config, cube_shape, counts, progress):
+def write(
+    workdir: Path,
+    config: ConfigDict,
+    cube_shape: Sequence[int],
+    counts: Mapping[str, int],
+    progress: Progress,
+) -> None:
     """Writes and prints the closing report."""
     about, example = describe(config), _example(config)
     last = progress.last

@@ -17,15 +17,34 @@ versions).
 
 import json
 import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
 
 from genesis_jax import config_json
+from genesis_jax.checkpoints import Progress
+from genesis_jax.data.labelled import Labelled
 from genesis_jax.metrics import AUC_INTERVAL, LUNA16_RATES, froc, segmentation_counts
 from genesis_jax.runs.files import write_atomically, write_table
 from genesis_jax.runs.workdir import RESULTS
 from genesis_jax.tasks import TASKS
+from genesis_jax.transfer import Start
+
+Rows = Sequence[Mapping[str, Any]]
+Counts = Mapping[str, Sequence[int]]
 
 
-def describe(config, dataset, start, progress, metrics, rows, recipe):
+def describe(
+    config: ConfigDict,
+    dataset: Labelled,
+    start: Start,
+    progress: Progress,
+    metrics: Mapping[str, float],
+    rows: Rows,
+    recipe: str | None,
+) -> dict[str, Any]:
     """The results of a run, as JSON."""
     return {
         'task': config.task,
@@ -48,9 +67,11 @@ def describe(config, dataset, start, progress, metrics, rows, recipe):
     }
 
 
-def measured(task, classes, metrics, rows):
+def measured(
+    task: str, classes: Sequence[str], metrics: Mapping[str, float], rows: Rows
+) -> dict[str, Any]:
     """What a test found, as JSON: its metrics, and what they rest on."""
-    found = {'metrics': {name: _known(value) for name, value in metrics.items()}}
+    found: dict[str, Any] = {'metrics': {name: _known(value) for name, value in metrics.items()}}
     if task == 'segmentation':
         found['counted'] = segmentation_counts(rows, classes)
     elif 'luna16_score' in metrics:
@@ -61,13 +82,13 @@ def measured(task, classes, metrics, rows):
     return found
 
 
-def read(workdir):
+def read(workdir: Path) -> dict[str, Any]:
     """The results of a complete run."""
     found = json.loads((workdir / RESULTS).read_text('utf-8'))
     return found | {'metrics': config_json.rename(found['metrics'])}
 
 
-def write(workdir, found, rows):
+def write(workdir: Path, found: Mapping[str, Any], rows: Rows) -> None:
     """Writes a run's tables, its report and, last, its results."""
     write_tables(workdir, found, rows)
     about = json.loads((workdir / 'config.json').read_text('utf-8'))
@@ -88,7 +109,7 @@ def write(workdir, found, rows):
     write_atomically(workdir / RESULTS, json.dumps(found, indent=2) + '\n')
 
 
-def write_tables(folder, found, rows, split='test'):
+def write_tables(folder: Path, found: Mapping[str, Any], rows: Rows, split: str = 'test') -> None:
     """Writes the rows of a test as CSV and prints its metrics."""
     file = folder / TASKS[found['task']].table
     write_table(file, rows)
@@ -96,7 +117,7 @@ def write_tables(folder, found, rows, split='test'):
     print(f'each case: {file}')
 
 
-def table(found, split='test'):
+def table(found: Mapping[str, Any], split: str = 'test') -> list[str]:
     """The metrics of a test in Markdown, with what they rest on."""
     task, metrics = found['task'], found['metrics']
     beside = 'counted' if task == 'segmentation' else '95 % interval'
@@ -109,7 +130,7 @@ def table(found, split='test'):
     return [*lines, *_froc_table(found.get('froc')), *left_out(found.get('counted'))]
 
 
-def origin(found):
+def origin(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Lines on what runs of one kind began with: recipe, weights, patients."""
     first = found[0]
     counts = [run['patients'] for run in found if 'patients' in run]
@@ -121,7 +142,7 @@ def origin(found):
     yield f'- label fraction {first["label_fraction"]:g}{patients}'
 
 
-def left_out(counts):
+def left_out(counts: Counts | None) -> Iterator[str]:
     """Lines on the rows that means leave out; `counts` as `counted` of `results.json`."""
     if not counts:
         return
@@ -141,23 +162,23 @@ def left_out(counts):
     yield from ['', *lines] if lines else []
 
 
-def ordered(names, task):
+def ordered(names: Iterable[str], task: str) -> list[str]:
     """Names of metrics in the order in which they are shown."""
     first = [name for name in TASKS[task].metrics if name in names]
     return first + [name for name in names if name not in (*first, *AUC_INTERVAL)]
 
 
-def title(name):
+def title(name: str) -> str:
     """A metric with its unit."""
     return f'{name} (mm)' if name == 'hd95' else name
 
 
-def counted(pair):
+def counted(pair: Sequence[int] | None) -> str:
     """`3 of 5`, or nothing."""
     return f'{pair[0]} of {pair[1]}' if pair else ''
 
 
-def number(value):
+def number(value: float | None) -> str:
     """Four digits, or a dash where there is no number."""
     return '–' if value is None or math.isnan(value) else f'{value:.4f}'
 

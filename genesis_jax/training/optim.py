@@ -67,7 +67,9 @@ class Optimisation:
       scales: `step -> tree`, factors of the learning rate, one per parameter array (or None: 1).
     """
 
-    def __init__(self, config, steps_per_epoch, scales=None):
+    def __init__(
+        self, config: Any, steps_per_epoch: int, scales: Callable[[jax.Array], Any] | None = None
+    ):
         learning_rate = config.optimizer.learning_rate
         schedule = (config.schedule, learning_rate)
         self._schedule = make_schedule(*schedule, steps_per_epoch, config.epochs)
