@@ -105,7 +105,10 @@ def test_whole_scans_are_put_together_from_slices(balls_2d, tmp_path, capsys):
     assert len(rows) == 2  # whole cubes, one of each patient
 
 
-@pytest.mark.parametrize(('reading', 'channels'), [('2d', 1), ('orthogonal', 3)])
+@pytest.mark.parametrize(
+    ('reading', 'channels'),
+    [pytest.param('2d', 1, marks=pytest.mark.slow), ('orthogonal', 3)],
+)
 def test_candidates_are_classified_by_planes(reading, channels, balls_2d, tmp_path):
     (found,) = finetune(small(ncc.get_config(reading), balls_2d, 'cls'), tmp_path)
     _, card = load_export(tmp_path / 'seed_0' / 'export' / 'model')

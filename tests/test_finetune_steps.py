@@ -161,26 +161,26 @@ def test_training_augments_and_turns_masks_with_cubes(make_target, monkeypatch, 
     assert 0 < float(metrics['loss']) < 0.7
 
 
-def test_one_device_and_four_take_the_same_step(make_target):
+@pytest.mark.parametrize('name', ['seg', pytest.param('cls', marks=pytest.mark.slow)])
+def test_one_device_and_four_take_the_same_step(name, make_target):
     """Loss, gradients and statistics are those of the whole batch."""
-    for name in ('seg', 'cls'):
-        config = make_target(name)
-        steps, _, state = begin(config)
-        batch = jax.device_get(batch_of(config))
-        after, metrics = steps.train(state, parallel.shard(_flat(batch)))
-        one = jax.pmap(
-            steps._train,
-            parallel.AXIS,
-            in_axes=(None, 0),
-            out_axes=None,
-            devices=jax.devices()[:1],
-        )
-        _, _, state = begin(config)
-        alone, expected = one(jax.device_get(state), jax.tree.map(lambda x: x[None], _flat(batch)))
-        np.testing.assert_allclose(metrics['loss'], expected['loss'], rtol=1e-5)
-        np.testing.assert_allclose(metrics['gradient_norm'], expected['gradient_norm'], rtol=1e-3)
-        jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4),
-            jax.device_get(after.batch_stats),
-            jax.device_get(alone.batch_stats),
-        )
+    config = make_target(name)
+    steps, _, state = begin(config)
+    batch = jax.device_get(batch_of(config))
+    after, metrics = steps.train(state, parallel.shard(_flat(batch)))
+    one = jax.pmap(
+        steps._train,
+        parallel.AXIS,
+        in_axes=(None, 0),
+        out_axes=None,
+        devices=jax.devices()[:1],
+    )
+    _, _, state = begin(config)
+    alone, expected = one(jax.device_get(state), jax.tree.map(lambda x: x[None], _flat(batch)))
+    np.testing.assert_allclose(metrics['loss'], expected['loss'], rtol=1e-5)
+    np.testing.assert_allclose(metrics['gradient_norm'], expected['gradient_norm'], rtol=1e-3)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4),
+        jax.device_get(after.batch_stats),
+        jax.device_get(alone.batch_stats),
+    )
