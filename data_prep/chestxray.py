@@ -16,7 +16,7 @@ from pathlib import Path
 
 from data_prep.build.dataset import prepare
 from data_prep.build.images import ImageReader
-from data_prep.build.options import add_image_size, add_image_source, common_parser, report
+from data_prep.build.options import add_image_size, common_parser, destination, report
 from data_prep.build.records import check_absent, dataset_folder
 from data_prep.build.summary import Summary
 from data_prep.formats.chestxray_names import FINDINGS
@@ -25,7 +25,7 @@ from data_prep.splits.draws import pick_validation
 from data_prep.splits.options import add_validation_share
 from data_prep.splits.patients import split_line
 from data_prep.types import SPLITS, Job, listed
-from genesis_jax.cli.arguments import Parser
+from genesis_jax.cli.arguments import Parser, existing_file
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.images import find_images
 from genesis_jax.imaging.tables import read_rows
@@ -35,7 +35,7 @@ _TABLES = ('Data_Entry_2017.csv', 'Data_Entry_2017_v2020.csv')
 _PATIENT = 'Patient ID'
 _COLUMNS = ('Image Index', 'Finding Labels', _PATIENT)
 _LISTS = {'train_val_list.txt': 'train', 'test_list.txt': 'test'}
-_SHARE = 0.11  # leaves about the 77,074 images that the paper pre-trained on, of 86,524
+_SHARE = '0.11'  # leaves about the 77,074 images that the paper pre-trained on, of 86,524
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         wanted = FINDINGS[: args.findings]
         return list_radiographs(args.source, args.csv, wanted, args.validation_share, args.seed)
 
-    return max(
-        report(
-            parser,
-            lambda name=name: _DATASETS[name](args, *listing()),
-            dataset_folder(args.data_dir, name),
-        )
-        for name in names
-    )
+    def report_on(name: str) -> int:
+        own = argparse.Namespace(**vars(args), name=name)
+        return report(parser, own, lambda: _DATASETS[name](own, *listing()))
+
+    return max(map(report_on, names))
 
 
 def list_radiographs(
@@ -131,13 +128,11 @@ def _prepare_unlabelled(
     return prepare(
         [shot.job() for shot in radiographs],
         reader,
-        name='chestxray',
-        data_dir=args.data_dir,
         recipe=reader.recipe(args.seed),
         config='genesis_xray',
         **reader.options(),
         notes=[*notes, split_line(patients, f'told by the column {_PATIENT}')],
-        workers=args.workers,
+        **destination(args),
     )
 
 
@@ -148,8 +143,6 @@ def _prepare_dxc(
     return prepare(
         [shot.job(shot.labels) for shot in radiographs],
         reader,
-        name='dxc',
-        data_dir=args.data_dir,
         recipe={
             'source': 'ChestX-ray',
             'size': args.size,
@@ -158,7 +151,7 @@ def _prepare_dxc(
         },
         **reader.options('multilabel', FINDINGS[: args.findings]),
         notes=notes,
-        workers=args.workers,
+        **destination(args),
     )
 
 
@@ -176,24 +169,15 @@ def _make_parser() -> Parser:
     parser = common_parser(
         'data_prep.chestxray',
         'ChestX-ray8/14: radiographs for pre-training (chestxray) and with their findings (dxc).',
+        'folder that holds Data_Entry_2017.csv, images_*/, train_val_list.txt, test_list.txt',
+        None,
     )
-    add_image_source(
-        parser,
-        'Data_Entry_2017.csv, images_*/, train_val_list.txt, test_list.txt',
-        'the findings (default: in the source)',
-    )
-    parser.add_argument(
-        '--findings',
-        type=int,
-        choices=(8, 14),
-        default=8,
-        help='of ChestX-ray8, as in the paper, or all of ChestX-ray14 (default: 8)',
-    )
+    parser.option('csv', existing_file, 'FILE', 'the findings', otherwise='in the source')
+    text = 'of ChestX-ray8, as in the paper, or all of ChestX-ray14'
+    parser.option('findings', int, None, text, '8', choices=(8, 14))
     add_image_size(parser)
     add_validation_share(parser, 'patients of train_val_list.txt', _SHARE)
-    parser.add_argument(
-        '--only', choices=tuple(_DATASETS), help='one of the two datasets (default: both)'
-    )
+    parser.option('only', tuple(_DATASETS), None, 'one of the two datasets', otherwise='both')
     return parser
 
 

@@ -15,8 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from data_prep.build.dataset import prepare
-from data_prep.build.options import add_cube_size, base_parser, report
-from data_prep.build.records import dataset_folder
+from data_prep.build.options import add_cube_size, base_parser, destination, report
 from data_prep.build.summary import Summary
 from data_prep.formats.lidc_xml import Mask, consensus, group, rasterise, read_markings, series_of
 from data_prep.splits.draws import digest
@@ -37,38 +36,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         'data_prep.lidc',
         'Cubes around the nodules of LIDC-IDRI with a mask: the voxels inside the outlines of at '
         "least half of a nodule's readers.",
-        spacing=(1.0, 1.0, 1.0),
+        'folder that holds LIDC-IDRI-0001 and so on',
+        'ncs',
+        '1.0,1.0,1.0',
     )
-    parser.add_argument(
-        '--source',
-        type=existing_folder,
-        required=True,
-        metavar='DIR',
-        help='folder that holds LIDC-IDRI-0001 and so on',
-    )
-    parser.add_argument(
-        '--annotations',
-        type=existing_folder,
-        metavar='DIR',
-        help="folder of the readers' XML, at any depth (default: the source)",
-    )
-    parser.add_argument('--name', default='ncs', help='of the dataset (default: ncs)')
+    text = "folder of the readers' XML, at any depth"
+    parser.option('annotations', existing_folder, 'DIR', text, otherwise='the source')
     add_cube_size(parser)
-    parser.add_argument(
-        '--consensus',
-        type=number(float, 0.01, 1),
-        default=0.5,
-        metavar='SHARE',
-        help='of the readers who outlined a nodule, for a voxel to belong to it (default: 0.5)',
-    )
-    parser.add_argument(
-        '--min_readers',
-        type=number(int, 1),
-        default=2,
-        metavar='N',
-        help='who outlined a nodule, for it to count (default: 2, half of the four; 1: whatever '
-        'anybody outlined)',
-    )
+    text = 'of the readers who outlined a nodule, for a voxel to belong to it'
+    parser.option('consensus', number(float, 0.01, 1), 'SHARE', text, '0.5')
+    text = 'who outlined a nodule, for it to count'
+    otherwise = '%(default)s, half of the four; 1: whatever anybody outlined'
+    parser.option('min_readers', number(int, 1), 'N', text, '2', otherwise)
     args = parser.parse_args(argv)
 
     def work() -> Summary:
@@ -81,8 +60,6 @@ def main(argv: Sequence[str] | None = None) -> int:
                 share=args.consensus,
                 min_readers=args.min_readers,
             ),
-            name=args.name,
-            data_dir=args.data_dir,
             declaration=Declaration('segmentation', CLASSES, ('CT',), 'ct', args.spacing),
             size=args.cube_size,
             recipe={
@@ -93,10 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 'seed': args.seed,
             },
             config='ncs',
-            workers=args.workers,
+            **destination(args),
         )
 
-    return report(parser, work, dataset_folder(args.data_dir, args.name))
+    return report(parser, args, work)
 
 
 def list_jobs(source: Path, annotations: Path, seed: int) -> list[Job]:

@@ -41,19 +41,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         'data_prep.nnunet', "Patches of scans in nnU-Net's or the Medical Decathlon's layout."
     )
     add_random_patches(parser)
-    parser.add_argument(
-        '--modality',
-        choices=MODALITIES,
-        help='ct: values are HU; mri, other: the window is the robust range of each channel '
-        '(default: ct if dataset.json calls every channel CT, else mri or other)',
+    text = 'ct: values are HU; mri, other: the window is the robust range of each channel'
+    otherwise = 'ct if dataset.json calls every channel CT, else mri or other'
+    parser.option('modality', MODALITIES, None, text, otherwise=otherwise)
+    text = 'folds by patient of the training scans'
+    otherwise = (
+        f'{_FOLDS}, or those of splits_final.json; none if labelsTs holds a test set, which this '
+        'option leaves unused'
     )
-    parser.add_argument(
-        '--folds',
-        type=number(int, 2),
-        metavar='N',
-        help=f'folds by patient of the training scans (default: {_FOLDS}, or those of '
-        'splits_final.json; none if labelsTs holds a test set, which this option leaves unused)',
-    )
+    parser.option('folds', number(int, 2), 'N', text, otherwise=otherwise)
     add_validation_share(parser, 'training patients, if labelsTs holds a test set')
     add_patient_pattern(parser, 'scan', '(.*)_visit')
     args = parser.parse_args(argv)

@@ -48,39 +48,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog='python -m data_prep.phantom',
         description='A folder that looks like a public data set, of drawn patients.',
     )
-    parser.add_argument('--out', type=path, required=True, help='folder to write', metavar='DIR')
-    parser.add_argument(
-        '--layout',
-        choices=_LAYOUTS,
-        default='luna16',
-        help='the data set to imitate: %(choices)s (default: luna16, without labels)',
-        metavar='NAME',
-    )
-    parser.add_argument(
-        '--patients',
-        type=number(int, 1),
-        metavar='N',
-        help='patients (default: '
-        + ', '.join(f'{name} {layout.patients}' for name, layout in _LAYOUTS.items())
-        + ')',
-    )
-    parser.add_argument(
-        '--scans_per_subset',
-        type=number(int, 1),
-        metavar='N',
-        help='instead of --patients, for luna16: scans in each of the ten subsets (default: 1)',
-    )
-    parser.add_argument(
-        '--shape',
-        type=_sides,
-        metavar='X,Y,Z',
-        help='voxels of a scan, or X,Y pixels of an image (default: '
-        + ', '.join(f'{name} {_text(layout.shape)}' for name, layout in _LAYOUTS.items())
-        + ')',
-    )
-    parser.add_argument(
-        '--seed', type=number(int, 0), default=0, metavar='N', help='of all patients (default: 0)'
-    )
+    parser.option('out', path, 'DIR', 'folder to write', required=True)
+    text, otherwise = 'the data set to imitate: %(choices)s', '%(default)s, without labels'
+    parser.option('layout', tuple(_LAYOUTS), 'NAME', text, 'luna16', otherwise)
+    otherwise = ', '.join(f'{name} {layout.patients}' for name, layout in _LAYOUTS.items())
+    parser.option('patients', number(int, 1), 'N', 'patients', otherwise=otherwise)
+    text = 'instead of --patients, for luna16: scans in each of the ten subsets'
+    parser.option('scans_per_subset', number(int, 1), 'N', text, otherwise='1')
+    text = 'voxels of a scan, or X,Y pixels of an image'
+    otherwise = ', '.join(f'{name} {_text(layout.shape)}' for name, layout in _LAYOUTS.items())
+    parser.option('shape', _sides, 'X,Y,Z', text, otherwise=otherwise)
+    parser.option('seed', number(int, 0), 'N', 'of all patients', '0')
     args = parser.parse_args(argv)
     if args.out.exists():
         parser.error(f'{args.out} already exists; delete it or choose another --out')

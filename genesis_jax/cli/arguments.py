@@ -1,10 +1,13 @@
-"""What the commands of this package share: a parser whose errors are one sentence, and types."""
+"""What the commands of this package share: a parser whose errors are one sentence, and types.
+
+argparse, as tyro and simple-parsing take 64,64,32 as three words and answer in several lines.
+"""
 
 import argparse
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 
 class Parser(argparse.ArgumentParser):
@@ -12,6 +15,31 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f'error: {message}\n')
+
+    def option(
+        self,
+        name: str,
+        kind: Callable[[str], Any] | Sequence[str],
+        metavar: str | None,
+        text: str,
+        default: str | None = None,
+        otherwise: str = '%(default)s',
+        *,
+        group: argparse._ArgumentGroup | None = None,
+        **more: Any,
+    ) -> None:
+        """Adds `--name`, of an argparse type or one of some words.
+
+        Args:
+          default: as one would type it.
+          otherwise: what holds by default, for the help, if it is more than the default says.
+        """
+        more |= {'type': kind} if callable(kind) else {'choices': kind}
+        if default is not None or otherwise != '%(default)s':
+            text += f' (default: {otherwise})'
+        (group or self).add_argument(
+            f'--{name}', metavar=metavar, default=default, help=text, **more
+        )
 
     def fail(self, error: object, status: int = 1) -> NoReturn:
         """Ends the command with the one sentence of an error."""
