@@ -79,6 +79,7 @@ def chest_file(name: str) -> Path:
     """A file of the package slicerio; UserError if that is missing."""
     need('demo', "the demo's chest CT")
     package = importlib.util.find_spec('slicerio')  # found, not imported: only a file is wanted
+    assert package and package.origin
     return Path(package.origin).parent / 'data' / name
 
 

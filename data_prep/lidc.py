@@ -27,7 +27,7 @@ from genesis_jax.imaging.crops import crop, crop_mask, prepare_image, to_index, 
 from genesis_jax.imaging.volumes import Scan, oriented, read_image, voxel_hash
 
 CLASSES = ('background', 'nodule')
-_SPLIT_CASES = (510, 100, 408)  # of 1018, the paper's
+_SPLIT_SCANS = (510, 100, 408)  # of 1018, the paper's
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -117,9 +117,10 @@ def split_patients(patients: dict[str, int], seed: int) -> dict[str, str]:
         raise PrepareError(
             f'{len(patients)} patients cannot be split into {", ".join(SPLITS)}; add patients'
         )
-    total, whole = sum(patients.values()), sum(_SPLIT_CASES)
-    room = [max(1, round(total * cases / whole)) for cases in _SPLIT_CASES]
-    splits, count = {}, len(patients)
+    total, whole = sum(patients.values()), sum(_SPLIT_SCANS)
+    room = [max(1, round(total * scans / whole)) for scans in _SPLIT_SCANS]
+    splits: dict[str, str] = {}
+    count = len(patients)
     for rank, patient in enumerate(
         sorted(patients, key=lambda name: digest(seed, f'split {name}'))
     ):
@@ -223,7 +224,8 @@ def _first_header(files: Sequence[Path]) -> sitk.ImageFileReader | None:
 
 def _find_annotations(folder: Path) -> tuple[dict[str, Path], dict[Path, Path]]:
     """The readers' XML by series UID, and by folder: a damaged one does not tell its series."""
-    by_series, by_folder = {}, {}
+    by_series: dict[str, Path] = {}
+    by_folder: dict[Path, Path] = {}
     for path in sorted(folder.rglob('*.xml')):
         try:
             uid = series_of(path)

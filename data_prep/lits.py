@@ -96,9 +96,9 @@ def list_jobs(source: Path, split: Sequence[int]) -> list[Job]:
     present = {job.split for job in jobs}
     for fold, name in enumerate(SPLITS):
         if name not in present:
-            first = ends[fold] - split[fold]
+            start = ends[fold] - split[fold]
             raise PrepareError(
-                f'{source} holds no scan {first} to {ends[fold] - 1} for the split {name} (found: '
+                f'{source} holds no scan {start} to {ends[fold] - 1} for the split {name} (found: '
                 f'{min(volumes)} to {max(volumes)}); add them or give another --split'
             )
     return jobs

@@ -6,7 +6,7 @@ train, 5-6 validate, and 7-9 stay unread so that no target task's test scan is s
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from data_prep.build.options import make_parser, run
@@ -46,7 +46,7 @@ def folds_of(parser: Parser, args: argparse.Namespace) -> dict[str, Sequence[int
     return {'train': args.train_folds, 'validation': args.validation_folds}
 
 
-def list_jobs(source: Path, folds: dict[str, Sequence[int]]) -> list[Job]:
+def list_jobs(source: Path, folds: Mapping[str, Sequence[int]]) -> list[Job]:
     """Every scan of the subsets asked for; its id is its series UID."""
     present = [fold for fold in _FOLDS if (source / f'subset{fold}').is_dir()]
     wanted = [fold for numbers in folds.values() for fold in numbers]

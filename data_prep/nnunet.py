@@ -92,24 +92,23 @@ def list_jobs(
         raise PrepareError(f'the scan {both[0]} is in labelsTr and in labelsTs; remove one of them')
     if test:
         placed = _fixed(training, test, patients, validation_share, seed)
-        named = {scan_id: SPLITS[place] for scan_id, place in placed.items()}
     else:
-        placed = None if folds else read_splits(source, list(training))
-        if placed is None:
+        placed = (None if folds else read_splits(source, list(training))) or {}
+        if not placed:
             fold_of = assign_folds(patients.values(), folds or _FOLDS, seed)
             placed = {scan_id: fold_of[patients[scan_id]] for scan_id in training}
-        named = {scan_id: f'fold_{place}' for scan_id, place in placed.items()}
+    named = SPLITS if test else [f'fold_{fold}' for fold in range(1 + max(placed.values()))]
     files = training | test
     return [
         Job(
             scan_id=scan_id,
             patient=patients[scan_id],
-            split=split,
-            fold=placed[scan_id],
+            split=named[fold],
+            fold=fold,
             shown=files[scan_id].label.relative_to(source).as_posix(),
             source=files[scan_id],
         )
-        for scan_id, split in named.items()
+        for scan_id, fold in placed.items()
     ]
 
 

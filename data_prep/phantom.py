@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
-from data_prep.phantoms import images, points, volumes
+from data_prep.phantoms import images, lidc, points, volumes
+from data_prep.phantoms.files import Shape, as_image, new_uid, write_image
 from data_prep.phantoms.thorax import thorax
 from genesis_jax.cli.arguments import Parser, number, path, sides
 
 _SUBSETS = 10
-_UID_ROOT = '1.3.6.1.4.1.14519.5.2.1.6279.6001'  # of the LIDC-IDRI collection
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -92,23 +90,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def write_luna16(out: Path, scans_per_subset: int, shape: Shape, seed: int) -> None:
+def write_luna16(out: Path, patients: int, shape: Shape, seed: int) -> None:
     """Writes LUNA16 in its own layout, a new patient for every scan."""
-    for subset in range(_SUBSETS):
-        folder = out / f'subset{subset}'
-        folder.mkdir(parents=True)
-        for index in range(scans_per_subset):
-            rng = np.random.default_rng((seed, subset, index))
-            uid = f'{_UID_ROOT}.{"".join(map(str, rng.integers(1, 10, 30)))}'
-            spacing = (*[round(rng.uniform(0.6, 0.8), 6)] * 2, float(rng.choice((1.0, 1.25, 1.5))))
-            image = sitk.GetImageFromArray(thorax(rng, shape, spacing)[0].T)
-            image.SetSpacing(spacing)
-            image.SetOrigin([-mm * n / 2 for mm, n in zip(spacing, shape, strict=True)])
-            sitk.WriteImage(image, str(folder / f'{uid}.mhd'))
-
-
-def _write_luna16(out: Path, patients: int, shape: Shape, seed: int) -> None:
-    write_luna16(out, patients // _SUBSETS, shape, seed)
+    for subset, index in np.ndindex(_SUBSETS, patients // _SUBSETS):
+        rng = np.random.default_rng((seed, subset, index))
+        uid = new_uid(rng)
+        spacing = (*[round(rng.uniform(0.6, 0.8), 6)] * 2, float(rng.choice((1.0, 1.25, 1.5))))
+        origin = [-mm * n / 2 for mm, n in zip(spacing, shape, strict=True)]
+        image = as_image(thorax(rng, shape, spacing)[0].T, spacing, origin)
+        write_image(image, out / f'subset{subset}' / f'{uid}.mhd')
 
 
 def _sides(text: str) -> Shape:
@@ -122,11 +112,11 @@ def _text(shape: Shape) -> str:
 
 _VOLUMES, _CHEST = (64, 64, 48), (96, 96, 64)
 _LAYOUTS = {
-    'luna16': Layout(_write_luna16, 10, (288, 288, 112), 'luna16 --source={out}'),
+    'luna16': Layout(write_luna16, 10, (288, 288, 112), 'luna16 --source={out}'),
     'luna16_candidates': Layout(
         points.write_luna16_candidates, 20, _CHEST, 'luna16_candidates --source={out}'
     ),
-    'lidc': Layout(points.write_lidc, 12, _CHEST, 'lidc --source={out}'),
+    'lidc': Layout(lidc.write_lidc, 12, _CHEST, 'lidc --source={out}'),
     'candidates': Layout(
         points.write_candidates,
         12,

@@ -84,7 +84,7 @@ def list_jobs(
             'check --source'
         )
     scans, notes = without_labels(scans, source, 'name the folder of the scans with --source')
-    files = {scan.scan_id: (scan,) for scan in scans}
+    files: dict[str, tuple[Scan | None, ...]] = {scan.scan_id: (scan,) for scan in scans}
     if channels and (grouped := group_channels(scans, channels)):
         used = {file for own in grouped.values() for file in own}
         if other := [scan.shown for scan in scans if scan not in used]:
@@ -121,9 +121,9 @@ def group_channels(
                 continue
             name, place = match['scan'], endings.index(match['end'].lower())
             files = grouped.setdefault(name, [None] * len(channels))
-            if files[place]:
+            if first := files[place]:
                 raise PrepareError(
-                    f'{files[place].shown} and {scan.shown} are both {channels[place]} of {name}; '
+                    f'{first.shown} and {scan.shown} are both {channels[place]} of {name}; '
                     'keep one of them'
                 )
             files[place] = scan

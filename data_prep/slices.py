@@ -64,7 +64,7 @@ class SliceCutter:
             bool((volume.voxels[:, :, z] >= rule.tissue_threshold).mean() > self.min_tissue)
             for z in range(volume.voxels.shape[2])
         ]
-        taken = spread(np.flatnonzero(shown), self.per_scan)
+        taken = spread(np.flatnonzero(shown).tolist(), self.per_scan)
         images = np.empty((len(taken), *self.size, self.channels), np.int16)
         for image, z in zip(images, taken, strict=True):
             places = [z] if self.channels == 1 else neighbours(z, len(shown))
@@ -74,7 +74,7 @@ class SliceCutter:
         scale = (*np.divide(volume.voxels.shape[:2], self.size), 1)
         return Result(
             [Patch(image, (0, 0, z)) for image, z in zip(images, taken, strict=True)],
-            np.multiply(volume.spacing, scale),
+            np.multiply(volume.spacing, scale).tolist(),
             np.tile(volume.window, (self.channels, 1)),
             tried=len(shown),
             air=len(shown) - sum(shown),
@@ -144,9 +144,9 @@ def _refuse_unused(parser: Parser, args: argparse.Namespace, is_luna16: bool) ->
 def spread(places: Sequence[int], count: int) -> list[int]:
     """At most `count` of these places, evenly spread from the first to the last."""
     if len(places) <= count:
-        return [int(place) for place in places]
+        return list(places)
     middles = (np.arange(count) + 0.5) * len(places) / count
-    return [int(places[int(middle)]) for middle in middles]
+    return [places[int(middle)] for middle in middles]
 
 
 def _make_parser() -> Parser:

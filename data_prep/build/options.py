@@ -153,7 +153,7 @@ def network_sides(rank: int) -> Callable[[str], tuple[int, ...]]:
     divisor = 1 << times
 
     def parse(text: str) -> tuple[int, ...]:
-        asked = tuple(map(int, sides(int, 1, rank)(text)))
+        asked = sides(int, 1, rank)(text)
         near = tuple(max(divisor, (side + divisor // 2) // divisor * divisor) for side in asked)
         if near != asked:
             raise argparse.ArgumentTypeError(

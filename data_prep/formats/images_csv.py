@@ -5,7 +5,7 @@ and "No Finding" mean that there is none).
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -56,7 +56,7 @@ class ImageTable:
         self._check(line, 'label', [text], indices)
         return indices[text]
 
-    def _check(self, line, what, found, known) -> None:
+    def _check(self, line: int, what: str, found: Iterable[str], known: Container[str]) -> None:
         if stray := [name for name in found if name not in known]:
             raise PrepareError(
                 f'{self.path}, row {line}: the {what} is {stray[0]!r}, expected one of '
@@ -128,7 +128,9 @@ def list_jobs(
         )
     allotment = Allotment(table.path, 'image', split_column, folds, seed)
     absent: list[str] = []
-    labels, found, lines = {}, {}, {}
+    labels: dict[str, int | tuple[int, ...]] = {}
+    found: dict[str, Scan] = {}
+    lines: dict[str, int] = {}
     for line, row, image in with_scans(
         table.rows, images, table.path, 'source', 'image', 'image', absent
     ):

@@ -199,11 +199,11 @@ def _outline(region: ET.Element, path: Path) -> Outline:
 
     try:
         points = [
-            [int(point.findtext(f'{_NAMESPACE}{axis}Coord')) for axis in 'xy']
+            [int(point.findtext(f'{_NAMESPACE}{axis}Coord', '')) for axis in 'xy']
             for point in region.findall(f'{_NAMESPACE}edgeMap')
         ]
         height = float(text('imageZposition', 'nan'))
-    except (TypeError, ValueError):
+    except ValueError:
         raise ScanError(
             f'has the annotation file {path.name}, in which an outline holds something else than '
             'numbers; download it again'

@@ -9,7 +9,8 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from data_prep.phantoms.chest import Shape, chest, find_lungs, new_uid, pick
+from data_prep.phantoms.chest import chest, find_lungs, pick
+from data_prep.phantoms.files import Shape, new_uid
 from data_prep.phantoms.thorax import Nodule
 from genesis_jax.imaging.dicom import own_locale
 
@@ -102,7 +103,7 @@ class _Reading:
         spacing, size = np.array(self.image.GetSpacing()), self.image.GetSize()
         radius = nodule.diameter / 2 * self.rng.uniform(0.95, 1.2)
         centre = nodule.centre * spacing + self.rng.normal(0, 0.04 * nodule.diameter, 3)
-        grid = np.stack(np.indices(size), axis=-1) * spacing
+        grid = np.stack([*np.indices(size)], axis=-1) * spacing
         distance = np.linalg.norm(grid - centre, axis=-1)
         element = ET.SubElement(session, 'unblindedReadNodule')
         ET.SubElement(element, 'noduleID').text = name

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from data_prep.phantoms.files import Shape
+
 _NOISE = 0.02  # of the brightness 0 ... 1, standard deviation
 
 
@@ -44,9 +46,7 @@ class _Chest:
         self.light += value * np.clip((1 - distance) / soft, 0, 1)
 
 
-def radiograph(
-    rng: np.random.Generator, shape: tuple[int, int], findings: Sequence[str]
-) -> np.ndarray:
+def radiograph(rng: np.random.Generator, shape: Shape, findings: Sequence[str]) -> np.ndarray:
     """Draws an image of `shape` (pixels along x and y) with these findings, uint8 [Y, X]."""
     chest = _body(rng, shape, findings)
     for finding in findings:
@@ -57,7 +57,7 @@ def radiograph(
     return np.rint(255 * np.clip(light, 0, 1)).astype(np.uint8)
 
 
-def _body(rng: np.random.Generator, shape: tuple[int, int], findings: Sequence[str]) -> _Chest:
+def _body(rng: np.random.Generator, shape: Shape, findings: Sequence[str]) -> _Chest:
     """A chest of its own size and place; heart and lungs are as large as the findings say."""
     columns, rows = (np.linspace(-1, 1, n) for n in shape)
     shift, zoom = rng.uniform(-0.05, 0.05, 2), rng.uniform(0.92, 1.08)

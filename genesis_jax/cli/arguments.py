@@ -4,10 +4,13 @@ argparse, as tyro and simple-parsing take 64,64,32 as three words and answer in 
 """
 
 import argparse
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
+
+Number = TypeVar('Number', int, float)
 
 
 class Parser(argparse.ArgumentParser):
@@ -88,21 +91,23 @@ def existing_file(text: str) -> Path:
 
 
 def number(
-    kind: type, low: float = -math.inf, high: float = math.inf, *, below: float = math.inf
-) -> Callable[[str], float]:
+    kind: type[Number],
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    below: float = math.inf,
+) -> Callable[[str], Number]:
     """An argparse type: a finite number from `low` to `high`, or to below `below`."""
 
-    def parse(text: str) -> float:
-        try:
+    def parse(text: str) -> Number:
+        with contextlib.suppress(ValueError):
             value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not (math.isfinite(value) and low <= value <= high and value < below):
-            what = 'a whole number' if kind is int else 'a number'
-            limits = f' from {low:g}' * math.isfinite(low) + f' to {high:g}' * math.isfinite(high)
-            limits += f' to below {below:g}' * math.isfinite(below)
-            raise argparse.ArgumentTypeError(f'expected {what}{limits}, found {text!r}')
-        return value
+            if math.isfinite(value) and low <= value <= high and value < below:
+                return value
+        what = 'a whole number' if kind is int else 'a number'
+        limits = f' from {low:g}' * math.isfinite(low) + f' to {high:g}' * math.isfinite(high)
+        limits += f' to below {below:g}' * math.isfinite(below)
+        raise argparse.ArgumentTypeError(f'expected {what}{limits}, found {text!r}')
 
     return parse
 
@@ -111,16 +116,16 @@ count = number(int, 1)
 share = number(float, 0, below=1)
 
 
-def triple(kind: type, low: float) -> Callable[[str], tuple[float, ...]]:
+def triple(kind: type[Number], low: float) -> Callable[[str], tuple[Number, ...]]:
     """An argparse type: x,y,z."""
     return sides(kind, low, 3)
 
 
-def sides(kind: type, low: float, rank: int) -> Callable[[str], tuple[float, ...]]:
+def sides(kind: type[Number], low: float, rank: int) -> Callable[[str], tuple[Number, ...]]:
     """An argparse type: x,y or x,y,z."""
     side = number(kind, low)
 
-    def parse(text: str) -> tuple[float, ...]:
+    def parse(text: str) -> tuple[Number, ...]:
         words = text.split(',')
         if len(words) != rank:
             raise argparse.ArgumentTypeError(

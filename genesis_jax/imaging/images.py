@@ -80,7 +80,7 @@ def read_grey(path: Path, size: Sequence[int], window: Window = 'depth') -> Grey
     if stored.min() == stored.max():
         raise ScanError(f'is constant (every pixel is {stored.flat[0]:g}); remove it')
     identity = blake2b(repr((stored.shape, stored.dtype.str)).encode(), digest_size=16)
-    identity.update(np.ascontiguousarray(stored))
+    identity.update(np.ascontiguousarray(stored).data)
     pixels = resized(stored.T, size)
     if stored.dtype.kind != 'f':
         pixels = np.rint(pixels)
@@ -96,7 +96,7 @@ def read_grey(path: Path, size: Sequence[int], window: Window = 'depth') -> Grey
 def resized(pixels: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """Pixels [X, Y] at another size, float32, linearly interpolated and antialiased."""
     image = Image.fromarray(np.ascontiguousarray(pixels.T, np.float32))
-    return np.asarray(image.resize(tuple(size), Image.Resampling.BILINEAR)).T
+    return np.asarray(image.resize((size[0], size[1]), Image.Resampling.BILINEAR)).T
 
 
 def _read(path: Path) -> np.ndarray:

@@ -92,8 +92,8 @@ def named_scans(source: Path, paths: Sequence[Path], stem: Callable[[Path], Path
     scans = []
     for path in paths:
         named = stem(path) if stems[stem(path)] == 1 else path
-        names = (name.relative_to(source).as_posix() for name in (named, path))
-        scans.append(Scan(*names, (path,)))
+        scan_id, shown = (name.relative_to(source).as_posix() for name in (named, path))
+        scans.append(Scan(scan_id, shown, (path,)))
     return scans
 
 
@@ -269,5 +269,5 @@ def voxel_hash(channels: Iterable[sitk.Image]) -> bytes:
     """A fingerprint of an image's voxels as stored."""
     fingerprint = hashlib.blake2b(digest_size=16)
     for image in channels:
-        fingerprint.update(sitk.GetArrayViewFromImage(image))
+        fingerprint.update(sitk.GetArrayViewFromImage(image).data)
     return fingerprint.digest()
