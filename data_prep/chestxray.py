@@ -20,7 +20,7 @@ from data_prep.build.options import add_image_size, common_parser, destination, 
 from data_prep.build.records import check_absent, dataset_folder
 from data_prep.build.summary import Summary
 from data_prep.formats.chestxray_names import FINDINGS
-from data_prep.formats.images_csv import findings
+from data_prep.formats.images_csv import findings as findings_of
 from data_prep.splits.draws import pick_validation
 from data_prep.splits.options import add_validation_share
 from data_prep.splits.patients import split_line
@@ -28,9 +28,10 @@ from data_prep.types import SPLITS, Job, listed
 from genesis_jax.cli.arguments import Parser, existing_file
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.images import find_images
-from genesis_jax.imaging.tables import read_rows
+from genesis_jax.imaging.tables import find_table, read_rows
 from genesis_jax.imaging.volumes import Scan
 
+_DATASETS = ('chestxray', 'dxc')
 _TABLES = ('Data_Entry_2017.csv', 'Data_Entry_2017_v2020.csv')
 _PATIENT = 'Patient ID'
 _COLUMNS = ('Image Index', 'Finding Labels', _PATIENT)
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prepares ChestX-ray and returns the exit status."""
     parser = _make_parser()
     args = parser.parse_args(argv)
-    names = [args.only] if args.only else list(_DATASETS)
+    names = [args.only] if args.only else _DATASETS
 
     @cache
     def listing() -> tuple[list[Radiograph], list[str]]:
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def report_on(name: str) -> int:
         own = argparse.Namespace(**vars(args), name=name)
-        return report(parser, own, lambda: _DATASETS[name](own, *listing()))
+        return report(parser, own, lambda: _prepare(own, *listing()))
 
     return max(map(report_on, names))
 
@@ -92,7 +93,7 @@ def list_radiographs(
     Raises:
       PrepareError: a table or list is missing, or contradicts itself or the other.
     """
-    table = table or _find_table(source)
+    table = table or find_table(source, _TABLES)
     described = _read_table(table, wanted)
     parts = _read_lists(source)
     images = _by_name(find_images(source))
@@ -120,42 +121,29 @@ def list_radiographs(
     return radiographs, [f'{what}: {listed(names)}' for what, names in notes.items() if names]
 
 
-def _prepare_unlabelled(
+def _prepare(
     args: argparse.Namespace, radiographs: Sequence[Radiograph], notes: Sequence[str]
 ) -> Summary:
-    reader = ImageReader(args.size)
+    """The dataset `args.name`, one of the two."""
+    reader, findings = ImageReader(args.size), FINDINGS[: args.findings]
+    labelled = args.name == 'dxc'
+    recipe = {
+        'source': 'ChestX-ray',
+        'size': args.size,
+        'validation_share': args.validation_share,
+        'seed': args.seed,
+    }
     patients = {shot.patient for shot in radiographs if shot.split != 'test'}
+    split = [] if labelled else [split_line(patients, f'told by the column {_PATIENT}')]
     return prepare(
-        [shot.job() for shot in radiographs],
+        [shot.job(*[shot.labels] * labelled) for shot in radiographs],
         reader,
-        recipe=reader.recipe(args.seed),
-        config='genesis_xray',
-        **reader.options(),
-        notes=[*notes, split_line(patients, f'told by the column {_PATIENT}')],
+        recipe=recipe if labelled else reader.recipe(args.seed),
+        config='dxc' if labelled else 'genesis_xray',
+        **(reader.options('multilabel', findings) if labelled else reader.options()),
+        notes=[*notes, *split],
         **destination(args),
     )
-
-
-def _prepare_dxc(
-    args: argparse.Namespace, radiographs: Sequence[Radiograph], notes: Sequence[str]
-) -> Summary:
-    reader = ImageReader(args.size)
-    return prepare(
-        [shot.job(shot.labels) for shot in radiographs],
-        reader,
-        recipe={
-            'source': 'ChestX-ray',
-            'size': args.size,
-            'validation_share': args.validation_share,
-            'seed': args.seed,
-        },
-        **reader.options('multilabel', FINDINGS[: args.findings]),
-        notes=notes,
-        **destination(args),
-    )
-
-
-_DATASETS = {'chestxray': _prepare_unlabelled, 'dxc': _prepare_dxc}
 
 
 def _way_out(data_dir: Path, name: str, names: Sequence[str]) -> str:
@@ -177,15 +165,8 @@ def _make_parser() -> Parser:
     parser.option('findings', int, None, text, '8', choices=(8, 14))
     add_image_size(parser)
     add_validation_share(parser, 'patients of train_val_list.txt', _SHARE)
-    parser.option('only', tuple(_DATASETS), None, 'one of the two datasets', otherwise='both')
+    parser.option('only', _DATASETS, None, 'one of the two datasets', otherwise='both')
     return parser
-
-
-def _find_table(source: Path) -> Path:
-    for name in _TABLES:
-        if (source / name).is_file():
-            return source / name
-    raise PrepareError(f'{source} holds no {_TABLES[0]}; put it there, or give --csv')
 
 
 def _read_table(table: Path, wanted: Sequence[str]) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -193,7 +174,7 @@ def _read_table(table: Path, wanted: Sequence[str]) -> dict[str, tuple[str, tupl
     described = {}
     for line, row in read_rows(table, _COLUMNS):
         name, labels, patient = (row[column] for column in _COLUMNS)
-        found = findings(labels)
+        found = findings_of(labels)
         if stray := [finding for finding in found if finding not in FINDINGS]:
             raise PrepareError(
                 f'{table}, row {line}: the finding is {stray[0]!r}, expected one of '

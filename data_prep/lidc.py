@@ -5,7 +5,6 @@ the CT series or, as TCIA hands it out today, in a folder of its own (--annotati
 the paper's NCS: outline the nodule in the middle, by the consensus of its readers.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -18,13 +17,13 @@ from data_prep.build.dataset import prepare
 from data_prep.build.options import add_cube_size, base_parser, destination, report
 from data_prep.build.summary import Summary
 from data_prep.formats.lidc_xml import Mask, consensus, group, rasterise, read_markings, series_of
-from data_prep.splits.draws import digest
+from data_prep.splits.draws import ranked
 from data_prep.types import SPLITS, Declaration, Job, Patch, Result
 from genesis_jax.cli.arguments import existing_folder, number
 from genesis_jax.errors import PrepareError, ScanError
 from genesis_jax.imaging import dicom
 from genesis_jax.imaging.crops import crop, crop_mask, prepare_image, to_index, to_world
-from genesis_jax.imaging.volumes import Scan, oriented, read_image, voxel_hash
+from genesis_jax.imaging.volumes import Scan, oriented, read_image, voxel_hash, walk
 
 CLASSES = ('background', 'nodule')
 _SPLIT_SCANS = (510, 100, 408)  # of 1018, the paper's
@@ -121,9 +120,7 @@ def split_patients(patients: dict[str, int], seed: int) -> dict[str, str]:
     room = [max(1, round(total * scans / whole)) for scans in _SPLIT_SCANS]
     splits: dict[str, str] = {}
     count = len(patients)
-    for rank, patient in enumerate(
-        sorted(patients, key=lambda name: digest(seed, f'split {name}'))
-    ):
+    for rank, patient in enumerate(ranked(patients, seed)):
         empty = [index for index in range(3) if SPLITS[index] not in splits.values()]
         fits = [index for index in range(3) if room[index] >= patients[patient]]
         # the last patients fill splits that stayed empty because all had several scans
@@ -200,16 +197,14 @@ def _find_series(source: Path) -> list[tuple[Path, str, str, tuple[Path, ...]]]:
     One header of a folder is read here, because all of LIDC-IDRI are 240,000 files.
     """
     found = []
-    for folder, subfolders, names in os.walk(source):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith('.'))
-        paths = [Path(folder, name) for name in sorted(names) if not name.startswith('.')]
+    for folder, paths in walk(source):
         files = tuple(path for path in paths if path.suffix != '.xml' and dicom.is_dicom(path))
         header = _first_header(files)
         if header is None or dicom.tag_of(header, '0008|0060') != 'CT':
             continue
-        inside = Path(folder).relative_to(source).parts
+        inside = folder.relative_to(source).parts
         patient = dicom.tag_of(header, '0010|0020') or (inside[0] if inside else source.name)
-        found.append((Path(folder), dicom.tag_of(header, '0020|000e'), patient, files))
+        found.append((folder, dicom.tag_of(header, '0020|000e'), patient, files))
     return found
 
 

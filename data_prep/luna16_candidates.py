@@ -25,7 +25,7 @@ from data_prep.types import Declaration, Job
 from genesis_jax.cli.arguments import number, path
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.points import PointRule, Points, check_points, gather
-from genesis_jax.imaging.tables import parse_position, read_rows
+from genesis_jax.imaging.tables import find_table, parse_position, read_rows
 from genesis_jax.imaging.volumes import find_scans
 
 CLASSES = ('non-nodule', 'nodule')
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ratios = {'train': training, 'validation': training, 'test': test}
 
     def work() -> Summary:
-        table = args.csv or _find_table(args.source)
+        table = args.csv or find_table(args.source, _TABLES)
         rule = PointRule(args.cube_size, args.spacing, 'ct', False, str(table))
         points = read_candidates(table)
         absent = count_absent(args.source, table, points)
@@ -183,15 +183,6 @@ def draw(points: Mapping[str, Points], ratio: float, seed: int) -> dict[str, Poi
         uid: found.select((found.labels == 1) | (lots[uid] <= limit))
         for uid, found in points.items()
     }
-
-
-def _find_table(source: Path) -> Path:
-    for name in _TABLES:
-        if (source / name).is_file():
-            return source / name
-    raise PrepareError(
-        f'{source} holds no {_TABLES[0]}; download it from LUNA16 and put it there, or give --csv'
-    )
 
 
 def _ratio(text: str) -> float:

@@ -16,11 +16,6 @@ Index = tuple[int, ...]
 Header = sitk.Image | sitk.ImageFileReader  # either says where voxels lie
 
 
-def padding_of(modality: Modality) -> int:
-    """The value of voxels outside the scan."""
-    return CT_PADDING if modality == 'ct' else 0
-
-
 def prepare_image(image: sitk.Image, modality: Modality) -> tuple[sitk.Image, tuple[float, float]]:
     """A scan as stored becomes int16 in LPS; also returns the window that becomes 0 and 1.
 

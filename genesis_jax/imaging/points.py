@@ -12,12 +12,11 @@ from genesis_jax.imaging.crops import (
     Index,
     crop,
     outside,
-    padding_of,
     prepare_image,
     to_index,
     to_world,
 )
-from genesis_jax.imaging.volumes import Modality, Scan, read_image, voxel_hash
+from genesis_jax.imaging.volumes import Modality, Scan, padding_of, read_image, voxel_hash
 
 
 @dataclass(frozen=True)
