@@ -22,12 +22,17 @@ from data_prep.build.options import (
 )
 from data_prep.build.points import cut_points
 from data_prep.build.summary import Summary
-from data_prep.formats.candidates_csv import Rows, classes_of, read_table, unused_columns
+from data_prep.formats.candidates_csv import (
+    Rows,
+    class_index,
+    classes_of,
+    read_table,
+    unused_columns,
+)
 from data_prep.splits.options import add_table_options, refuse_folds
 from data_prep.splits.table_splits import Allotment
 from data_prep.types import Declaration, Job
 from genesis_jax.cli.arguments import Parser, number, path
-from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.points import PointRule, check_points, gather
 from genesis_jax.imaging.tables import parse_position, with_scans
 from genesis_jax.imaging.volumes import Scan, find_scans
@@ -124,20 +129,14 @@ def list_jobs(
       PrepareError: naming the row which has no scan, an unknown class or split, or contradicts
         another row about its patient or split.
     """
-    indices = {name: index for index, name in enumerate(classes)}
-    indices |= {str(index): index for index in range(len(classes)) if str(index) not in indices}
     points: dict[str, list] = {}
     allotment = Allotment(table, 'scan', split_column, folds, seed)
     found: dict[str, Scan] = {}
     for line, row, scan in with_scans(rows, scans, table, 'source'):
-        if row['label'] not in indices:
-            raise PrepareError(
-                f'{table}, row {line}: the label is {row["label"]!r}, expected one of '
-                f'{", ".join(classes)}; correct it or add it to --classes'
-            )
+        label = class_index(table, line, row['label'], classes)
         allotment.add(line, row, scan.scan_id, otherwise=scan.scan_id)
         position = parse_position(table, line, row, 'xyz')
-        points.setdefault(scan.scan_id, []).append((line, position, indices[row['label']]))
+        points.setdefault(scan.scan_id, []).append((line, position, label))
         found[scan.scan_id] = scan
     return [
         Job(scan_id, *place, found[scan_id].shown, (found[scan_id], gather(points[scan_id])))

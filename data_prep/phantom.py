@@ -28,15 +28,15 @@ class Layout:
     Attributes:
       write: takes the folder, the number of patients, voxels along x, y, z (of images, pixels
         along x, y), and the seed.
-      patients, shape: defaults.
       prepare: the preparation to run next.
+      patients, shape: defaults.
       least: patients without which a split of that preparation stays empty.
     """
 
     write: Callable[[Path, int, Shape, int], None]
-    patients: int
-    shape: Shape
     prepare: str
+    patients: int = 12
+    shape: Shape = (64, 64, 48)
     least: int = 1
 
 
@@ -110,36 +110,30 @@ def _text(shape: Shape) -> str:
     return ','.join(map(str, shape))
 
 
-_VOLUMES, _CHEST = (64, 64, 48), (96, 96, 64)
+_CHEST = (96, 96, 64)
 _LAYOUTS = {
-    'luna16': Layout(write_luna16, 10, (288, 288, 112), 'luna16 --source={out}'),
+    'luna16': Layout(write_luna16, 'luna16 --source={out}', 10, (288, 288, 112)),
     'luna16_candidates': Layout(
-        points.write_luna16_candidates, 20, _CHEST, 'luna16_candidates --source={out}'
+        points.write_luna16_candidates, 'luna16_candidates --source={out}', 20, _CHEST
     ),
-    'lidc': Layout(lidc.write_lidc, 12, _CHEST, 'lidc --source={out}'),
+    'lidc': Layout(lidc.write_lidc, 'lidc --source={out}', shape=_CHEST),
     'candidates': Layout(
         points.write_candidates,
-        12,
-        _CHEST,
         'candidates --source={out} --csv={out}/candidates.csv --classes=negative,embolism',
+        shape=_CHEST,
     ),
-    'lits': Layout(volumes.write_lits, 12, _VOLUMES, 'lits --source={out} --split={split}'),
-    'brats2013': Layout(volumes.write_brats2013, 12, _VOLUMES, 'brats --source={out}'),
-    'brats2018': Layout(volumes.write_brats2018, 12, _VOLUMES, 'brats --source={out}'),
-    'nnunet': Layout(volumes.write_nnunet, 12, _VOLUMES, 'nnunet --source={out} --name=phantom'),
-    'chestxray': Layout(
-        images.write_chestxray, 40, (256, 256), 'chestxray --source={out}', least=4
-    ),
+    'lits': Layout(volumes.write_lits, 'lits --source={out} --split={split}'),
+    'brats2013': Layout(volumes.write_brats2013, 'brats --source={out}'),
+    'brats2018': Layout(volumes.write_brats2018, 'brats --source={out}'),
+    'nnunet': Layout(volumes.write_nnunet, 'nnunet --source={out} --name=phantom'),
+    'chestxray': Layout(images.write_chestxray, 'chestxray --source={out}', 40, (256, 256), 4),
     'ultrasound': Layout(
         images.write_ultrasound,
-        12,
-        (320, 256),
         'images --source={out} --csv={out}/labels.csv --name=iuc',
+        shape=(320, 256),
         least=3,
     ),
-    'decathlon': Layout(
-        volumes.write_decathlon, 12, _VOLUMES, 'nnunet --source={out} --name=phantom'
-    ),
+    'decathlon': Layout(volumes.write_decathlon, 'nnunet --source={out} --name=phantom'),
 }
 
 

@@ -57,9 +57,9 @@ def _turned(image: sitk.Image, nodules: Sequence[Nodule]) -> tuple[sitk.Image, l
     """The same patient, stored with x and y flipped."""
     turned = sitk.DICOMOrient(image, 'RAS')
     x, y = (side - 1 for side in image.GetSize()[:2])
-    flipped = [(x - item.centre[0], y - item.centre[1], item.centre[2]) for item in nodules]
     return turned, [
-        Nodule(centre, item.diameter) for centre, item in zip(flipped, nodules, strict=True)
+        Nodule((x - item.centre[0], y - item.centre[1], item.centre[2]), item.diameter)
+        for item in nodules
     ]
 
 
