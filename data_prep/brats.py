@@ -30,7 +30,7 @@ _EXAMINATION = re.compile(r'(.*(?:brats_(?:2013|tcia)_pat\d+|brats1[78]_\w+))_\d
 _POSITIVE = {'whole': (1, 2, 3, 4), 'core': (1, 3, 4), 'enhancing': (4,)}
 # The published crops of 100 x 100 x 50 mm (voxels of 1 mm), resized to 64 x 64 x 32, are crops of
 # 64 x 64 x 32 voxels of this spacing; so whole scans of this spacing look the same to the network.
-_SPACING = (1.5625, 1.5625, 1.5625)
+_SPACING = '1.5625,1.5625,1.5625'
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,38 +38,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = segmentation_parser(
         'data_prep.brats', 'Patches of the BraTS brain MRI scans.', 'bms', _SPACING
     )
-    parser.add_argument(
-        '--channels',
-        type=_channels,
-        default=('flair',),
-        metavar='NAME,...',
-        help=f'sequences of {", ".join(CHANNELS)}, in the order wanted (default: flair)',
-    )
-    parser.add_argument(
-        '--positive',
-        choices=_POSITIVE,
-        default='whole',
-        help='what counts as tumour: all labels, all but oedema, or the enhancing part '
-        '(default: whole)',
-    )
-    parser.add_argument(
-        '--stride',
-        type=number(float, 0.1),
-        default=GridPatches.stride,
-        metavar='MM',
-        help=f'between patches (default: {GridPatches.stride:g})',
-    )
-    parser.add_argument(
-        '--min_brain',
-        type=number(float, 0, 1),
-        default=GridPatches.min_content,
-        metavar='SHARE',
-        help='keep patches in which this share of voxels is brain, that is, not the black around '
-        f'it (default: {GridPatches.min_content:g})',
-    )
-    parser.add_argument(
-        '--folds', type=number(int, 2), default=3, metavar='N', help='by patient (default: 3)'
-    )
+    text = f'sequences of {", ".join(CHANNELS)}, in the order wanted'
+    parser.option('channels', _channels, 'NAME,...', text, 'flair')
+    text = 'what counts as tumour: all labels, all but oedema, or the enhancing part'
+    parser.option('positive', tuple(_POSITIVE), None, text, 'whole')
+    stride, content = f'{GridPatches.stride:g}', f'{GridPatches.min_content:g}'
+    parser.option('stride', number(float, 0.1), 'MM', 'between patches', stride)
+    text = 'keep patches in which this share of voxels is brain, that is, not the black around it'
+    parser.option('min_brain', number(float, 0, 1), 'SHARE', text, content)
+    parser.option('folds', number(int, 2), 'N', 'by patient', '3')
     args = parser.parse_args(argv)
     name = 'tumour' if args.positive == 'whole' else f'tumour_{args.positive}'
 

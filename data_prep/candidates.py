@@ -12,19 +12,30 @@ from functools import partial
 from pathlib import Path
 
 from data_prep.build.dataset import prepare
-from data_prep.build.options import add_cube_size, base_parser, report
+from data_prep.build.options import (
+    SCANS,
+    add_cube_size,
+    add_modality,
+    base_parser,
+    destination,
+    report,
+)
 from data_prep.build.points import cut_points
-from data_prep.build.records import dataset_folder
 from data_prep.build.summary import Summary
-from data_prep.formats.candidates_csv import Rows, classes_of, read_table, unused_columns
+from data_prep.formats.candidates_csv import (
+    Rows,
+    class_index,
+    classes_of,
+    read_table,
+    unused_columns,
+)
 from data_prep.splits.options import add_table_options, refuse_folds
 from data_prep.splits.table_splits import Allotment
 from data_prep.types import Declaration, Job
-from genesis_jax.cli.arguments import Parser, existing_folder, number, path
-from genesis_jax.errors import PrepareError
+from genesis_jax.cli.arguments import Parser, number, path
 from genesis_jax.imaging.points import PointRule, check_points, gather
 from genesis_jax.imaging.tables import parse_position, with_scans
-from genesis_jax.imaging.volumes import MODALITIES, Scan, find_scans
+from genesis_jax.imaging.volumes import Scan, find_scans
 
 _COLUMNS = ('scan', 'x', 'y', 'z', 'label')
 
@@ -53,8 +64,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return prepare(
             jobs,
             partial(cut_points, rule=rule),
-            name=args.name,
-            data_dir=args.data_dir,
             declaration=Declaration('classification', classes, (channel,), args.modality, spacing),
             size=args.cube_size,
             recipe={
@@ -68,10 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             },
             config='ecc' if args.name == 'ecc' else 'classify',
             notes=unused_columns(args.csv, table, args.split_column),
-            workers=args.workers,
+            **destination(args),
         )
 
-    return report(parser, work, dataset_folder(args.data_dir, args.name))
+    return report(parser, args, work)
 
 
 def _make_parser() -> Parser:
@@ -79,48 +88,28 @@ def _make_parser() -> Parser:
         'data_prep.candidates',
         'Cubes around labelled points of any scans. The CSV file has the columns scan, x, y, z, '
         'label and, if a patient has several scans, patient (default: each scan is one).',
+        f'folder that holds the scans, at any depth: {SCANS}',
+        'ecc',
         otherwise='from --extent',
     )
-    parser.add_argument(
-        '--source',
-        type=existing_folder,
-        required=True,
-        metavar='DIR',
-        help='folder that holds the scans, at any depth: .mhd, .mha, .nii, .nii.gz, .nrrd, .nhdr, '
-        'DICOM series',
+    text = (
+        'the points; scan is a path below the source, with or without the suffix; of a DICOM '
+        'series, its folder or folder/series UID'
     )
-    parser.add_argument(
-        '--csv',
-        type=path,
-        required=True,
-        metavar='FILE',
-        help='the points; scan is a path below the source, with or without the suffix; of a DICOM '
-        'series, its folder or folder/series UID',
+    parser.option('csv', path, 'FILE', text, required=True)
+    add_modality(parser)
+    text = (
+        'world: mm in LPS, as in DICOM and ITK (of RAS, as in NIfTI and 3D Slicer, negate x and '
+        'y); voxel: indices from 0 along the axes of the file'
     )
-    parser.add_argument('--name', default='ecc', help='of the dataset (default: ecc)')
-    parser.add_argument(
-        '--modality',
-        choices=MODALITIES,
-        default='ct',
-        help="ct: values are HU; mri, other: the window is the scan's own range (default: ct)",
-    )
-    parser.add_argument(
-        '--coordinates',
-        choices=('world', 'voxel'),
-        default='world',
-        help='world: mm in LPS, as in DICOM and ITK (of RAS, as in NIfTI and 3D Slicer, negate x '
-        'and y); voxel: indices from 0 along the axes of the file (default: world)',
-    )
+    parser.option('coordinates', ('world', 'voxel'), None, text, 'world')
     add_table_options(parser)
-    add_cube_size(parser, default=(64, 64, 64))
-    parser.add_argument(
-        '--extent',
-        type=number(float, 1e-3),
-        default=20.0,
-        metavar='MM',
-        help='of a cube along x: scans are resampled to this over its voxels along x, alike along '
-        'all axes (default: 20)',
+    add_cube_size(parser, '64,64,64')
+    text = (
+        'of a cube along x: scans are resampled to this over its voxels along x, alike along all '
+        'axes'
     )
+    parser.option('extent', number(float, 1e-3), 'MM', text, '20')
     parser.add_argument('--native', action='store_true', help="keep every scan's own spacing")
     return parser
 
@@ -140,20 +129,14 @@ def list_jobs(
       PrepareError: naming the row which has no scan, an unknown class or split, or contradicts
         another row about its patient or split.
     """
-    indices = {name: index for index, name in enumerate(classes)}
-    indices |= {str(index): index for index in range(len(classes)) if str(index) not in indices}
     points: dict[str, list] = {}
     allotment = Allotment(table, 'scan', split_column, folds, seed)
     found: dict[str, Scan] = {}
     for line, row, scan in with_scans(rows, scans, table, 'source'):
-        if row['label'] not in indices:
-            raise PrepareError(
-                f'{table}, row {line}: the label is {row["label"]!r}, expected one of '
-                f'{", ".join(classes)}; correct it or add it to --classes'
-            )
+        label = class_index(table, line, row['label'], classes)
         allotment.add(line, row, scan.scan_id, otherwise=scan.scan_id)
         position = parse_position(table, line, row, 'xyz')
-        points.setdefault(scan.scan_id, []).append((line, position, indices[row['label']]))
+        points.setdefault(scan.scan_id, []).append((line, position, label))
         found[scan.scan_id] = scan
     return [
         Job(scan_id, *place, found[scan_id].shown, (found[scan_id], gather(points[scan_id])))

@@ -16,26 +16,27 @@ from pathlib import Path
 
 from data_prep.build.dataset import prepare
 from data_prep.build.images import ImageReader
-from data_prep.build.options import add_image_size, add_image_source, common_parser, report
+from data_prep.build.options import add_image_size, common_parser, destination, report
 from data_prep.build.records import check_absent, dataset_folder
 from data_prep.build.summary import Summary
 from data_prep.formats.chestxray_names import FINDINGS
-from data_prep.formats.images_csv import findings
+from data_prep.formats.images_csv import findings as findings_of
 from data_prep.splits.draws import pick_validation
 from data_prep.splits.options import add_validation_share
 from data_prep.splits.patients import split_line
 from data_prep.types import SPLITS, Job, listed
-from genesis_jax.cli.arguments import Parser
+from genesis_jax.cli.arguments import Parser, existing_file
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.images import find_images
-from genesis_jax.imaging.tables import read_rows
+from genesis_jax.imaging.tables import find_table, read_rows
 from genesis_jax.imaging.volumes import Scan
 
+_DATASETS = ('chestxray', 'dxc')
 _TABLES = ('Data_Entry_2017.csv', 'Data_Entry_2017_v2020.csv')
 _PATIENT = 'Patient ID'
 _COLUMNS = ('Image Index', 'Finding Labels', _PATIENT)
 _LISTS = {'train_val_list.txt': 'train', 'test_list.txt': 'test'}
-_SHARE = 0.11  # leaves about the 77,074 images that the paper pre-trained on, of 86,524
+_SHARE = '0.11'  # leaves about the 77,074 images that the paper pre-trained on, of 86,524
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prepares ChestX-ray and returns the exit status."""
     parser = _make_parser()
     args = parser.parse_args(argv)
-    names = [args.only] if args.only else list(_DATASETS)
+    names = [args.only] if args.only else _DATASETS
 
     @cache
     def listing() -> tuple[list[Radiograph], list[str]]:
@@ -73,14 +74,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         wanted = FINDINGS[: args.findings]
         return list_radiographs(args.source, args.csv, wanted, args.validation_share, args.seed)
 
-    return max(
-        report(
-            parser,
-            lambda name=name: _DATASETS[name](args, *listing()),
-            dataset_folder(args.data_dir, name),
-        )
-        for name in names
-    )
+    def report_on(name: str) -> int:
+        own = argparse.Namespace(**vars(args), name=name)
+        return report(parser, own, lambda: _prepare(own, *listing()))
+
+    return max(map(report_on, names))
 
 
 def list_radiographs(
@@ -95,7 +93,7 @@ def list_radiographs(
     Raises:
       PrepareError: a table or list is missing, or contradicts itself or the other.
     """
-    table = table or _find_table(source)
+    table = table or find_table(source, _TABLES)
     described = _read_table(table, wanted)
     parts = _read_lists(source)
     images = _by_name(find_images(source))
@@ -123,46 +121,29 @@ def list_radiographs(
     return radiographs, [f'{what}: {listed(names)}' for what, names in notes.items() if names]
 
 
-def _prepare_unlabelled(
+def _prepare(
     args: argparse.Namespace, radiographs: Sequence[Radiograph], notes: Sequence[str]
 ) -> Summary:
-    reader = ImageReader(args.size)
+    """The dataset `args.name`, one of the two."""
+    reader, findings = ImageReader(args.size), FINDINGS[: args.findings]
+    labelled = args.name == 'dxc'
+    recipe = {
+        'source': 'ChestX-ray',
+        'size': args.size,
+        'validation_share': args.validation_share,
+        'seed': args.seed,
+    }
     patients = {shot.patient for shot in radiographs if shot.split != 'test'}
+    split = [] if labelled else [split_line(patients, f'told by the column {_PATIENT}')]
     return prepare(
-        [shot.job() for shot in radiographs],
+        [shot.job(*[shot.labels] * labelled) for shot in radiographs],
         reader,
-        name='chestxray',
-        data_dir=args.data_dir,
-        recipe=reader.recipe(args.seed),
-        config='genesis_xray',
-        **reader.options(),
-        notes=[*notes, split_line(patients, f'told by the column {_PATIENT}')],
-        workers=args.workers,
+        recipe=recipe if labelled else reader.recipe(args.seed),
+        config='dxc' if labelled else 'genesis_xray',
+        **(reader.options('multilabel', findings) if labelled else reader.options()),
+        notes=[*notes, *split],
+        **destination(args),
     )
-
-
-def _prepare_dxc(
-    args: argparse.Namespace, radiographs: Sequence[Radiograph], notes: Sequence[str]
-) -> Summary:
-    reader = ImageReader(args.size)
-    return prepare(
-        [shot.job(shot.labels) for shot in radiographs],
-        reader,
-        name='dxc',
-        data_dir=args.data_dir,
-        recipe={
-            'source': 'ChestX-ray',
-            'size': args.size,
-            'validation_share': args.validation_share,
-            'seed': args.seed,
-        },
-        **reader.options('multilabel', FINDINGS[: args.findings]),
-        notes=notes,
-        workers=args.workers,
-    )
-
-
-_DATASETS = {'chestxray': _prepare_unlabelled, 'dxc': _prepare_dxc}
 
 
 def _way_out(data_dir: Path, name: str, names: Sequence[str]) -> str:
@@ -176,32 +157,16 @@ def _make_parser() -> Parser:
     parser = common_parser(
         'data_prep.chestxray',
         'ChestX-ray8/14: radiographs for pre-training (chestxray) and with their findings (dxc).',
+        'folder that holds Data_Entry_2017.csv, images_*/, train_val_list.txt, test_list.txt',
+        None,
     )
-    add_image_source(
-        parser,
-        'Data_Entry_2017.csv, images_*/, train_val_list.txt, test_list.txt',
-        'the findings (default: in the source)',
-    )
-    parser.add_argument(
-        '--findings',
-        type=int,
-        choices=(8, 14),
-        default=8,
-        help='of ChestX-ray8, as in the paper, or all of ChestX-ray14 (default: 8)',
-    )
+    parser.option('csv', existing_file, 'FILE', 'the findings', otherwise='in the source')
+    text = 'of ChestX-ray8, as in the paper, or all of ChestX-ray14'
+    parser.option('findings', int, None, text, '8', choices=(8, 14))
     add_image_size(parser)
     add_validation_share(parser, 'patients of train_val_list.txt', _SHARE)
-    parser.add_argument(
-        '--only', choices=tuple(_DATASETS), help='one of the two datasets (default: both)'
-    )
+    parser.option('only', _DATASETS, None, 'one of the two datasets', otherwise='both')
     return parser
-
-
-def _find_table(source: Path) -> Path:
-    for name in _TABLES:
-        if (source / name).is_file():
-            return source / name
-    raise PrepareError(f'{source} holds no {_TABLES[0]}; put it there, or give --csv')
 
 
 def _read_table(table: Path, wanted: Sequence[str]) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -209,7 +174,7 @@ def _read_table(table: Path, wanted: Sequence[str]) -> dict[str, tuple[str, tupl
     described = {}
     for line, row in read_rows(table, _COLUMNS):
         name, labels, patient = (row[column] for column in _COLUMNS)
-        found = findings(labels)
+        found = findings_of(labels)
         if stray := [finding for finding in found if finding not in FINDINGS]:
             raise PrepareError(
                 f'{table}, row {line}: the finding is {stray[0]!r}, expected one of '

@@ -65,7 +65,7 @@ def prepare_demo(data_dir: Path) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Prepares the demo's dataset and returns the exit status."""
     parser = Parser(prog='python -m data_prep.demo', description="The demo's dataset.")
-    parser.add_argument('--data_dir', type=path, default=Path('data'), metavar='DIR')
+    parser.option('data_dir', path, 'DIR', 'folder of all datasets', 'data')
     args = parser.parse_args(argv)
     try:
         name = prepare_demo(args.data_dir)
@@ -79,6 +79,7 @@ def chest_file(name: str) -> Path:
     """A file of the package slicerio; UserError if that is missing."""
     need('demo', "the demo's chest CT")
     package = importlib.util.find_spec('slicerio')  # found, not imported: only a file is wanted
+    assert package and package.origin
     return Path(package.origin).parent / 'data' / name
 
 

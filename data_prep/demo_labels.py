@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog='python -m data_prep.demo_labels',
         description="A chest CT with seven labels in nnU-Net's layout, from the package slicerio.",
     )
-    parser.add_argument('--out', type=path, required=True, help='folder to write', metavar='DIR')
+    parser.option('out', path, 'DIR', 'folder to write', required=True)
     args = parser.parse_args(argv)
     if args.out.exists():
         parser.error(f'{args.out} already exists; delete it or choose another --out')

@@ -19,8 +19,7 @@ from pathlib import Path
 
 from data_prep.build.dataset import prepare
 from data_prep.build.images import ImageReader
-from data_prep.build.options import add_image_size, add_image_source, common_parser, report
-from data_prep.build.records import dataset_folder
+from data_prep.build.options import add_image_size, common_parser, destination, report
 from data_prep.build.summary import Summary
 from data_prep.formats.images_csv import OWN_PATIENTS, list_jobs, read_image_table
 from data_prep.splits.options import (
@@ -30,7 +29,7 @@ from data_prep.splits.options import (
     refuse_folds,
 )
 from data_prep.splits.patients import patient_of, split_by_patient, split_line
-from genesis_jax.cli.arguments import Parser
+from genesis_jax.cli.arguments import Parser, existing_file
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.images import SUFFIXES, find_images
 from genesis_jax.imaging.volumes import Scan
@@ -49,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.refuse(args, ['validation_share'], why)
     refuse_folds(parser, args)
     work = partial(_prepare if args.csv is None else _prepare_labelled, args)
-    return report(parser, work, dataset_folder(args.data_dir, args.name))
+    return report(parser, args, work)
 
 
 def _prepare(args: argparse.Namespace) -> Summary:
@@ -62,13 +61,11 @@ def _prepare(args: argparse.Namespace) -> Summary:
     return prepare(
         jobs,
         reader,
-        name=args.name,
-        data_dir=args.data_dir,
         recipe=reader.recipe(args.seed),
         config='genesis_ultrasound',
         **reader.options(),
         notes=[split_line(patients.values()) if args.patient_pattern else OWN_PATIENTS],
-        workers=args.workers,
+        **destination(args),
     )
 
 
@@ -81,8 +78,6 @@ def _prepare_labelled(args: argparse.Namespace) -> Summary:
     return prepare(
         jobs,
         reader,
-        name=args.name,
-        data_dir=args.data_dir,
         **reader.options(table.task, table.classes),
         recipe={
             'source': 'images',
@@ -96,7 +91,7 @@ def _prepare_labelled(args: argparse.Namespace) -> Summary:
         config='dxc' if table.task == 'multilabel' else 'iuc',
         table=str(args.csv),
         notes=notes,
-        workers=args.workers,
+        **destination(args),
     )
 
 
@@ -108,20 +103,18 @@ def _images(source: Path) -> list[Scan]:
 
 
 def _make_parser() -> Parser:
-    parser = common_parser('data_prep.images', __doc__.partition('\n\n')[2].partition('\n\n')[2])
-    add_image_source(
-        parser, 'the images, at any depth', 'the labels (default: none, for pre-training)'
-    )
-    parser.add_argument('--name', required=True, help='of the dataset: letters, digits and _')
+    description = __doc__.partition('\n\n')[2].partition('\n\n')[2]
+    source = 'folder that holds the images, at any depth'
+    parser = common_parser('data_prep.images', description, source, '')
+    parser.option('csv', existing_file, 'FILE', 'the labels', otherwise='none, for pre-training')
     add_image_size(parser)
-    parser.add_argument(
-        '--window',
-        choices=('depth', 'robust'),
-        default='depth',
-        help='what becomes 0 to 1; depth: what the bits of a file can hold (0 to 255, 0 to 65535); '
+    text = (
+        'what becomes 0 to 1; depth: what the bits of a file can hold (0 to 255, 0 to 65535); '
         "robust: each image's own range, from its 0.5th to its 99.5th percentile, as for 12-bit "
-        'values in 16-bit files (default: depth; 32-bit files: robust)',
+        'values in 16-bit files'
     )
+    otherwise = '%(default)s; 32-bit files: robust'
+    parser.option('window', ('depth', 'robust'), None, text, 'depth', otherwise)
     add_validation_share(parser, 'patients, for pre-training')
     add_patient_pattern(parser, 'image', '(.*)/')
     add_table_options(parser)

@@ -5,7 +5,6 @@ the CT series or, as TCIA hands it out today, in a folder of its own (--annotati
 the paper's NCS: outline the nodule in the middle, by the consensus of its readers.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -15,20 +14,19 @@ import numpy as np
 import SimpleITK as sitk
 
 from data_prep.build.dataset import prepare
-from data_prep.build.options import add_cube_size, base_parser, report
-from data_prep.build.records import dataset_folder
+from data_prep.build.options import add_cube_size, base_parser, destination, report
 from data_prep.build.summary import Summary
 from data_prep.formats.lidc_xml import Mask, consensus, group, rasterise, read_markings, series_of
-from data_prep.splits.draws import digest
+from data_prep.splits.draws import ranked
 from data_prep.types import SPLITS, Declaration, Job, Patch, Result
 from genesis_jax.cli.arguments import existing_folder, number
 from genesis_jax.errors import PrepareError, ScanError
 from genesis_jax.imaging import dicom
 from genesis_jax.imaging.crops import crop, crop_mask, prepare_image, to_index, to_world
-from genesis_jax.imaging.volumes import Scan, oriented, read_image, voxel_hash
+from genesis_jax.imaging.volumes import Scan, oriented, read_image, voxel_hash, walk
 
 CLASSES = ('background', 'nodule')
-_SPLIT_CASES = (510, 100, 408)  # of 1018, the paper's
+_SPLIT_SCANS = (510, 100, 408)  # of 1018, the paper's
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,38 +35,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         'data_prep.lidc',
         'Cubes around the nodules of LIDC-IDRI with a mask: the voxels inside the outlines of at '
         "least half of a nodule's readers.",
-        spacing=(1.0, 1.0, 1.0),
+        'folder that holds LIDC-IDRI-0001 and so on',
+        'ncs',
+        '1.0,1.0,1.0',
     )
-    parser.add_argument(
-        '--source',
-        type=existing_folder,
-        required=True,
-        metavar='DIR',
-        help='folder that holds LIDC-IDRI-0001 and so on',
-    )
-    parser.add_argument(
-        '--annotations',
-        type=existing_folder,
-        metavar='DIR',
-        help="folder of the readers' XML, at any depth (default: the source)",
-    )
-    parser.add_argument('--name', default='ncs', help='of the dataset (default: ncs)')
+    text = "folder of the readers' XML, at any depth"
+    parser.option('annotations', existing_folder, 'DIR', text, otherwise='the source')
     add_cube_size(parser)
-    parser.add_argument(
-        '--consensus',
-        type=number(float, 0.01, 1),
-        default=0.5,
-        metavar='SHARE',
-        help='of the readers who outlined a nodule, for a voxel to belong to it (default: 0.5)',
-    )
-    parser.add_argument(
-        '--min_readers',
-        type=number(int, 1),
-        default=2,
-        metavar='N',
-        help='who outlined a nodule, for it to count (default: 2, half of the four; 1: whatever '
-        'anybody outlined)',
-    )
+    text = 'of the readers who outlined a nodule, for a voxel to belong to it'
+    parser.option('consensus', number(float, 0.01, 1), 'SHARE', text, '0.5')
+    text = 'who outlined a nodule, for it to count'
+    otherwise = '%(default)s, half of the four; 1: whatever anybody outlined'
+    parser.option('min_readers', number(int, 1), 'N', text, '2', otherwise)
     args = parser.parse_args(argv)
 
     def work() -> Summary:
@@ -81,8 +59,6 @@ def main(argv: Sequence[str] | None = None) -> int:
                 share=args.consensus,
                 min_readers=args.min_readers,
             ),
-            name=args.name,
-            data_dir=args.data_dir,
             declaration=Declaration('segmentation', CLASSES, ('CT',), 'ct', args.spacing),
             size=args.cube_size,
             recipe={
@@ -93,10 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 'seed': args.seed,
             },
             config='ncs',
-            workers=args.workers,
+            **destination(args),
         )
 
-    return report(parser, work, dataset_folder(args.data_dir, args.name))
+    return report(parser, args, work)
 
 
 def list_jobs(source: Path, annotations: Path, seed: int) -> list[Job]:
@@ -140,12 +116,11 @@ def split_patients(patients: dict[str, int], seed: int) -> dict[str, str]:
         raise PrepareError(
             f'{len(patients)} patients cannot be split into {", ".join(SPLITS)}; add patients'
         )
-    total, whole = sum(patients.values()), sum(_SPLIT_CASES)
-    room = [max(1, round(total * cases / whole)) for cases in _SPLIT_CASES]
-    splits, count = {}, len(patients)
-    for rank, patient in enumerate(
-        sorted(patients, key=lambda name: digest(seed, f'split {name}'))
-    ):
+    total, whole = sum(patients.values()), sum(_SPLIT_SCANS)
+    room = [max(1, round(total * scans / whole)) for scans in _SPLIT_SCANS]
+    splits: dict[str, str] = {}
+    count = len(patients)
+    for rank, patient in enumerate(ranked(patients, seed)):
         empty = [index for index in range(3) if SPLITS[index] not in splits.values()]
         fits = [index for index in range(3) if room[index] >= patients[patient]]
         # the last patients fill splits that stayed empty because all had several scans
@@ -222,16 +197,14 @@ def _find_series(source: Path) -> list[tuple[Path, str, str, tuple[Path, ...]]]:
     One header of a folder is read here, because all of LIDC-IDRI are 240,000 files.
     """
     found = []
-    for folder, subfolders, names in os.walk(source):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith('.'))
-        paths = [Path(folder, name) for name in sorted(names) if not name.startswith('.')]
+    for folder, paths in walk(source):
         files = tuple(path for path in paths if path.suffix != '.xml' and dicom.is_dicom(path))
         header = _first_header(files)
         if header is None or dicom.tag_of(header, '0008|0060') != 'CT':
             continue
-        inside = Path(folder).relative_to(source).parts
+        inside = folder.relative_to(source).parts
         patient = dicom.tag_of(header, '0010|0020') or (inside[0] if inside else source.name)
-        found.append((Path(folder), dicom.tag_of(header, '0020|000e'), patient, files))
+        found.append((folder, dicom.tag_of(header, '0020|000e'), patient, files))
     return found
 
 
@@ -246,7 +219,8 @@ def _first_header(files: Sequence[Path]) -> sitk.ImageFileReader | None:
 
 def _find_annotations(folder: Path) -> tuple[dict[str, Path], dict[Path, Path]]:
     """The readers' XML by series UID, and by folder: a damaged one does not tell its series."""
-    by_series, by_folder = {}, {}
+    by_series: dict[str, Path] = {}
+    by_folder: dict[Path, Path] = {}
     for path in sorted(folder.rglob('*.xml')):
         try:
             uid = series_of(path)

@@ -24,21 +24,15 @@ from genesis_jax.cli.arguments import number
 from genesis_jax.errors import PrepareError
 
 _FILE = re.compile(r'(volume|segmentation)-(\d+)\.nii(\.gz)?', re.IGNORECASE)
-_SPLIT = (100, 15, 15)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prepares LiTS and returns the exit status."""
     parser = segmentation_parser('data_prep.lits', 'Patches of the LiTS abdominal CT scans.', 'lcs')
     add_random_patches(parser)
-    parser.add_argument(
-        '--split',
-        type=_counts,
-        default=_SPLIT,
-        metavar='N,N,N',
-        help='how many indices, from 0 on, train, validate and test; scans of higher indices stay '
-        'out (default: 100,15,15: scans 0-99, 100-114 and 115-129, as in the paper)',
-    )
+    text = 'how many indices, from 0 on, train, validate and test; scans of higher indices stay out'
+    otherwise = '%(default)s: scans 0-99, 100-114 and 115-129, as in the paper'
+    parser.option('split', _counts, 'N,N,N', text, '100,15,15', otherwise)
     parser.add_argument(
         '--lesion',
         action='store_true',
@@ -102,9 +96,9 @@ def list_jobs(source: Path, split: Sequence[int]) -> list[Job]:
     present = {job.split for job in jobs}
     for fold, name in enumerate(SPLITS):
         if name not in present:
-            first = ends[fold] - split[fold]
+            start = ends[fold] - split[fold]
             raise PrepareError(
-                f'{source} holds no scan {first} to {ends[fold] - 1} for the split {name} (found: '
+                f'{source} holds no scan {start} to {ends[fold] - 1} for the split {name} (found: '
                 f'{min(volumes)} to {max(volumes)}); add them or give another --split'
             )
     return jobs

@@ -6,12 +6,12 @@ train, 5-6 validate, and 7-9 stay unread so that no target task's test scan is s
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from data_prep.build.options import make_parser, run
 from data_prep.types import Job
-from genesis_jax.cli.arguments import Parser, existing_folder
+from genesis_jax.cli.arguments import Parser
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.volumes import find_scans
 
@@ -20,43 +20,23 @@ _FOLDS = range(10)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prepares LUNA16 and returns the exit status."""
-    parser = make_parser('data_prep.luna16', 'Cubes of the LUNA16 chest CT scans.')
-    parser.add_argument(
-        '--source',
-        type=existing_folder,
-        required=True,
-        metavar='DIR',
-        help='folder that holds subset0 ... subset9',
+    parser = make_parser(
+        'data_prep.luna16',
+        'Cubes of the LUNA16 chest CT scans.',
+        'folder that holds subset0 ... subset9',
+        'luna16',
     )
-    parser.add_argument('--name', default='luna16', help='of the dataset (default: luna16)')
     add_folds(parser)
     args = parser.parse_args(argv)
     folds = folds_of(parser, args)
-    return run(
-        parser,
-        args,
-        name=args.name,
-        modality='ct',
-        list_jobs=lambda: (list_jobs(args.source, folds), ()),
-    )
+    return run(parser, args, 'ct', lambda: (list_jobs(args.source, folds), ()))
 
 
 def add_folds(parser: Parser) -> None:
     """The options that say which subsets train and validate."""
-    parser.add_argument(
-        '--train_folds',
-        type=fold_numbers,
-        default=(0, 1, 2, 3, 4),
-        metavar='N,N,...',
-        help='subsets to train on (default: 0,1,2,3,4)',
-    )
-    parser.add_argument(
-        '--validation_folds',
-        type=fold_numbers,
-        default=(5, 6),
-        metavar='N,N,...',
-        help='subsets to validate on (default: 5,6)',
-    )
+    text = 'subsets to {} on'
+    parser.option('train_folds', fold_numbers, 'N,N,...', text.format('train'), '0,1,2,3,4')
+    parser.option('validation_folds', fold_numbers, 'N,N,...', text.format('validate'), '5,6')
 
 
 def folds_of(parser: Parser, args: argparse.Namespace) -> dict[str, Sequence[int]]:
@@ -66,7 +46,7 @@ def folds_of(parser: Parser, args: argparse.Namespace) -> dict[str, Sequence[int
     return {'train': args.train_folds, 'validation': args.validation_folds}
 
 
-def list_jobs(source: Path, folds: dict[str, Sequence[int]]) -> list[Job]:
+def list_jobs(source: Path, folds: Mapping[str, Sequence[int]]) -> list[Job]:
     """Every scan of the subsets asked for; its id is its series UID."""
     present = [fold for fold in _FOLDS if (source / f'subset{fold}').is_dir()]
     wanted = [fold for numbers in folds.values() for fold in numbers]

@@ -16,70 +16,51 @@ import numpy as np
 
 from data_prep import luna16
 from data_prep.build.dataset import prepare
-from data_prep.build.options import add_cube_size, base_parser, report
+from data_prep.build.options import add_cube_size, base_parser, destination, report
 from data_prep.build.points import cut_points
-from data_prep.build.records import dataset_folder
 from data_prep.build.summary import Summary
 from data_prep.luna16 import fold_numbers
 from data_prep.splits.draws import generator
 from data_prep.types import Declaration, Job
-from genesis_jax.cli.arguments import existing_folder, number, path
+from genesis_jax.cli.arguments import number, path
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.points import PointRule, Points, check_points, gather
-from genesis_jax.imaging.tables import parse_position, read_rows
+from genesis_jax.imaging.tables import find_table, parse_position, read_rows
 from genesis_jax.imaging.volumes import find_scans
 
 CLASSES = ('non-nodule', 'nodule')
 _TABLES = ('candidates_V2.csv', 'candidates_V2/candidates_V2.csv', 'CSVFILES/candidates_V2.csv')
 _AXES = ('coordX', 'coordY', 'coordZ')
-_FOLDS = {'train': (0, 1, 2, 3, 4), 'validation': (5, 6), 'test': (7, 8, 9)}
+_FOLDS = {'train': '0,1,2,3,4', 'validation': '5,6', 'test': '7,8,9'}
 _ALL_SUBSETS = 10
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prepares the candidates of LUNA16 and returns the exit status."""
-    parser = base_parser('data_prep.luna16_candidates', 'Cubes around the candidates of LUNA16.')
-    parser.add_argument(
-        '--source',
-        type=existing_folder,
-        required=True,
-        metavar='DIR',
-        help='folder that holds subset0 ... subset9 and candidates_V2.csv',
+    parser = base_parser(
+        'data_prep.luna16_candidates',
+        'Cubes around the candidates of LUNA16.',
+        'folder that holds subset0 ... subset9 and candidates_V2.csv',
+        'ncc',
     )
-    parser.add_argument(
-        '--csv',
-        type=path,
-        metavar='FILE',
-        help='the candidates, also candidates.csv of V1 (default: candidates_V2.csv in the source)',
-    )
-    parser.add_argument('--name', default='ncc', help='of the dataset (default: ncc)')
+    text = 'the candidates, also candidates.csv of V1'
+    parser.option('csv', path, 'FILE', text, otherwise='candidates_V2.csv in the source')
     add_cube_size(parser)
-    parser.add_argument(
-        '--negatives_per_positive',
-        type=_ratio,
-        default=10.0,
-        metavar='N',
-        help='non-nodules kept for each nodule of training and validation, drawn over all scans '
-        'of the split; or all (default: 10 of about 480)',
+    text = (
+        'non-nodules kept for each nodule of training and validation, drawn over all scans of the '
+        'split; or all'
     )
-    parser.add_argument(
-        '--test_negatives_per_positive',
-        type=_ratio,
-        default=math.inf,
-        metavar='N',
-        help='the same for the test split (default: all, 60 GB of cubes in all of LUNA16); a draw '
-        'leaves the expected AUC as it is, but false positives per scan, so the LUNA16 score, and '
-        'average precision are right for all only',
+    otherwise = '%(default)s of about 480'
+    parser.option('negatives_per_positive', _ratio, 'N', text, '10', otherwise)
+    text = (
+        'the same for the test split; a draw leaves the expected AUC as it is, but false positives '
+        'per scan, so the LUNA16 score, and average precision are right for all only'
     )
-    for split, folds in _FOLDS.items():
-        shown = ','.join(map(str, folds))
-        parser.add_argument(
-            f'--{split}_folds',
-            type=fold_numbers,
-            default=folds,
-            metavar='N,N,...',
-            help=f'subsets of the {split} split (default: {shown})',
-        )
+    otherwise = '%(default)s, 60 GB of cubes in all of LUNA16'
+    parser.option('test_negatives_per_positive', _ratio, 'N', text, 'all', otherwise)
+    for split, default in _FOLDS.items():
+        text = f'subsets of the {split} split'
+        parser.option(f'{split}_folds', fold_numbers, 'N,N,...', text, default)
     args = parser.parse_args(argv)
     folds = {split: getattr(args, f'{split}_folds') for split in _FOLDS}
     asked = [fold for numbers in folds.values() for fold in numbers]
@@ -89,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ratios = {'train': training, 'validation': training, 'test': test}
 
     def work() -> Summary:
-        table = args.csv or _find_table(args.source)
+        table = args.csv or find_table(args.source, _TABLES)
         rule = PointRule(args.cube_size, args.spacing, 'ct', False, str(table))
         points = read_candidates(table)
         absent = count_absent(args.source, table, points)
@@ -98,8 +79,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return prepare(
             jobs,
             partial(cut_points, rule=rule),
-            name=args.name,
-            data_dir=args.data_dir,
             declaration=Declaration('classification', CLASSES, ('CT',), 'ct', args.spacing),
             size=args.cube_size,
             recipe={
@@ -114,10 +93,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             },
             config='ncc',
             notes=[f'Rows passed over, whose scan is not there: {absent}'] if absent else (),
-            workers=args.workers,
+            **destination(args),
         )
 
-    return report(parser, work, dataset_folder(args.data_dir, args.name))
+    return report(parser, args, work)
 
 
 def list_jobs(
@@ -204,15 +183,6 @@ def draw(points: Mapping[str, Points], ratio: float, seed: int) -> dict[str, Poi
         uid: found.select((found.labels == 1) | (lots[uid] <= limit))
         for uid, found in points.items()
     }
-
-
-def _find_table(source: Path) -> Path:
-    for name in _TABLES:
-        if (source / name).is_file():
-            return source / name
-    raise PrepareError(
-        f'{source} holds no {_TABLES[0]}; download it from LUNA16 and put it there, or give --csv'
-    )
 
 
 def _ratio(text: str) -> float:

@@ -41,19 +41,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         'data_prep.nnunet', "Patches of scans in nnU-Net's or the Medical Decathlon's layout."
     )
     add_random_patches(parser)
-    parser.add_argument(
-        '--modality',
-        choices=MODALITIES,
-        help='ct: values are HU; mri, other: the window is the robust range of each channel '
-        '(default: ct if dataset.json calls every channel CT, else mri or other)',
+    text = 'ct: values are HU; mri, other: the window is the robust range of each channel'
+    otherwise = 'ct if dataset.json calls every channel CT, else mri or other'
+    parser.option('modality', MODALITIES, None, text, otherwise=otherwise)
+    text = 'folds by patient of the training scans'
+    otherwise = (
+        f'{_FOLDS}, or those of splits_final.json; none if labelsTs holds a test set, which this '
+        'option leaves unused'
     )
-    parser.add_argument(
-        '--folds',
-        type=number(int, 2),
-        metavar='N',
-        help=f'folds by patient of the training scans (default: {_FOLDS}, or those of '
-        'splits_final.json; none if labelsTs holds a test set, which this option leaves unused)',
-    )
+    parser.option('folds', number(int, 2), 'N', text, otherwise=otherwise)
     add_validation_share(parser, 'training patients, if labelsTs holds a test set')
     add_patient_pattern(parser, 'scan', '(.*)_visit')
     args = parser.parse_args(argv)
@@ -96,24 +92,23 @@ def list_jobs(
         raise PrepareError(f'the scan {both[0]} is in labelsTr and in labelsTs; remove one of them')
     if test:
         placed = _fixed(training, test, patients, validation_share, seed)
-        named = {scan_id: SPLITS[place] for scan_id, place in placed.items()}
     else:
-        placed = None if folds else read_splits(source, list(training))
-        if placed is None:
+        placed = (None if folds else read_splits(source, list(training))) or {}
+        if not placed:
             fold_of = assign_folds(patients.values(), folds or _FOLDS, seed)
             placed = {scan_id: fold_of[patients[scan_id]] for scan_id in training}
-        named = {scan_id: f'fold_{place}' for scan_id, place in placed.items()}
+    named = SPLITS if test else [f'fold_{fold}' for fold in range(1 + max(placed.values()))]
     files = training | test
     return [
         Job(
             scan_id=scan_id,
             patient=patients[scan_id],
-            split=split,
-            fold=placed[scan_id],
+            split=named[fold],
+            fold=fold,
             shown=files[scan_id].label.relative_to(source).as_posix(),
             source=files[scan_id],
         )
-        for scan_id, split in named.items()
+        for scan_id, fold in placed.items()
     ]
 
 

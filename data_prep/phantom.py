@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
-from data_prep.phantoms import images, points, volumes
+from data_prep.phantoms import images, lidc, points, volumes
+from data_prep.phantoms.files import Shape, as_image, new_uid, write_image
 from data_prep.phantoms.thorax import thorax
 from genesis_jax.cli.arguments import Parser, number, path, sides
 
 _SUBSETS = 10
-_UID_ROOT = '1.3.6.1.4.1.14519.5.2.1.6279.6001'  # of the LIDC-IDRI collection
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -30,15 +28,15 @@ class Layout:
     Attributes:
       write: takes the folder, the number of patients, voxels along x, y, z (of images, pixels
         along x, y), and the seed.
-      patients, shape: defaults.
       prepare: the preparation to run next.
+      patients, shape: defaults.
       least: patients without which a split of that preparation stays empty.
     """
 
     write: Callable[[Path, int, Shape, int], None]
-    patients: int
-    shape: Shape
     prepare: str
+    patients: int = 12
+    shape: Shape = (64, 64, 48)
     least: int = 1
 
 
@@ -48,39 +46,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog='python -m data_prep.phantom',
         description='A folder that looks like a public data set, of drawn patients.',
     )
-    parser.add_argument('--out', type=path, required=True, help='folder to write', metavar='DIR')
-    parser.add_argument(
-        '--layout',
-        choices=_LAYOUTS,
-        default='luna16',
-        help='the data set to imitate: %(choices)s (default: luna16, without labels)',
-        metavar='NAME',
-    )
-    parser.add_argument(
-        '--patients',
-        type=number(int, 1),
-        metavar='N',
-        help='patients (default: '
-        + ', '.join(f'{name} {layout.patients}' for name, layout in _LAYOUTS.items())
-        + ')',
-    )
-    parser.add_argument(
-        '--scans_per_subset',
-        type=number(int, 1),
-        metavar='N',
-        help='instead of --patients, for luna16: scans in each of the ten subsets (default: 1)',
-    )
-    parser.add_argument(
-        '--shape',
-        type=_sides,
-        metavar='X,Y,Z',
-        help='voxels of a scan, or X,Y pixels of an image (default: '
-        + ', '.join(f'{name} {_text(layout.shape)}' for name, layout in _LAYOUTS.items())
-        + ')',
-    )
-    parser.add_argument(
-        '--seed', type=number(int, 0), default=0, metavar='N', help='of all patients (default: 0)'
-    )
+    parser.option('out', path, 'DIR', 'folder to write', required=True)
+    text, otherwise = 'the data set to imitate: %(choices)s', '%(default)s, without labels'
+    parser.option('layout', tuple(_LAYOUTS), 'NAME', text, 'luna16', otherwise)
+    otherwise = ', '.join(f'{name} {layout.patients}' for name, layout in _LAYOUTS.items())
+    parser.option('patients', number(int, 1), 'N', 'patients', otherwise=otherwise)
+    text = 'instead of --patients, for luna16: scans in each of the ten subsets'
+    parser.option('scans_per_subset', number(int, 1), 'N', text, otherwise='1')
+    text = 'voxels of a scan, or X,Y pixels of an image'
+    otherwise = ', '.join(f'{name} {_text(layout.shape)}' for name, layout in _LAYOUTS.items())
+    parser.option('shape', _sides, 'X,Y,Z', text, otherwise=otherwise)
+    parser.option('seed', number(int, 0), 'N', 'of all patients', '0')
     args = parser.parse_args(argv)
     if args.out.exists():
         parser.error(f'{args.out} already exists; delete it or choose another --out')
@@ -114,23 +90,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def write_luna16(out: Path, scans_per_subset: int, shape: Shape, seed: int) -> None:
+def write_luna16(out: Path, patients: int, shape: Shape, seed: int) -> None:
     """Writes LUNA16 in its own layout, a new patient for every scan."""
-    for subset in range(_SUBSETS):
-        folder = out / f'subset{subset}'
-        folder.mkdir(parents=True)
-        for index in range(scans_per_subset):
-            rng = np.random.default_rng((seed, subset, index))
-            uid = f'{_UID_ROOT}.{"".join(map(str, rng.integers(1, 10, 30)))}'
-            spacing = (*[round(rng.uniform(0.6, 0.8), 6)] * 2, float(rng.choice((1.0, 1.25, 1.5))))
-            image = sitk.GetImageFromArray(thorax(rng, shape, spacing)[0].T)
-            image.SetSpacing(spacing)
-            image.SetOrigin([-mm * n / 2 for mm, n in zip(spacing, shape, strict=True)])
-            sitk.WriteImage(image, str(folder / f'{uid}.mhd'))
-
-
-def _write_luna16(out: Path, patients: int, shape: Shape, seed: int) -> None:
-    write_luna16(out, patients // _SUBSETS, shape, seed)
+    for subset, index in np.ndindex(_SUBSETS, patients // _SUBSETS):
+        rng = np.random.default_rng((seed, subset, index))
+        uid = new_uid(rng)
+        spacing = (*[round(rng.uniform(0.6, 0.8), 6)] * 2, float(rng.choice((1.0, 1.25, 1.5))))
+        origin = [-mm * n / 2 for mm, n in zip(spacing, shape, strict=True)]
+        image = as_image(thorax(rng, shape, spacing)[0].T, spacing, origin)
+        write_image(image, out / f'subset{subset}' / f'{uid}.mhd')
 
 
 def _sides(text: str) -> Shape:
@@ -142,36 +110,30 @@ def _text(shape: Shape) -> str:
     return ','.join(map(str, shape))
 
 
-_VOLUMES, _CHEST = (64, 64, 48), (96, 96, 64)
+_CHEST = (96, 96, 64)
 _LAYOUTS = {
-    'luna16': Layout(_write_luna16, 10, (288, 288, 112), 'luna16 --source={out}'),
+    'luna16': Layout(write_luna16, 'luna16 --source={out}', 10, (288, 288, 112)),
     'luna16_candidates': Layout(
-        points.write_luna16_candidates, 20, _CHEST, 'luna16_candidates --source={out}'
+        points.write_luna16_candidates, 'luna16_candidates --source={out}', 20, _CHEST
     ),
-    'lidc': Layout(points.write_lidc, 12, _CHEST, 'lidc --source={out}'),
+    'lidc': Layout(lidc.write_lidc, 'lidc --source={out}', shape=_CHEST),
     'candidates': Layout(
         points.write_candidates,
-        12,
-        _CHEST,
         'candidates --source={out} --csv={out}/candidates.csv --classes=negative,embolism',
+        shape=_CHEST,
     ),
-    'lits': Layout(volumes.write_lits, 12, _VOLUMES, 'lits --source={out} --split={split}'),
-    'brats2013': Layout(volumes.write_brats2013, 12, _VOLUMES, 'brats --source={out}'),
-    'brats2018': Layout(volumes.write_brats2018, 12, _VOLUMES, 'brats --source={out}'),
-    'nnunet': Layout(volumes.write_nnunet, 12, _VOLUMES, 'nnunet --source={out} --name=phantom'),
-    'chestxray': Layout(
-        images.write_chestxray, 40, (256, 256), 'chestxray --source={out}', least=4
-    ),
+    'lits': Layout(volumes.write_lits, 'lits --source={out} --split={split}'),
+    'brats2013': Layout(volumes.write_brats2013, 'brats --source={out}'),
+    'brats2018': Layout(volumes.write_brats2018, 'brats --source={out}'),
+    'nnunet': Layout(volumes.write_nnunet, 'nnunet --source={out} --name=phantom'),
+    'chestxray': Layout(images.write_chestxray, 'chestxray --source={out}', 40, (256, 256), 4),
     'ultrasound': Layout(
         images.write_ultrasound,
-        12,
-        (320, 256),
         'images --source={out} --csv={out}/labels.csv --name=iuc',
+        shape=(320, 256),
         least=3,
     ),
-    'decathlon': Layout(
-        volumes.write_decathlon, 12, _VOLUMES, 'nnunet --source={out} --name=phantom'
-    ),
+    'decathlon': Layout(volumes.write_decathlon, 'nnunet --source={out} --name=phantom'),
 }
 
 

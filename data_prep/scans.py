@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from data_prep.build.options import make_parser, run
+from data_prep.build.options import SCANS, add_modality, make_parser, run
 from data_prep.splits.options import BY_FOLDER, add_patient_pattern, add_validation_share
 from data_prep.splits.patients import (
     infer_patients,
@@ -23,10 +23,9 @@ from data_prep.splits.patients import (
     split_line,
 )
 from data_prep.types import Job, listed
-from genesis_jax.cli.arguments import existing_folder
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.label_files import without_labels
-from genesis_jax.imaging.volumes import MODALITIES, Scan, find_scans
+from genesis_jax.imaging.volumes import Scan, find_scans
 
 _CHANNEL = re.compile(r'(?P<scan>.+)[-_.](?P<end>[^-_./]+)')  # at the end of a scan's id
 
@@ -35,43 +34,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prepares a folder of scans and returns the exit status."""
     parser = make_parser(
         'data_prep.scans',
-        'Cubes of all scans below a folder: .mhd, .mha, .nii, .nii.gz, .nrrd, .nhdr, DICOM series. '
+        f'Cubes of all scans below a folder: {SCANS}. '
         'Files that are labels by their names (CASE_seg, CASE_mask, labelsTr/, ...) are left out.',
+        'folder that holds the scans, at any depth',
+        '',
     )
-    parser.add_argument(
-        '--source',
-        type=existing_folder,
-        required=True,
-        metavar='DIR',
-        help='folder that holds the scans, at any depth',
+    add_modality(parser, None)
+    text = (
+        'of a scan: its files end in these names (CASE_t1, CASE_flair) or in 0000, 0001, ... in '
+        'this order; or it is one 4D file'
     )
-    parser.add_argument('--name', required=True, help='of the dataset: letters, digits and _')
-    parser.add_argument(
-        '--modality',
-        choices=MODALITIES,
-        required=True,
-        help="ct: values are HU; mri, other: the window is the scan's own range",
-    )
-    parser.add_argument(
-        '--channels',
-        type=_channels,
-        default=(),
-        metavar='NAME,...',
-        help='of a scan: its files end in these names (CASE_t1, CASE_flair) or in 0000, 0001, ... '
-        'in this order; or it is one 4D file (default: every file is a scan of one channel)',
-    )
+    otherwise = 'every file is a scan of one channel'
+    parser.option('channels', _channels, 'NAME,...', text, otherwise=otherwise)
     add_validation_share(parser, 'patients')
     add_patient_pattern(parser, 'scan', '([^/]*)_visit', BY_FOLDER)
     args = parser.parse_args(argv)
+    channels = args.channels or ()
     return run(
         parser,
         args,
-        name=args.name,
-        modality=args.modality,
-        list_jobs=lambda: list_jobs(
-            args.source, args.validation_share, args.seed, args.patient_pattern, args.channels
+        args.modality,
+        lambda: list_jobs(
+            args.source, args.validation_share, args.seed, args.patient_pattern, channels
         ),
-        channels=args.channels,
+        channels,
     )
 
 
@@ -98,7 +84,7 @@ def list_jobs(
             'check --source'
         )
     scans, notes = without_labels(scans, source, 'name the folder of the scans with --source')
-    files = {scan.scan_id: (scan,) for scan in scans}
+    files: dict[str, tuple[Scan | None, ...]] = {scan.scan_id: (scan,) for scan in scans}
     if channels and (grouped := group_channels(scans, channels)):
         used = {file for own in grouped.values() for file in own}
         if other := [scan.shown for scan in scans if scan not in used]:
@@ -135,9 +121,9 @@ def group_channels(
                 continue
             name, place = match['scan'], endings.index(match['end'].lower())
             files = grouped.setdefault(name, [None] * len(channels))
-            if files[place]:
+            if first := files[place]:
                 raise PrepareError(
-                    f'{files[place].shown} and {scan.shown} are both {channels[place]} of {name}; '
+                    f'{first.shown} and {scan.shown} are both {channels[place]} of {name}; '
                     'keep one of them'
                 )
             files[place] = scan

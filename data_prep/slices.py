@@ -16,16 +16,22 @@ import numpy as np
 
 from data_prep import luna16, scans
 from data_prep.build.dataset import prepare
-from data_prep.build.options import add_image_size, base_parser, report
-from data_prep.build.records import dataset_folder
+from data_prep.build.options import (
+    SCANS,
+    add_image_size,
+    add_modality,
+    base_parser,
+    destination,
+    report,
+)
 from data_prep.build.summary import Summary
 from data_prep.sampling.cubes import default_rule
 from data_prep.splits.options import BY_FOLDER, add_patient_pattern, add_validation_share
 from data_prep.types import Declaration, Job, Patch, Result
-from genesis_jax.cli.arguments import Parser, existing_folder, number
+from genesis_jax.cli.arguments import Parser, number
 from genesis_jax.imaging.images import resized
 from genesis_jax.imaging.slices import neighbours
-from genesis_jax.imaging.volumes import MODALITIES, Modality, read_volume
+from genesis_jax.imaging.volumes import Modality, read_volume
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class SliceCutter:
             bool((volume.voxels[:, :, z] >= rule.tissue_threshold).mean() > self.min_tissue)
             for z in range(volume.voxels.shape[2])
         ]
-        taken = spread(np.flatnonzero(shown), self.per_scan)
+        taken = spread(np.flatnonzero(shown).tolist(), self.per_scan)
         images = np.empty((len(taken), *self.size, self.channels), np.int16)
         for image, z in zip(images, taken, strict=True):
             places = [z] if self.channels == 1 else neighbours(z, len(shown))
@@ -68,7 +74,7 @@ class SliceCutter:
         scale = (*np.divide(volume.voxels.shape[:2], self.size), 1)
         return Result(
             [Patch(image, (0, 0, z)) for image, z in zip(images, taken, strict=True)],
-            np.multiply(volume.spacing, scale),
+            np.multiply(volume.spacing, scale).tolist(),
             np.tile(volume.window, (self.channels, 1)),
             tried=len(shown),
             air=len(shown) - sum(shown),
@@ -94,8 +100,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return prepare(
             jobs,
             cutter,
-            name=args.name,
-            data_dir=args.data_dir,
             declaration=Declaration(
                 None, (), [args.modality.upper()] * args.channels, args.modality, args.spacing
             ),
@@ -104,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             config='genesis_ct_2d',
             parts='slices',
             notes=notes,
-            workers=args.workers,
+            **destination(args),
         )
 
     cutter = SliceCutter(
@@ -115,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.min_tissue,
         args.spacing,
     )
-    return report(parser, work, dataset_folder(args.data_dir, args.name))
+    return report(parser, args, work)
 
 
 def _refuse_unused(parser: Parser, args: argparse.Namespace, is_luna16: bool) -> None:
@@ -140,56 +144,30 @@ def _refuse_unused(parser: Parser, args: argparse.Namespace, is_luna16: bool) ->
 def spread(places: Sequence[int], count: int) -> list[int]:
     """At most `count` of these places, evenly spread from the first to the last."""
     if len(places) <= count:
-        return [int(place) for place in places]
+        return list(places)
     middles = (np.arange(count) + 0.5) * len(places) / count
-    return [int(places[int(middle)]) for middle in middles]
+    return [places[int(middle)] for middle in middles]
 
 
 def _make_parser() -> Parser:
     parser = base_parser(
-        'data_prep.slices', 'Axial slices of LUNA16, or of all scans below a folder.'
+        'data_prep.slices',
+        'Axial slices of LUNA16, or of all scans below a folder.',
+        f'folder of LUNA16 (subset0 ... subset9), or of scans at any depth: {SCANS}',
+        'luna16_slices',
     )
-    parser.add_argument(
-        '--source',
-        type=existing_folder,
-        required=True,
-        metavar='DIR',
-        help='folder of LUNA16 (subset0 ... subset9), or of scans at any depth: .mhd, .mha, .nii, '
-        '.nii.gz, .nrrd, .nhdr, DICOM series',
-    )
-    parser.add_argument(
-        '--name', default='luna16_slices', help='of the dataset (default: luna16_slices)'
-    )
-    parser.add_argument(
-        '--modality',
-        choices=MODALITIES,
-        default='ct',
-        help="ct: values are HU; mri, other: the window is the scan's own range (default: ct)",
-    )
+    add_modality(parser)
     add_image_size(parser)
-    parser.add_argument(
-        '--channels',
-        type=int,
-        choices=(1, 3),
-        default=1,
-        help='3: each slice between its two neighbours (default: 1)',
+    text = '3: each slice between its two neighbours'
+    parser.option('channels', int, None, text, '1', choices=(1, 3))
+    text = 'at most, evenly spread over those that are not refused'
+    parser.option('slices_per_scan', number(int, 1), 'N', text, str(SliceCutter.per_scan))
+    text = 'refuse slices of this share of tissue or less as air'
+    otherwise = (
+        "%(default)s; -1: none; tissue begins at -150 HU, if not CT at a tenth of the scan's window"
     )
-    parser.add_argument(
-        '--slices_per_scan',
-        type=number(int, 1),
-        default=SliceCutter.per_scan,
-        metavar='N',
-        help='at most, evenly spread over those that are not refused (default: '
-        f'{SliceCutter.per_scan})',
-    )
-    parser.add_argument(
-        '--min_tissue',
-        type=number(float, -1, 1),
-        default=SliceCutter.min_tissue,
-        metavar='SHARE',
-        help='refuse slices of this share of tissue or less as air; tissue begins at -150 HU, if '
-        f"not CT at a tenth of the scan's window (default: {SliceCutter.min_tissue}; -1: none)",
-    )
+    tissue = str(SliceCutter.min_tissue)
+    parser.option('min_tissue', number(float, -1, 1), 'SHARE', text, tissue, otherwise)
     add_validation_share(parser, 'patients, if they are not of LUNA16')
     add_patient_pattern(
         parser, 'scan', '([^/]*)_visit', f'of LUNA16 its folds tell; else {BY_FOLDER}'

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+Task = Literal['classification', 'multilabel', 'segmentation']
 SPLITS = ('train', 'validation', 'test')
 _LISTED = 10  # names in a line
 
@@ -97,7 +98,7 @@ class Declaration:
         their bit depth), not the robust range.
     """
 
-    task: Literal['classification', 'multilabel', 'segmentation'] | None
+    task: Task | None
     classes: Sequence[str]
     channels: Sequence[str]
     modality: Literal['ct', 'mri', 'other']

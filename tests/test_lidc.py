@@ -22,8 +22,7 @@ from data_prep.formats.lidc_xml import (
 )
 from data_prep.lidc import agree, list_jobs, split_patients
 from data_prep.phantoms.chest import chest
-from data_prep.phantoms.lidc import outline_of
-from data_prep.phantoms.points import write_lidc
+from data_prep.phantoms.lidc import outline_of, write_lidc
 from genesis_jax.errors import ScanError
 
 SPACING = (1.0, 1.0, 2.0)

@@ -67,7 +67,7 @@ def test_the_papers_rule_finds_cubes_in_every_patient():
 
 
 def test_the_folder_is_luna16(tmp_path):
-    write_luna16(tmp_path, 2, (40, 36, 24), 0)
+    write_luna16(tmp_path, 20, (40, 36, 24), 0)
     assert sorted(path.name for path in tmp_path.iterdir()) == [f'subset{n}' for n in range(10)]
     scans = find_scans(tmp_path)
     assert len({scan.files[0].stem for scan in scans}) == 20
@@ -85,7 +85,7 @@ def test_the_folder_is_luna16(tmp_path):
 
 def test_the_seed_decides_the_patients(tmp_path):
     for folder, seed in (('a', 1), ('b', 1), ('c', 2)):
-        write_luna16(tmp_path / folder, 1, (20, 20, 16), seed)
+        write_luna16(tmp_path / folder, 10, (20, 20, 16), seed)
     contents = [
         b''.join(path.read_bytes() for path in sorted((tmp_path / folder).rglob('*.raw')))
         for folder in 'abc'

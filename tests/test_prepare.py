@@ -78,7 +78,7 @@ def content(folder):
 
 
 def test_luna16_from_the_command_line(tmp_path):
-    write_luna16(tmp_path / 'luna', 2, (48, 40, 24), 0)
+    write_luna16(tmp_path / 'luna', 20, (48, 40, 24), 0)
     flags = [f'--source={tmp_path / "luna"}', f'--data_dir={tmp_path / "data"}', *SMALL_FLAGS]
     result = command('data_prep.luna16', *flags, '--workers=2')
     assert result.returncode == 0, result.stderr

@@ -86,16 +86,11 @@ def prepare(
     interruption = Interruption()
     duplicates = Duplicates(skip_duplicates, table, declaration.classes)
     names = (name, f'{name}_cases')
+    kinds = (len(declaration.channels), declaration.task, len(declaration.classes))
     bar = tqdm(results, desc=sources, total=len(ordered), unit=sources[:-1], disable=None)
     with staged(data_dir, names) as stage, interruption, closing(results), bar:
         writers = [
-            SplitsWriter(
-                stage,
-                own,
-                features(
-                    sides, len(declaration.channels), declaration.task, len(declaration.classes)
-                ),
-            )
+            SplitsWriter(stage, own, features(sides, *kinds))
             for own, sides in zip(names, (tuple(size), (None,) * 3), strict=True)
         ]
         for job, result in stop_on_signal(zip(ordered, bar, strict=True), interruption):

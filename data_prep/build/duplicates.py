@@ -18,7 +18,7 @@ class Duplicates:
       classes: names by class index.
     """
 
-    def __init__(self, skip: bool, table: str, classes: Sequence[str]):
+    def __init__(self, skip: bool, table: str, classes: Sequence[str]) -> None:
         self._skip, self._table, self._classes = skip, table, classes
         self._first: dict[bytes, tuple[Job, str]] = {}
         self._clashes: list[str] = []

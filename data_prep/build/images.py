@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.types import Declaration, Job, Patch, Result
+from data_prep.types import Declaration, Job, Patch, Result, Task
 from genesis_jax.imaging.images import Window, read_grey
 
 _SPACING = (1.0, 1.0, 1.0)  # an image tells no millimetres
@@ -40,7 +40,7 @@ class ImageReader:
         """How a dataset without labels was made."""
         return {**vars(self), 'seed': seed, 'modality': 'other', 'spacing': None}
 
-    def options(self, task: str | None = None, classes: Sequence[str] = ()) -> dict[str, Any]:
+    def options(self, task: Task | None = None, classes: Sequence[str] = ()) -> dict[str, Any]:
         """What `build.dataset.prepare` is told of any dataset of these images."""
         full_range = self.window == 'depth'
         return {

@@ -1,7 +1,8 @@
 """Scans with a label per voxel: read, checked against each other, brought to LPS, cut.
 
 The image comes as one file per channel or as one 4D file. Labels are refused, and with them the
-whole preparation, if they lie elsewhere than their image or hold values that nobody declared.
+whole preparation, if they lie elsewhere than their image or hold values that nobody declared: so
+not by `imaging.geometry.read_aligned`, which skips a scan whose channels lie elsewhere.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from data_prep.sampling.patches import PatchRule, cut_patches
 from data_prep.splits.draws import generator
 from data_prep.types import Files, Job, LabelledVolume, Patch, Result
 from genesis_jax.errors import PrepareError, ScanError
-from genesis_jax.imaging.geometry import Grid
+from genesis_jax.imaging.geometry import Grid, stacked
 from genesis_jax.imaging.volumes import (
     Modality,
     Scan,
@@ -97,7 +98,7 @@ def read_labelled(files: Files, reading: Reading) -> LabelledVolume:
         label = sitk.Resample(label, images[0], sitk.Transform(), sitk.sitkNearestNeighbor)
     volumes = [as_volume(image, reading.modality, reading.full_range) for image in images]
     return LabelledVolume(
-        voxels=np.stack([volume.clean(volume.voxels) for volume in volumes], axis=-1),
+        voxels=stacked([volume.clean(volume.voxels) for volume in volumes]),
         mask=sitk.GetArrayFromImage(label).T,
         spacing=volumes[0].spacing,
         window=np.array([volume.window for volume in volumes], np.float32),

@@ -1,148 +1,108 @@
-"""The command-line options that all preparations share."""
+"""The command-line options that all preparations share, and the end that all of them come to."""
 
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from pathlib import Path
+from functools import partial
+from typing import Any
 
 from data_prep.build.cubes import CubeCutter, prepare_cubes
 from data_prep.build.records import dataset_folder
 from data_prep.build.summary import Summary
 from data_prep.sampling.cubes import CubeRule, default_rule
 from data_prep.types import Job
-from genesis_jax.cli.arguments import (
-    _WORDS,
-    Parser,
-    existing_file,
-    existing_folder,
-    number,
-    path,
-    sides,
-    triple,
-)
+from genesis_jax.cli.arguments import _WORDS, Parser, existing_folder, number, path, sides, triple
 from genesis_jax.errors import PrepareError
-from genesis_jax.imaging.volumes import Modality
+from genesis_jax.imaging.volumes import MODALITIES, Modality
 
-_RULE_FIELDS = {field.name for field in fields(CubeRule)}
+SCANS = '.mhd, .mha, .nii, .nii.gz, .nrrd, .nhdr, DICOM series'
 _HALVINGS = {3: 3, 2: 5}  # how often the networks of 3D and 2D halve their input
+
+
+def common_parser(module: str, description: str, source: str, name: str | None) -> Parser:
+    """A parser with the options that images and scans share.
+
+    Args:
+      source: what its folder is.
+      name: of the dataset by default; empty: one must be given; None: there is no such option.
+    """
+    parser = Parser(prog=f'python -m {module}', description=description)
+    parser.option('source', existing_folder, 'DIR', source, required=True)
+    if name is not None:
+        text = 'of the dataset' if name else 'of the dataset: letters, digits and _'
+        parser.option('name', str, None, text, name or None, required=not name)
+    here = '%(default)s, in the current folder'
+    parser.option('data_dir', path, 'DIR', 'folder of all datasets', 'data', here)
+    parser.option('seed', number(int, 0), 'N', 'of all draws', '0')
+    parser.option('workers', number(int, 1), 'N', 'processes', otherwise='one per core')
+    return parser
 
 
 def base_parser(
     module: str,
     description: str,
-    spacing: tuple[float, float, float] | None = None,
+    source: str,
+    name: str | None,
+    spacing: str | None = None,
     otherwise: str = "every scan's own",
 ) -> Parser:
     """A parser with the options of every preparation of scans, labelled or not.
 
     Without a default `spacing`, `otherwise` says what the default is.
     """
-    parser = common_parser(module, description)
-    own = ','.join(map(str, spacing)) if spacing else otherwise
-    parser.add_argument(
-        '--spacing',
-        type=triple(float, 1e-3),
-        default=spacing,
-        metavar='X,Y,Z',
-        help=f'resample to this spacing in mm (default: {own})',
-    )
+    parser = common_parser(module, description, source, name)
+    text = 'resample to this spacing in mm'
+    parser.option('spacing', triple(float, 1e-3), 'X,Y,Z', text, spacing, spacing or otherwise)
     return parser
 
 
-def common_parser(module: str, description: str) -> Parser:
-    """A parser with the options that images and scans share."""
-    parser = Parser(prog=f'python -m {module}', description=description)
-    parser.add_argument(
-        '--data_dir',
-        type=path,
-        default=Path('data'),
-        metavar='DIR',
-        help='folder of all datasets (default: data, in the current folder)',
-    )
-    parser.add_argument(
-        '--seed', type=number(int, 0), default=0, metavar='N', help='of all draws (default: 0)'
-    )
-    parser.add_argument(
-        '--workers', type=number(int, 1), metavar='N', help='processes (default: one per core)'
-    )
-    return parser
-
-
-def make_parser(module: str, description: str) -> Parser:
+def make_parser(module: str, description: str, source: str, name: str) -> Parser:
     """A parser with the options of every preparation of cubes without labels."""
-    parser = base_parser(module, description)
+    parser = base_parser(module, description, source, name)
     cubes = parser.add_argument_group("cubes (defaults: the paper's rule for CT)")
-    cubes.add_argument(
-        '--cube_size',
-        dest='size',
-        type=triple(int, 1),
-        metavar='X,Y,Z',
-        help='voxels along x, y, z (default: 64,64,32)',
-    )
-    cubes.add_argument(
-        '--cubes_per_scan',
-        dest='per_scan',
-        type=number(int, 1),
-        metavar='N',
-        help='cubes wanted from a scan (default: 32)',
-    )
-    cubes.add_argument(
-        '--tries',
-        type=number(int, 1),
-        metavar='N',
-        help='starts drawn to find them (default: 1600)',
-    )
-    cubes.add_argument(
-        '--border_low',
-        type=triple(int, 0),
-        metavar='X,Y,Z',
-        help='voxels left free before a cube (default: 100,100,30; not CT: 0,0,0)',
-    )
-    cubes.add_argument(
-        '--border_high',
-        type=triple(int, 0),
-        metavar='X,Y,Z',
-        help='voxels left free after a cube (default: 101,101,34; not CT: 0,0,0)',
-    )
-    cubes.add_argument(
-        '--tissue_threshold',
-        type=number(float),
-        metavar='VALUE',
-        help="a voxel from here on is tissue, in the scan's unit (default: -150 HU; "
-        "not CT: a tenth of the scan's window)",
-    )
-    cubes.add_argument(
-        '--min_tissue',
-        type=number(float, -1, 1),
-        metavar='SHARE',
-        help='refuse cubes of this share of tissue or less (default: 0; not CT: 0.1; -1: none)',
-    )
-    cubes.add_argument(
-        '--max_tissue',
-        type=number(float, 0, 1),
-        metavar='SHARE',
-        help='refuse cubes of more tissue (default: 0.15; not CT: 1)',
-    )
+    add = partial(parser.option, group=cubes, default=None)
+    whole, three, share = number(int, 1), triple(int, 0), number(float, -1, 1)
+    text = 'voxels along x, y, z'
+    add('cube_size', triple(int, 1), 'X,Y,Z', text, otherwise='64,64,32', dest='size')
+    text = 'cubes wanted from a scan'
+    add('cubes_per_scan', whole, 'N', text, otherwise='32', dest='per_scan')
+    add('tries', whole, 'N', 'starts drawn to find them', otherwise='1600')
+    text = 'voxels left free before a cube'
+    add('border_low', three, 'X,Y,Z', text, otherwise='100,100,30; not CT: 0,0,0')
+    text = 'voxels left free after a cube'
+    add('border_high', three, 'X,Y,Z', text, otherwise='101,101,34; not CT: 0,0,0')
+    text = "a voxel from here on is tissue, in the scan's unit"
+    otherwise = "-150 HU; not CT: a tenth of the scan's window"
+    add('tissue_threshold', number(float), 'VALUE', text, otherwise=otherwise)
+    text = 'refuse cubes of this share of tissue or less'
+    add('min_tissue', share, 'SHARE', text, otherwise='0; not CT: 0.1; -1: none')
+    text = 'refuse cubes of more tissue'
+    add('max_tissue', number(float, 0, 1), 'SHARE', text, otherwise='0.15; not CT: 1')
     return parser
 
 
-def add_cube_size(parser: Parser, default: tuple[int, int, int] = (64, 64, 32)) -> None:
+def add_modality(parser: Parser, default: str | None = 'ct') -> None:
+    """The option that says what values of scans mean; without a default it must be given."""
+    text = "ct: values are HU; mri, other: the window is the scan's own range"
+    parser.option('modality', MODALITIES, None, text, default, required=not default)
+
+
+def add_cube_size(parser: Parser, default: str = '64,64,32') -> None:
     """The option of every labelled preparation for the size of its cubes."""
-    parser.add_argument(
-        '--cube_size',
-        type=network_sides(3),
-        default=default,
-        metavar='X,Y,Z',
-        help='voxels of a cube along x, y, z, multiples of 8 '
-        f'(default: {",".join(map(str, default))})',
-    )
+    text = 'voxels of a cube along x, y, z, multiples of 8'
+    parser.option('cube_size', network_sides(3), 'X,Y,Z', text, default)
+
+
+def add_image_size(parser: Parser) -> None:
+    """The option of every 2D preparation for the size of its records."""
+    text = 'pixels along x and y, multiples of 32, to which every image is resized'
+    how = 'linearly, antialiased; another aspect ratio is stretched'
+    parser.option('size', network_sides(2), 'X,Y', f'{text} ({how})', '256,256')
 
 
 def run(
     parser: Parser,
     args: argparse.Namespace,
-    *,
-    name: str,
     modality: Modality,
     list_jobs: Callable[[], tuple[Sequence[Job], Sequence[str]]],
     channels: tuple[str, ...] = (),
@@ -151,8 +111,8 @@ def run(
 
     `list_jobs` gives the scans, and lines for the summary on how they were chosen.
     """
-    given = {key: value for key, value in vars(args).items() if value is not None}
-    chosen = {key: value for key, value in given.items() if key in _RULE_FIELDS}
+    options = {field.name: getattr(args, field.name) for field in fields(CubeRule)}
+    chosen = {name: value for name, value in options.items() if value is not None}
     rule = replace(default_rule(modality), **chosen)
     if rule.min_tissue >= rule.max_tissue:
         parser.error(
@@ -162,19 +122,18 @@ def run(
 
     def work() -> Summary:
         jobs, notes = list_jobs()
-        return prepare_cubes(
-            jobs,
-            CubeCutter(modality, rule, args.spacing, args.seed, channels),
-            name=name,
-            data_dir=args.data_dir,
-            notes=notes,
-            workers=args.workers,
-        )
+        cutter = CubeCutter(modality, rule, args.spacing, args.seed, channels)
+        return prepare_cubes(jobs, cutter, notes=notes, **destination(args))
 
-    return report(parser, work, dataset_folder(args.data_dir, name))
+    return report(parser, args, work)
 
 
-def report(parser: Parser, work: Callable[[], Summary], dataset: Path) -> int:
+def destination(args: argparse.Namespace) -> dict[str, Any]:
+    """What `build.dataset.prepare` is told by the options of every preparation."""
+    return {'name': args.name, 'data_dir': args.data_dir, 'workers': args.workers}
+
+
+def report(parser: Parser, args: argparse.Namespace, work: Callable[[], Summary]) -> int:
     """Runs a preparation, prints its summary or the one sentence why not; the exit status."""
     try:
         summary = work()
@@ -184,7 +143,7 @@ def report(parser: Parser, work: Callable[[], Summary], dataset: Path) -> int:
         parser.fail(f'cannot go on ({error}); check disk and permissions')
     except KeyboardInterrupt:
         parser.fail('interrupted, so no dataset was written', status=130)
-    print(summary.text(dataset))
+    print(summary.text(dataset_folder(args.data_dir, args.name)))
     return int(bool(summary.missing_splits))
 
 
@@ -204,32 +163,3 @@ def network_sides(rank: int) -> Callable[[str], tuple[int, ...]]:
         return asked
 
     return parse
-
-
-def add_image_size(parser: Parser) -> None:
-    """The option of every 2D preparation for the size of its records."""
-    parser.add_argument(
-        '--size',
-        type=network_sides(2),
-        default=(256, 256),
-        metavar='X,Y',
-        help='pixels along x and y, multiples of 32, to which every image is resized (linearly, '
-        'antialiased; another aspect ratio is stretched; default: 256,256)',
-    )
-
-
-def add_image_source(parser: Parser, holds: str, csv: str) -> None:
-    """The options of every preparation of images for their folder and the table of their labels.
-
-    Args:
-      holds: what is in the folder.
-      csv: what the table tells, and what holds without one.
-    """
-    parser.add_argument(
-        '--source',
-        type=existing_folder,
-        required=True,
-        metavar='DIR',
-        help=f'folder that holds {holds}',
-    )
-    parser.add_argument('--csv', type=existing_file, metavar='FILE', help=csv)

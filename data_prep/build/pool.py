@@ -12,8 +12,8 @@ import signal
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import TypeVar
@@ -29,7 +29,7 @@ Result = TypeVar('Result')
 
 def in_order(
     function: Callable[[Job], Result], jobs: Iterable[Job], workers: int
-) -> Iterator[Result | None]:
+) -> Generator[Result | None, None, None]:
     """Yields `function(job)` for every job, in order; None where it killed its process.
 
     One worker means this process. With more, at most two jobs per worker are under way, so
@@ -44,8 +44,9 @@ def in_order(
 
 def _from_pool(
     function: Callable[[Job], Result], jobs: Iterable[Job], workers: int, scratch: str
-) -> Iterator[Result | None]:
-    remaining, waiting = iter(jobs), deque()
+) -> Generator[Result | None, None, None]:
+    remaining = iter(jobs)
+    waiting: deque[tuple[Job, Future[Result]]] = deque()
     pool = _pool(workers, scratch)
     try:
         while True:
@@ -61,7 +62,7 @@ def _from_pool(
                 return
             job, future = waiting.popleft()
             try:
-                result = future.result()
+                result: Result | None = future.result()
             except BrokenProcessPool:  # takes every job under way along: find the one to blame
                 result = _alone(function, job, scratch)
             yield result
@@ -90,7 +91,8 @@ def _start_worker(scratch: str) -> None:
 
 def _end_with_parent(scratch: str) -> None:
     """Workers of a killed parent would wait for work forever."""
-    multiprocessing.parent_process().join()
+    if parent := multiprocessing.parent_process():
+        parent.join()
     shutil.rmtree(scratch, ignore_errors=True)
     os._exit(1)
 

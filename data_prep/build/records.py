@@ -40,7 +40,7 @@ def features(
         'segmentation': {'mask': tensor(shape=tuple(sides), dtype=np.uint8, encoding='bytes')},
     }
     return tfds.features.FeaturesDict(
-        labels.get(task, {})
+        labels.get(task or '', {})
         | {
             # 'bytes': TFDS would store integers as varints, ten bytes for every negative HU
             'cube': tensor(shape=(*sides, channels), dtype=np.int16, encoding='bytes'),
@@ -90,11 +90,12 @@ class SplitsWriter:
       records: by split, each patient and how many records of it follow each other.
     """
 
-    def __init__(self, data_dir: Path, name: str, features: tfds.features.FeaturesDict):
+    def __init__(self, data_dir: Path, name: str, features: tfds.features.FeaturesDict) -> None:
         self._folder = dataset_folder(data_dir, name)
         self._name = name
         self._features = features
-        self._info = self._writer = None
+        self._info: Any = None
+        self._writer: Any = None
         self.records: dict[str, list[list]] = {}
 
     def add(self, split: str, records: Sequence[dict[str, Any]]) -> None:

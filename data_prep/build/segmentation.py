@@ -7,11 +7,11 @@ from functools import partial
 
 from data_prep.build.dataset import prepare
 from data_prep.build.masks import Reading, cut_scan
-from data_prep.build.options import add_cube_size, base_parser, report
-from data_prep.build.records import dataset_folder
+from data_prep.build.options import add_cube_size, base_parser, destination, report
+from data_prep.build.summary import Summary
 from data_prep.sampling.patches import PatchRule, RandomPatches
 from data_prep.types import Declaration, Job
-from genesis_jax.cli.arguments import Parser, existing_folder, number
+from genesis_jax.cli.arguments import Parser, number
 
 
 @dataclass(frozen=True)
@@ -34,18 +34,10 @@ class Plan:
 
 
 def segmentation_parser(
-    module: str,
-    description: str,
-    name: str | None = None,
-    spacing: tuple[float, float, float] | None = None,
+    module: str, description: str, name: str = '', spacing: str | None = None
 ) -> Parser:
     """A parser with the options of all these preparations; `name` and `spacing` are defaults."""
-    parser = base_parser(module, description, spacing)
-    parser.add_argument(
-        '--source', type=existing_folder, required=True, metavar='DIR', help='folder of the source'
-    )
-    said = f' (default: {name})' if name else ': letters, digits and _'
-    parser.add_argument('--name', default=name, required=name is None, help=f'of the dataset{said}')
+    parser = base_parser(module, description, 'folder of the source', name, spacing)
     add_cube_size(parser)
     parser.add_argument(
         '--same_grid',
@@ -58,21 +50,13 @@ def segmentation_parser(
 
 def add_random_patches(parser: Parser) -> None:
     """The options of patches at random places."""
-    parser.add_argument(
-        '--patches_per_scan',
-        type=number(int, 1),
-        default=RandomPatches.per_scan,
-        metavar='N',
-        help=f'patches of a scan (default: {RandomPatches.per_scan})',
+    per_scan, share = str(RandomPatches.per_scan), str(RandomPatches.foreground_share)
+    parser.option('patches_per_scan', number(int, 1), 'N', 'patches of a scan', per_scan)
+    text = (
+        'of the patches, centred on a labelled voxel, each class with equal chance; the others lie '
+        'anywhere'
     )
-    parser.add_argument(
-        '--foreground_share',
-        type=number(float, 0, 1),
-        default=RandomPatches.foreground_share,
-        metavar='SHARE',
-        help='of the patches, centred on a labelled voxel, each class with equal chance; the '
-        f'others lie anywhere (default: {RandomPatches.foreground_share})',
-    )
+    parser.option('foreground_share', number(float, 0, 1), 'SHARE', text, share)
 
 
 def random_patches(args: argparse.Namespace) -> RandomPatches:
@@ -88,14 +72,12 @@ def run_segmentation(
 ) -> int:
     """Prepares patches and whole scans, prints the summary and returns the exit status."""
 
-    def work():
+    def work() -> Summary:
         plan = make_plan()
         reading = plan.reading
         return prepare(
             plan.jobs,
             partial(cut_scan, reading=reading, rule=rule),
-            name=args.name,
-            data_dir=args.data_dir,
             declaration=Declaration(
                 'segmentation',
                 plan.classes,
@@ -112,7 +94,7 @@ def run_segmentation(
                 'seed': reading.seed,
             },
             config=plan.config,
-            workers=args.workers,
+            **destination(args),
         )
 
-    return report(parser, work, dataset_folder(args.data_dir, args.name))
+    return report(parser, args, work)

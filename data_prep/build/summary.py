@@ -50,7 +50,7 @@ class Summary:
     skipped: dict[str, str] = field(default_factory=dict)
     remarks: dict[str, int] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for split in self.splits:
             self.scans[split] = self.patients[split] = self.counts[split] = 0
             self.folds[split] = []

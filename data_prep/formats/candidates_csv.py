@@ -43,6 +43,27 @@ def classes_of(table: Path, rows: Rows) -> Sequence[str]:
     return labels
 
 
+def class_index(table: Path, line: int, text: str, classes: Sequence[str]) -> int:
+    """The class that a label says, by its name or its number.
+
+    Raises:
+      PrepareError: it says neither.
+    """
+    indices = {str(index): index for index in range(len(classes))}
+    indices |= {name: index for index, name in enumerate(classes)}
+    if text not in indices:
+        raise unknown(table, line, 'label', text, classes)
+    return indices[text]
+
+
+def unknown(table: Path, line: int, what: str, text: str, classes: Sequence[str]) -> PrepareError:
+    """The error of a row that says something else than one of the classes."""
+    return PrepareError(
+        f'{table}, row {line}: the {what} is {text!r}, expected one of {", ".join(classes)}; '
+        'correct it or add it to --classes'
+    )
+
+
 def unused_columns(table: Path, rows: Rows, split_column: str | None) -> list[str]:
     """A line on a column that looks like a split, if none was asked for."""
     named = [name for name in rows[0][1] if name.lower() in _SPLIT_NAMES]

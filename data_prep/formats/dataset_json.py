@@ -199,7 +199,7 @@ def _labels(path: Path, declared: Mapping[str, Any], is_decathlon: bool) -> dict
 def _listed(source: Path, declared: DatasetJson) -> dict[str, Files]:
     """The Decathlon's training list."""
     scans = {}
-    for image, label in declared.training:
+    for image, label in declared.training or ():
         for name in (image, label):
             if not (source / name).is_file():
                 raise PrepareError(

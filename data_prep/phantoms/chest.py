@@ -6,10 +6,8 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from data_prep.phantoms.files import Shape, as_image
 from data_prep.phantoms.thorax import Nodule, thorax
-
-_UID_ROOT = '1.3.6.1.4.1.14519.5.2.1.6279.6001'  # of the LIDC-IDRI collection
-Shape = tuple[int, int, int]
 
 
 def chest(
@@ -19,10 +17,8 @@ def chest(
     sides = np.array(extent) * (*[rng.uniform(0.92, 1.08)] * 2, rng.uniform(0.92, 1.08))
     spacing = tuple(round(float(mm), 4) for mm in sides / shape)
     hu, nodules = thorax(rng, shape, spacing)
-    image = sitk.GetImageFromArray(hu.T)
-    image.SetSpacing(spacing)
-    image.SetOrigin([round(float(mm), 2) for mm in rng.uniform(-200, 50, 3)])
-    return image, nodules
+    origin = [round(float(mm), 2) for mm in rng.uniform(-200, 50, 3)]
+    return as_image(hu.T, spacing, origin), nodules
 
 
 def find_lungs(hu: np.ndarray) -> np.ndarray:
@@ -38,7 +34,3 @@ def pick(rng: np.random.Generator, where: np.ndarray, count: int) -> np.ndarray:
     """So many voxels (x, y, z) of a mask, fewer where it has fewer."""
     inside = np.argwhere(where)
     return inside[rng.permutation(len(inside))[:count]]
-
-
-def new_uid(rng: np.random.Generator) -> str:
-    return f'{_UID_ROOT}.{"".join(map(str, rng.integers(1, 10, 30)))}'

@@ -3,8 +3,6 @@
 What is drawn is simple, but differs from patient to patient and can be learned.
 """
 
-import csv
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ from PIL import Image
 from scipy import ndimage
 
 from data_prep.formats.chestxray_names import FINDINGS, NO_FINDING
+from data_prep.phantoms.files import Shape, write_csv
 from data_prep.phantoms.radiograph import radiograph
 
 _PER_FOLDER = 50  # images; ChestX-ray has some 10,000
@@ -24,19 +23,20 @@ _FRAMES = 6  # of an ultrasound patient
 _KINDS = ('background', 'RoI', 'bulb')
 
 
-def write_chestxray(out: Path, patients: int, shape: Sequence[int], seed: int) -> None:
+def write_chestxray(out: Path, patients: int, shape: Shape, seed: int) -> None:
     """Writes Data_Entry_2017.csv, images_00N/images/*.png and the two lists; a quarter is tested.
 
     As in ChestX-ray, a patient has one to four images, and some files are RGBA.
     """
-    rows, lists, written = [_HEADER], {'train_val': [], 'test': []}, 0
+    lists: dict[str, list[str]] = {'train_val': [], 'test': []}
+    rows, written = [_HEADER], 0
     for number in range(patients):
         rng = np.random.default_rng((seed, number))
         for visit in range(rng.integers(1, 5)):
             name = f'{number + 1:08}_{visit:03}.png'
             names = lists['test' if number % 4 == 3 else 'train_val']
             found = _draw_findings(rng, len(names))
-            image = Image.fromarray(radiograph(rng, tuple(shape), found))
+            image = Image.fromarray(radiograph(rng, shape, found))
             folder = out / f'images_{written // _PER_FOLDER + 1:03}' / 'images'
             folder.mkdir(parents=True, exist_ok=True)
             (image.convert('RGBA') if written % 40 == 39 else image).save(folder / name)
@@ -51,7 +51,7 @@ def write_chestxray(out: Path, patients: int, shape: Sequence[int], seed: int) -
         (out / f'{part}_list.txt').write_text('\n'.join([*names, '']), 'utf-8')
 
 
-def write_ultrasound(out: Path, patients: int, shape: Sequence[int], seed: int) -> None:
+def write_ultrasound(out: Path, patients: int, shape: Shape, seed: int) -> None:
     """Writes frames/patientN/frame_M.png and labels.csv with the columns image, label, patient.
 
     Two frames of a patient show the region of interest (the parallel walls of the common carotid
@@ -65,11 +65,10 @@ def write_ultrasound(out: Path, patients: int, shape: Sequence[int], seed: int) 
             rng = np.random.default_rng((seed, number, frame))
             kind = _KINDS[frame % len(_KINDS)]
             path = f'frames/{name}/frame_{frame:02}.png'
-            echoes = _echoes(rng, np.random.default_rng((seed, number)), tuple(shape), kind)
+            echoes = _echoes(rng, np.random.default_rng((seed, number)), shape, kind)
             Image.fromarray(echoes).convert('RGB').save(out / path)
             rows.append((path, kind, name))
-    with (out / 'labels.csv').open('w', newline='', encoding='utf-8') as file:
-        csv.writer(file).writerows([('image', 'label', 'patient'), *rows])
+    write_csv(out / 'labels.csv', ('image', 'label', 'patient'), rows)
 
 
 def _draw_findings(rng: np.random.Generator, index: int) -> list[str]:
@@ -83,7 +82,7 @@ def _draw_findings(rng: np.random.Generator, index: int) -> list[str]:
 
 
 def _echoes(
-    rng: np.random.Generator, patient: np.random.Generator, shape: tuple[int, int], kind: str
+    rng: np.random.Generator, patient: np.random.Generator, shape: Shape, kind: str
 ) -> np.ndarray:
     """A frame with speckle, uint8 [Y, X]; the generator `patient` decides what all frames share."""
     columns, rows = (np.linspace(-1, 1, n) for n in shape)

@@ -9,7 +9,8 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from data_prep.phantoms.chest import Shape, chest, find_lungs, new_uid, pick
+from data_prep.phantoms.chest import chest, find_lungs, pick
+from data_prep.phantoms.files import Shape, new_uid
 from data_prep.phantoms.thorax import Nodule
 from genesis_jax.imaging.dicom import own_locale
 
@@ -56,9 +57,9 @@ def _turned(image: sitk.Image, nodules: Sequence[Nodule]) -> tuple[sitk.Image, l
     """The same patient, stored with x and y flipped."""
     turned = sitk.DICOMOrient(image, 'RAS')
     x, y = (side - 1 for side in image.GetSize()[:2])
-    flipped = [(x - item.centre[0], y - item.centre[1], item.centre[2]) for item in nodules]
     return turned, [
-        Nodule(centre, item.diameter) for centre, item in zip(flipped, nodules, strict=True)
+        Nodule((x - item.centre[0], y - item.centre[1], item.centre[2]), item.diameter)
+        for item in nodules
     ]
 
 
@@ -102,7 +103,7 @@ class _Reading:
         spacing, size = np.array(self.image.GetSpacing()), self.image.GetSize()
         radius = nodule.diameter / 2 * self.rng.uniform(0.95, 1.2)
         centre = nodule.centre * spacing + self.rng.normal(0, 0.04 * nodule.diameter, 3)
-        grid = np.stack(np.indices(size), axis=-1) * spacing
+        grid = np.stack([*np.indices(size)], axis=-1) * spacing
         distance = np.linalg.norm(grid - centre, axis=-1)
         element = ET.SubElement(session, 'unblindedReadNodule')
         ET.SubElement(element, 'noduleID').text = name

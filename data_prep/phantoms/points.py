@@ -3,18 +3,15 @@
 Every patient is another drawn chest. Whatever the number of voxels, it covers the same body.
 """
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from data_prep.phantoms.chest import Shape, chest, find_lungs, new_uid, pick
-from data_prep.phantoms.lidc import write_lidc
-from data_prep.phantoms.thorax import Nodule
-
-__all__ = ['write_candidates', 'write_lidc', 'write_luna16_candidates']
+from data_prep.phantoms.chest import chest, find_lungs, pick
+from data_prep.phantoms.files import Shape, new_uid, write_csv, write_image
+from data_prep.phantoms.thorax import Nodule, Point
 
 _NOISE = 18  # HU, standard deviation
 _REACH = 22  # mm, from a vessel's middle to all that is drawn
@@ -27,23 +24,20 @@ def write_luna16_candidates(out: Path, patients: int, shape: Shape, seed: int) -
     LUNA16, some scans are stored with x and y flipped.
     """
     rows = []
-    for subset in range(10):
-        (out / f'subset{subset}').mkdir(parents=True)
     for number in range(patients):
         rng = np.random.default_rng((seed, number))
         series = new_uid(rng)
         image, nodules = chest(rng, shape, (150, 150, 120))
-        places = [(nodule.centre, 1) for nodule in nodules]
+        places: list[tuple[Point | np.ndarray, int]] = [(nodule.centre, 1) for nodule in nodules]
         places += [(place, 0) for place in _harmless(rng, image, nodules)]
         for place, label in places:
             world = image.TransformContinuousIndexToPhysicalPoint([float(n) for n in place])
             rows.append((series, *(f'{mm:.4f}' for mm in world), label))
         if number % 4 == 3:
             image = sitk.DICOMOrient(image, 'RAS')
-        sitk.WriteImage(image, str(out / f'subset{number % 10}' / f'{series}.mhd'))
-    _write_csv(
-        out / 'candidates_V2.csv', ('seriesuid', 'coordX', 'coordY', 'coordZ', 'class'), rows
-    )
+        write_image(image, out / f'subset{number % 10}' / f'{series}.mhd')
+    columns = ('seriesuid', 'coordX', 'coordY', 'coordZ', 'class')
+    write_csv(out / 'candidates_V2.csv', columns, rows)
 
 
 def write_candidates(out: Path, patients: int, shape: Shape, seed: int) -> None:
@@ -53,7 +47,6 @@ def write_candidates(out: Path, patients: int, shape: Shape, seed: int) -> None:
     without a clot, some of them beside a node as dark as a clot. Every third patient has two scans.
     """
     rows = []
-    (out / 'scans').mkdir(parents=True)
     for number in range(patients):
         for visit in range(2 if number % 3 == 2 else 1):
             rng = np.random.default_rng((seed, number, visit))
@@ -64,8 +57,8 @@ def write_candidates(out: Path, patients: int, shape: Shape, seed: int) -> None:
                 world = image.TransformContinuousIndexToPhysicalPoint([float(n) for n in place])
                 mm = (f'{value:.3f}' for value in world)
                 rows.append((f'scans/{name}', *mm, label, f'patient{number:03}'))
-            sitk.WriteImage(image, str(out / 'scans' / f'{name}.nii.gz'))
-    _write_csv(out / 'candidates.csv', ('scan', 'x', 'y', 'z', 'label', 'patient'), rows)
+            write_image(image, out / 'scans' / f'{name}.nii.gz')
+    write_csv(out / 'candidates.csv', ('scan', 'x', 'y', 'z', 'label', 'patient'), rows)
 
 
 def _harmless(
@@ -74,7 +67,7 @@ def _harmless(
     """Voxels (x, y, z) in the lungs away from nodules: half on vessels, half anywhere."""
     hu, spacing = sitk.GetArrayViewFromImage(image).T, np.array(image.GetSpacing())
     away = find_lungs(hu)
-    grid = np.stack(np.indices(hu.shape), axis=-1) * spacing
+    grid = np.stack([*np.indices(hu.shape)], axis=-1) * spacing
     for nodule in nodules:
         gap = np.linalg.norm(grid - nodule.centre * spacing, axis=-1)
         away &= gap > nodule.diameter / 2 + 8
@@ -94,7 +87,7 @@ def _embolise(
     hu = sitk.GetArrayFromImage(image).T.astype(np.float32)
     spacing = np.array(image.GetSpacing())
     blood = rng.uniform(320, 480)
-    candidates = []
+    candidates: list[tuple[np.ndarray, int]] = []
     for place in pick(rng, find_lungs(hu), 200):
         if any(np.linalg.norm((place - other) * spacing) < 14 for other, _ in candidates):
             continue
@@ -141,8 +134,3 @@ def _tube(grid: np.ndarray, half: np.ndarray, radius: float, rim: float) -> np.n
     along = np.clip(grid @ half / (half @ half), -1, 1)
     distance = np.linalg.norm(grid - along[..., None] * half, axis=-1)
     return np.clip((radius - distance) / rim + 0.5, 0, 1).astype(np.float32)
-
-
-def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[tuple]) -> None:
-    with path.open('w', newline='', encoding='utf-8') as file:
-        csv.writer(file).writerows([columns, *rows])

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from data_prep.phantoms.files import Shape
+
 _NOISE = 0.02  # of the brightness 0 ... 1, standard deviation
 
 
@@ -44,20 +46,22 @@ class _Chest:
         self.light += value * np.clip((1 - distance) / soft, 0, 1)
 
 
-def radiograph(
-    rng: np.random.Generator, shape: tuple[int, int], findings: Sequence[str]
-) -> np.ndarray:
+def radiograph(rng: np.random.Generator, shape: Shape, findings: Sequence[str]) -> np.ndarray:
     """Draws an image of `shape` (pixels along x and y) with these findings, uint8 [Y, X]."""
     chest = _body(rng, shape, findings)
     for finding in findings:
         if finding in _FINDINGS:
             _FINDINGS[finding](chest)
+        elif finding in _SHADOWS:
+            height, radius, value, soft = _SHADOWS[finding]
+            place = chest.place(chest.side(), *height)
+            chest.blob(place, rng.uniform(*radius), value, soft)
     light = ndimage.gaussian_filter(chest.light, 0.004 * max(shape), truncate=2)
     light += _NOISE * rng.standard_normal(light.shape)
     return np.rint(255 * np.clip(light, 0, 1)).astype(np.uint8)
 
 
-def _body(rng: np.random.Generator, shape: tuple[int, int], findings: Sequence[str]) -> _Chest:
+def _body(rng: np.random.Generator, shape: Shape, findings: Sequence[str]) -> _Chest:
     """A chest of its own size and place; heart and lungs are as large as the findings say."""
     columns, rows = (np.linspace(-1, 1, n) for n in shape)
     shift, zoom = rng.uniform(-0.05, 0.05, 2), rng.uniform(0.92, 1.08)
@@ -101,26 +105,10 @@ def _infiltration(chest: _Chest) -> None:
         chest.blob(chest.place(side, -0.3, 0.4), chest.rng.uniform(0.06, 0.1), 0.15, 0.9)
 
 
-def _mass(chest: _Chest) -> None:
-    chest.blob(chest.place(chest.side(), -0.4, 0.3), chest.rng.uniform(0.1, 0.14), 0.4, 0.3)
-
-
-def _nodule(chest: _Chest) -> None:
-    chest.blob(chest.place(chest.side(), -0.5, 0.4), chest.rng.uniform(0.04, 0.055), 0.45, 0.3)
-
-
-def _pneumonia(chest: _Chest) -> None:
-    chest.blob(chest.place(chest.side(), 0.1, 0.35), chest.rng.uniform(0.25, 0.32), 0.3, 0.9)
-
-
 def _pneumothorax(chest: _Chest) -> None:
     side = chest.side()
     collapsed = (np.abs(chest.x - side * 0.34) / 0.2) ** 2 + ((chest.y - 0.1) / 0.6) ** 2 < 1
     chest.light[chest.lungs[side] & ~collapsed] -= 0.16
-
-
-def _consolidation(chest: _Chest) -> None:
-    chest.blob(chest.place(chest.side(), -0.45, -0.1), chest.rng.uniform(0.18, 0.24), 0.4, 0.2)
 
 
 def _edema(chest: _Chest) -> None:
@@ -144,15 +132,18 @@ def _hernia(chest: _Chest) -> None:
     chest.blob((0.02, 0.5), 0.14, -0.4, 0.3)
 
 
+# Findings of one round shadow: between which heights, of which radii, how bright and soft.
+_SHADOWS = {
+    'Mass': ((-0.4, 0.3), (0.1, 0.14), 0.4, 0.3),
+    'Nodule': ((-0.5, 0.4), (0.04, 0.055), 0.45, 0.3),
+    'Pneumonia': ((0.1, 0.35), (0.25, 0.32), 0.3, 0.9),
+    'Consolidation': ((-0.45, -0.1), (0.18, 0.24), 0.4, 0.2),
+}
 _FINDINGS: dict[str, Callable[[_Chest], None]] = {
     'Atelectasis': _atelectasis,
     'Effusion': _effusion,
     'Infiltration': _infiltration,
-    'Mass': _mass,
-    'Nodule': _nodule,
-    'Pneumonia': _pneumonia,
     'Pneumothorax': _pneumothorax,
-    'Consolidation': _consolidation,
     'Edema': _edema,
     'Fibrosis': _fibrosis,
     'Pleural_Thickening': _thickening,

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from data_prep.phantoms.files import Shape, as_scanned
+
 _AIR, _FAT, _MUSCLE, _BLOOD, _BONE, _CORTEX = -1000, -100, 45, 60, 230, 620  # HU
 _GENERATIONS = 8  # of vessels behind a hilum
-_NOISE = 18  # HU, standard deviation
 
-Point = tuple[float, float, float]
+Point = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class _Body:
         part = self.hu[box]
         if not part.size:
             return
-        points = np.stack(np.mgrid[box][::-1], axis=-1) * self.spacing - start
+        points = np.stack([*np.mgrid[box][::-1]], axis=-1) * self.spacing - start
         axis = end - start
         along = np.clip(points @ axis / max(axis @ axis, 1e-9), 0, 1)
         distance = np.linalg.norm(points - along[..., None] * axis, axis=-1)
@@ -71,7 +72,7 @@ class _Body:
 
 
 def thorax(
-    rng: np.random.Generator, shape: tuple[int, int, int], spacing: Point
+    rng: np.random.Generator, shape: Shape, spacing: Point
 ) -> tuple[np.ndarray, list[Nodule]]:
     """Draws one patient.
 
@@ -90,11 +91,10 @@ def thorax(
     _draw_vessels(body, lungs)
     nodules = _draw_nodules(body, lungs)
     hu = ndimage.gaussian_filter(body.hu, (0, 0.6, 0.6), truncate=2)  # the scanner's blur
-    hu += _NOISE * rng.standard_normal(hu.shape, np.float32)
-    return np.rint(hu).clip(-1024, 3071).astype(np.int16).T, nodules
+    return as_scanned(hu, rng.standard_normal(hu.shape, np.float32)).T, nodules
 
 
-def _place(rng: np.random.Generator, shape: tuple[int, int, int], spacing: Point) -> _Body:
+def _place(rng: np.random.Generator, shape: Shape, spacing: Point) -> _Body:
     extent = np.array(shape) * spacing
     # off-centre, so that the right lung lies where the paper's borders leave room
     shift = rng.uniform(0.11, 0.13)

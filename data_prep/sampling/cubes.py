@@ -153,6 +153,7 @@ def _column_scores(
 
 def _tissue(region: np.ndarray, index: int, rule: CubeRule) -> np.ndarray:
     """1 where slice `index` of [Z, Y, X] is tissue, else 0; 0 everywhere past the last slice."""
+    assert rule.tissue_threshold is not None, 'at_window settles it'
     if index == len(region):
         return np.zeros(region.shape[1:], np.uint8)
     return (region[index] >= math.ceil(rule.tissue_threshold)).view(np.uint8)

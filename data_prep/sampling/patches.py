@@ -11,7 +11,7 @@ import numpy as np
 
 from data_prep.types import LabelledVolume, Patch
 
-Start = tuple[int, int, int]
+Start = tuple[int, ...]
 
 
 @dataclass(frozen=True)

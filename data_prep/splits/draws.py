@@ -10,8 +10,13 @@ from genesis_jax.errors import PrepareError
 
 def pick_validation(patients: Iterable[str], share: float, seed: int) -> set[str]:
     """The patients (or scans) that validate: this share of them, at least one and not all."""
-    ranked = sorted(set(patients), key=lambda patient: digest(seed, f'split {patient}'))
-    return set(ranked[: min(max(1, round(share * len(ranked))), len(ranked) - 1)])
+    drawn = ranked(patients, seed)
+    return set(drawn[: min(max(1, round(share * len(drawn))), len(drawn) - 1)])
+
+
+def ranked(patients: Iterable[str], seed: int) -> list[str]:
+    """The patients in a drawn order."""
+    return sorted(set(patients), key=lambda patient: digest(seed, f'split {patient}'))
 
 
 def digest(seed: int, text: str) -> bytes:
@@ -32,5 +37,4 @@ def assign_folds(patients: Iterable[str], folds: int, seed: int) -> dict[str, in
             f'{len(patients)} patients cannot be dealt into {folds} folds; lower --folds or add '
             'patients'
         )
-    ranked = sorted(patients, key=lambda patient: digest(seed, f'split {patient}'))
-    return {patient: rank % folds for rank, patient in enumerate(ranked)}
+    return {patient: rank % folds for rank, patient in enumerate(ranked(patients, seed))}

@@ -16,25 +16,12 @@ BY_FOLDER = (
 
 def add_table_options(parser: Parser) -> None:
     """The options of every preparation that takes its labels from a CSV file."""
-    parser.add_argument(
-        '--classes',
-        type=_names,
-        metavar='NAME,NAME,...',
-        help='class names by index; the CSV holds names or indices (default: as in the CSV, 0 '
-        'negative and 1 positive, else in alphabetical order)',
-    )
-    parser.add_argument(
-        '--folds',
-        type=number(int, 2),
-        default=3,
-        metavar='K',
-        help='to deal the patients into (default: 3)',
-    )
-    parser.add_argument(
-        '--split_column',
-        metavar='COLUMN',
-        help='of the CSV, instead of --folds: train, validation, test; or fold numbers from 0',
-    )
+    text = 'class names by index; the CSV holds names or indices'
+    otherwise = 'as in the CSV, 0 negative and 1 positive, else in alphabetical order'
+    parser.option('classes', _names, 'NAME,NAME,...', text, otherwise=otherwise)
+    parser.option('folds', number(int, 2), 'K', 'to deal the patients into', '3')
+    text = 'of the CSV, instead of --folds: train, validation, test; or fold numbers from 0'
+    parser.option('split_column', str, 'COLUMN', text)
 
 
 def refuse_folds(parser: Parser, args: argparse.Namespace) -> None:
@@ -43,15 +30,10 @@ def refuse_folds(parser: Parser, args: argparse.Namespace) -> None:
         parser.refuse(args, ['folds'], 'deals patients that --split_column splits; leave one out')
 
 
-def add_validation_share(parser: Parser, of: str, default: float = 0.2) -> None:
+def add_validation_share(parser: Parser, of: str, default: str = '0.2') -> None:
     """The option of every preparation that holds out some of its scans or patients."""
-    parser.add_argument(
-        '--validation_share',
-        type=number(float, 0.01, 0.99),
-        default=default,
-        metavar='SHARE',
-        help=f'of the {of}, at least one (default: {default:g})',
-    )
+    text = f'of the {of}, at least one'
+    parser.option('validation_share', number(float, 0.01, 0.99), 'SHARE', text, default)
 
 
 def add_patient_pattern(parser: Parser, of: str, example: str, otherwise: str = '') -> None:
@@ -62,13 +44,12 @@ def add_patient_pattern(parser: Parser, of: str, example: str, otherwise: str = 
       example: of a pattern.
       otherwise: who is a patient without it (default: each that has a name).
     """
-    parser.add_argument(
-        '--patient_pattern',
-        type=_regex,
-        metavar='REGEX',
-        help=f'finds the patient in the name of each {of}; its first group, if it has one '
-        f"(default: {otherwise or f'every {of} is a patient'}); example: '{example}'",
+    text = (
+        f'finds the patient in the name of each {of}; its first group, if it has one; example: '
+        f"'{example}'"
     )
+    otherwise = otherwise or f'every {of} is a patient'
+    parser.option('patient_pattern', _regex, 'REGEX', text, otherwise=otherwise)
 
 
 def _names(text: str) -> tuple[str, ...]:

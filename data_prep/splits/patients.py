@@ -75,7 +75,7 @@ def infer_patients(scans: Sequence[Scan]) -> dict[str, str]:
 def _by_folder(scan_ids: Sequence[str]) -> dict[str, str]:
     folders = {scan_id: PurePosixPath(scan_id).parts[:-1] for scan_id in scan_ids}
     shared = len(os.path.commonprefix(list(folders.values())))
-    cases = _cases(scan_ids)
+    joined = _join_channels(scan_ids)
     patients = {}
     for scan_id, folder in folders.items():
         subject = next(filter(_SUBJECT.fullmatch, folder), None)
@@ -86,22 +86,22 @@ def _by_folder(scan_ids: Sequence[str]) -> dict[str, str]:
         if subject is not None:
             patients[scan_id] = subject
         elif end is None:
-            patients[scan_id] = cases.get(scan_id, scan_id)
+            patients[scan_id] = joined.get(scan_id, scan_id)
         else:
             patients[scan_id] = '/'.join(folder[: end + 1])
     return patients
 
 
-def _cases(scan_ids: Sequence[str]) -> dict[str, str]:
-    """The cases of scans that are channels of nnU-Net; none, if they do not all look like that."""
+def _join_channels(scan_ids: Sequence[str]) -> dict[str, str]:
+    """The scan of every file, if they all look like nnU-Net's channels; else nothing."""
     channels = defaultdict(list)
     for match in map(_CHANNEL.fullmatch, scan_ids):
         if match:
             channels[match[1]].append(int(match[2]))
     counted = all(sorted(found) == list(range(len(found))) for found in channels.values())
     if not counted or len(channels) < 2 or sum(map(len, channels.values())) < len(scan_ids):
-        return {}  # (a folder of scan_0000, scan_0001, ... is no case)
-    return {f'{case}_{number:04}': case for case, found in channels.items() for number in found}
+        return {}  # (a folder of scan_0000, scan_0001, ... is no scan)
+    return {f'{scan}_{number:04}': scan for scan, found in channels.items() for number in found}
 
 
 def like_sequences(patients: Mapping[str, str]) -> str:

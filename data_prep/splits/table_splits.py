@@ -68,7 +68,7 @@ class Allotment:
 class _Once:
     """What rows say about a key, which must be the same everywhere."""
 
-    def __init__(self, table: Path, key: str, value: str):
+    def __init__(self, table: Path, key: str, value: str) -> None:
         self._table, self._key, self._value = table, key, value
         self.values: dict[str, tuple[Any, int]] = {}
 

@@ -1,10 +1,16 @@
-"""What the commands of this package share: a parser whose errors are one sentence, and types."""
+"""What the commands of this package share: a parser whose errors are one sentence, and types.
+
+argparse, as tyro and simple-parsing take 64,64,32 as three words and answer in several lines.
+"""
 
 import argparse
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
+
+Number = TypeVar('Number', int, float)
 
 
 class Parser(argparse.ArgumentParser):
@@ -12,6 +18,31 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f'error: {message}\n')
+
+    def option(
+        self,
+        name: str,
+        kind: Callable[[str], Any] | Sequence[str],
+        metavar: str | None,
+        text: str,
+        default: str | None = None,
+        otherwise: str = '%(default)s',
+        *,
+        group: argparse._ArgumentGroup | None = None,
+        **more: Any,
+    ) -> None:
+        """Adds `--name`, of an argparse type or one of some words.
+
+        Args:
+          default: as one would type it.
+          otherwise: what holds by default, for the help, if it is more than the default says.
+        """
+        more |= {'type': kind} if callable(kind) else {'choices': kind}
+        if default is not None or otherwise != '%(default)s':
+            text += f' (default: {otherwise})'
+        (group or self).add_argument(
+            f'--{name}', metavar=metavar, default=default, help=text, **more
+        )
 
     def fail(self, error: object, status: int = 1) -> NoReturn:
         """Ends the command with the one sentence of an error."""
@@ -60,21 +91,23 @@ def existing_file(text: str) -> Path:
 
 
 def number(
-    kind: type, low: float = -math.inf, high: float = math.inf, *, below: float = math.inf
-) -> Callable[[str], float]:
+    kind: type[Number],
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    below: float = math.inf,
+) -> Callable[[str], Number]:
     """An argparse type: a finite number from `low` to `high`, or to below `below`."""
 
-    def parse(text: str) -> float:
-        try:
+    def parse(text: str) -> Number:
+        with contextlib.suppress(ValueError):
             value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not (math.isfinite(value) and low <= value <= high and value < below):
-            what = 'a whole number' if kind is int else 'a number'
-            limits = f' from {low:g}' * math.isfinite(low) + f' to {high:g}' * math.isfinite(high)
-            limits += f' to below {below:g}' * math.isfinite(below)
-            raise argparse.ArgumentTypeError(f'expected {what}{limits}, found {text!r}')
-        return value
+            if math.isfinite(value) and low <= value <= high and value < below:
+                return value
+        what = 'a whole number' if kind is int else 'a number'
+        limits = f' from {low:g}' * math.isfinite(low) + f' to {high:g}' * math.isfinite(high)
+        limits += f' to below {below:g}' * math.isfinite(below)
+        raise argparse.ArgumentTypeError(f'expected {what}{limits}, found {text!r}')
 
     return parse
 
@@ -83,16 +116,16 @@ count = number(int, 1)
 share = number(float, 0, below=1)
 
 
-def triple(kind: type, low: float) -> Callable[[str], tuple[float, ...]]:
+def triple(kind: type[Number], low: float) -> Callable[[str], tuple[Number, ...]]:
     """An argparse type: x,y,z."""
     return sides(kind, low, 3)
 
 
-def sides(kind: type, low: float, rank: int) -> Callable[[str], tuple[float, ...]]:
+def sides(kind: type[Number], low: float, rank: int) -> Callable[[str], tuple[Number, ...]]:
     """An argparse type: x,y or x,y,z."""
     side = number(kind, low)
 
-    def parse(text: str) -> tuple[float, ...]:
+    def parse(text: str) -> tuple[Number, ...]:
         words = text.split(',')
         if len(words) != rank:
             raise argparse.ArgumentTypeError(

@@ -12,12 +12,8 @@ import SimpleITK as sitk
 
 from genesis_jax.imaging.volumes import CT_PADDING, Modality, as_volume, oriented
 
-Index = tuple[int, int, int]
-
-
-def padding_of(modality: Modality) -> int:
-    """The value of voxels outside the scan."""
-    return CT_PADDING if modality == 'ct' else 0
+Index = tuple[int, ...]
+Header = sitk.Image | sitk.ImageFileReader  # either says where voxels lie
 
 
 def prepare_image(image: sitk.Image, modality: Modality) -> tuple[sitk.Image, tuple[float, float]]:
@@ -77,7 +73,7 @@ def crop_mask(
     return (sitk.GetArrayFromImage(share).T >= 0.5).astype(np.uint8)
 
 
-def to_index(image: sitk.Image, points: np.ndarray) -> np.ndarray:
+def to_index(image: Header, points: np.ndarray) -> np.ndarray:
     """World points [N, 3] to continuous voxel indices [N, 3]; whole numbers are voxel centres."""
     axes = np.reshape(image.GetDirection(), (3, 3))
     return (points - np.array(image.GetOrigin())) @ np.linalg.inv(axes).T / image.GetSpacing()
@@ -89,11 +85,11 @@ def to_world(image: sitk.Image, indices: np.ndarray) -> np.ndarray:
     return (indices * image.GetSpacing()) @ axes.T + image.GetOrigin()
 
 
-def outside(image: sitk.Image, indices: np.ndarray) -> np.ndarray:
+def outside(image: Header, indices: np.ndarray) -> np.ndarray:
     """Which continuous indices [N, 3] lie in no voxel of the image, [N]."""
     tolerance = 1e-3  # voxels: a coordinate written with few digits may miss the very edge
     low, high = -0.5 - tolerance, np.array(image.GetSize()) - 0.5 + tolerance
-    return ~((indices >= low) & (indices <= high)).all(axis=1)
+    return np.logical_not(((indices >= low) & (indices <= high)).all(axis=1))
 
 
 def _start(

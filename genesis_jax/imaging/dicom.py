@@ -1,4 +1,7 @@
-"""DICOM: files to series, and a series to one volume whose slices belong together."""
+"""DICOM: files to series, and a series to one volume whose slices belong together.
+
+Through ITK: pydicom would be a second reader, and neither it nor ITK refuses missing slices.
+"""
 
 import locale
 import math

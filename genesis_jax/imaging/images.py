@@ -5,7 +5,6 @@ and of colours the luma (ITU-R 601: 0.299 R + 0.587 G + 0.114 B) is kept. Pillow
 bits of 16-bit colours; 16-bit grey values are kept whole.
 """
 
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from PIL import Image, ImageOps
 from genesis_jax.errors import ScanError
 from genesis_jax.imaging.integrity import check_finite
 from genesis_jax.imaging.intensity import in_range
-from genesis_jax.imaging.volumes import Scan, named_scans
+from genesis_jax.imaging.volumes import Scan, named_scans, walk
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp')
 Window = Literal['depth', 'robust']
@@ -55,11 +54,8 @@ def find_images(source: Path) -> list[Scan]:
     Ids are paths relative to `source` without the suffix, which stays only where two files differ
     in nothing else.
     """
-    paths = []
-    for folder, subfolders, names in os.walk(source):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith('.'))
-        shown = (name for name in sorted(names) if not name.startswith('.'))
-        paths += [Path(folder, name) for name in shown if name.lower().endswith(SUFFIXES)]
+    files = (path for _, paths in walk(source) for path in paths)
+    paths = [path for path in files if path.name.lower().endswith(SUFFIXES)]
     scans = named_scans(source, paths, lambda path: path.with_suffix(''))
     return sorted(scans, key=lambda scan: scan.scan_id)
 
@@ -80,7 +76,7 @@ def read_grey(path: Path, size: Sequence[int], window: Window = 'depth') -> Grey
     if stored.min() == stored.max():
         raise ScanError(f'is constant (every pixel is {stored.flat[0]:g}); remove it')
     identity = blake2b(repr((stored.shape, stored.dtype.str)).encode(), digest_size=16)
-    identity.update(np.ascontiguousarray(stored))
+    identity.update(np.ascontiguousarray(stored).data)
     pixels = resized(stored.T, size)
     if stored.dtype.kind != 'f':
         pixels = np.rint(pixels)
@@ -96,7 +92,7 @@ def read_grey(path: Path, size: Sequence[int], window: Window = 'depth') -> Grey
 def resized(pixels: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """Pixels [X, Y] at another size, float32, linearly interpolated and antialiased."""
     image = Image.fromarray(np.ascontiguousarray(pixels.T, np.float32))
-    return np.asarray(image.resize(tuple(size), Image.Resampling.BILINEAR)).T
+    return np.asarray(image.resize((size[0], size[1]), Image.Resampling.BILINEAR)).T
 
 
 def _read(path: Path) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 ITK reads a truncated NIfTI or a corrupted compressed file without a word, makes zeros of a
 NIfTI's NaNs, and replaces spacings it cannot use. Compressed payloads are therefore unpacked
-here, which verifies their checksum, and ITK reads the unpacked copy.
+here, which verifies their checksum, and ITK reads the unpacked copy. nibabel would be a
+second reader, of NIfTI alone.
 """
 
 import math

@@ -7,8 +7,16 @@ import numpy as np
 import SimpleITK as sitk
 
 from genesis_jax.errors import PrepareError
-from genesis_jax.imaging.crops import crop, outside, padding_of, prepare_image, to_index, to_world
-from genesis_jax.imaging.volumes import Modality, Scan, read_image, voxel_hash
+from genesis_jax.imaging.crops import (
+    Header,
+    Index,
+    crop,
+    outside,
+    prepare_image,
+    to_index,
+    to_world,
+)
+from genesis_jax.imaging.volumes import Modality, Scan, padding_of, read_image, voxel_hash
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ class Cuts:
     """
 
     cubes: list[np.ndarray]
-    origins: list[tuple[int, int, int]]
+    origins: list[Index]
     spacing: tuple[float, ...]
     window: np.ndarray
     identity: bytes
@@ -113,9 +121,7 @@ def cut_points(scan: Scan, points: Points, rule: PointRule) -> Cuts:
     )
 
 
-def _stored_indices(
-    image: sitk.Image | sitk.ImageFileReader, shown: str, points: Points, rule: PointRule
-) -> np.ndarray:
+def _stored_indices(image: Header, shown: str, points: Points, rule: PointRule) -> np.ndarray:
     """The points as continuous indices [N, 3] of the scan as stored."""
     indices = points.positions if rule.in_voxels else to_index(image, points.positions)
     stray = outside(image, indices)

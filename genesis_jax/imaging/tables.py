@@ -48,6 +48,14 @@ def read_rows(
         raise PrepareError(f'{table} is not a CSV file ({error}); export it again') from None
 
 
+def find_table(source: Path, names: Sequence[str]) -> Path:
+    """The first of these files that is below the source; PrepareError if none is."""
+    for name in names:
+        if (source / name).is_file():
+            return source / name
+    raise PrepareError(f'{source} holds no {names[0]}; put it there, or give --csv')
+
+
 def with_scans(
     rows: Iterable[tuple[int, Mapping[str, str]]],
     scans: Sequence[Scan],

@@ -9,7 +9,7 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -68,6 +68,11 @@ class Volume:
         return np.maximum(voxels, np.int16(self.floor))
 
 
+def padding_of(modality: Modality) -> int:
+    """The value of voxels outside the scan."""
+    return CT_PADDING if modality == 'ct' else 0
+
+
 def find_scans(source: Path) -> list[Scan]:
     """Every scan below a folder, sorted by id; hidden files and folders are passed over.
 
@@ -75,15 +80,20 @@ def find_scans(source: Path) -> list[Scan]:
     in nothing else; a DICOM series is its folder and its series UID.
     """
     images, series = [], []
-    for folder, subfolders, names in os.walk(source):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith('.'))
-        paths = [Path(folder, name) for name in sorted(names) if not name.startswith('.')]
+    for folder, paths in walk(source):
         images += [path for path in paths if _suffix(path)]
         slices = [path for path in paths if not _suffix(path) and dicom.is_dicom(path)]
         for uid, files in dicom.group_series(slices).items():
-            scan_id = Path(folder).relative_to(source).joinpath(uid).as_posix()
+            scan_id = folder.relative_to(source).joinpath(uid).as_posix()
             series.append(Scan(scan_id, scan_id, tuple(files), is_dicom=True))
     return sorted(named_scans(source, images, _stem) + series, key=lambda scan: scan.scan_id)
+
+
+def walk(source: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Every folder with its files, both in order; hidden ones are passed over."""
+    for folder, subfolders, names in os.walk(source):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith('.'))
+        yield Path(folder), [Path(folder, name) for name in sorted(names) if name[0] != '.']
 
 
 def named_scans(source: Path, paths: Sequence[Path], stem: Callable[[Path], Path]) -> list[Scan]:
@@ -92,8 +102,8 @@ def named_scans(source: Path, paths: Sequence[Path], stem: Callable[[Path], Path
     scans = []
     for path in paths:
         named = stem(path) if stems[stem(path)] == 1 else path
-        names = (name.relative_to(source).as_posix() for name in (named, path))
-        scans.append(Scan(*names, (path,)))
+        scan_id, shown = (name.relative_to(source).as_posix() for name in (named, path))
+        scans.append(Scan(scan_id, shown, (path,)))
     return scans
 
 
@@ -238,7 +248,7 @@ def _orientation(image: sitk.Image) -> str:
 
 def resampled(image: sitk.Image, spacing: Sequence[float], modality: Modality) -> sitk.Image:
     """The image at another spacing (mm), interpolated linearly; its first voxel stays in place."""
-    padding = float(CT_PADDING) if modality == 'ct' else 0.0
+    padding = float(padding_of(modality))
     if modality == 'ct':
         image = sitk.Maximum(image, padding)  # else padding bleeds into the body's edge
     sides = zip(image.GetSize(), image.GetSpacing(), spacing, strict=True)
@@ -269,5 +279,5 @@ def voxel_hash(channels: Iterable[sitk.Image]) -> bytes:
     """A fingerprint of an image's voxels as stored."""
     fingerprint = hashlib.blake2b(digest_size=16)
     for image in channels:
-        fingerprint.update(sitk.GetArrayViewFromImage(image))
+        fingerprint.update(sitk.GetArrayViewFromImage(image).data)
     return fingerprint.digest()
