@@ -10,6 +10,7 @@ _EXTRAS = {
     'torch': ('torch',),
     'keras': ('h5py',),
     'hub': ('safetensors',),
+    'gs': ('gcsfs',),
     'onnx': ('torch', 'onnx', 'onnxscript'),
     'bench': ('torch', 'monai'),
 }

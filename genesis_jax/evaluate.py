@@ -6,14 +6,13 @@ table, and the metrics of all. Over several processes each one does the whole wo
 
 import json
 import sys
-import tempfile
 
 import grain
 import numpy as np
 from tqdm import tqdm
 
 from genesis_jax import metrics, parallel
-from genesis_jax.cli.arguments import Parser, path
+from genesis_jax.cli.arguments import Parser, path_or_url
 from genesis_jax.data import labelled, views
 from genesis_jax.errors import UserError
 from genesis_jax.inference.batches import predict_examples
@@ -149,7 +148,11 @@ def _make_parser():
         '--model', required=True, metavar='DIR', help='a run (WORKDIR/seed_0) or its export/model'
     )
     parser.add_argument(
-        '--output', type=path, required=True, metavar='DIR', help='folder for the tables'
+        '--output',
+        type=path_or_url,
+        required=True,
+        metavar='DIR',
+        help='folder for the tables',
     )
     parser.add_argument('--data_dir', metavar='DIR', help='default: that of the training')
     parser.add_argument('--name', help='of the dataset (default: that of the training)')
@@ -217,9 +220,8 @@ def _check_output(output, overwrite):
         )
     if parallel.is_main_process():
         try:
-            output.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=output):
-                pass  # else hours of work might have no place in the end
+            write_atomically(output / '.probe', '')  # else hours of work might have no place
+            (output / '.probe').unlink()
         except OSError as error:
             raise _unwritable(output, error) from None
 

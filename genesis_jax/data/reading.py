@@ -10,13 +10,13 @@ several findings `[B, n]`, 0 or 1) or `mask` uint8 `[B, X, Y, Z]`.
 import bisect
 import itertools
 import os
-from pathlib import Path
 
 import grain
 import jax
 import numpy as np
 
 from genesis_jax.errors import UserError
+from genesis_jax.paths import as_path
 
 _BUFFERED = 8  # batches read ahead
 _EPOCHS = 1_000_000  # as good as endless, where Grain's endless datasets overflow when sliced
@@ -87,7 +87,7 @@ def open_dataset(data, *commands, name=None):
 
 def find_dataset(folder, name):
     """The folder of a dataset's newest version, or None."""
-    versions = Path(folder).expanduser().glob(f'{name}/*/dataset_info.json')
+    versions = as_path(folder).glob(f'{name}/*/dataset_info.json')
     return max((info.parent for info in versions), default=None)
 
 
