@@ -6,12 +6,15 @@ table, and the metrics of all. Over several processes each one does the whole wo
 
 import json
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import grain
 import numpy as np
 from tqdm import tqdm
 
 from genesis_jax import metrics, parallel
+from genesis_jax.card import Card
 from genesis_jax.cli.arguments import Parser, path_or_url
 from genesis_jax.data import labelled, views
 from genesis_jax.errors import UserError
@@ -34,7 +37,9 @@ _WRITTEN = (RESULTS, 'cases.csv', 'predictions.csv')
 _AHEAD = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)  # whole scans are large
 
 
-def evaluate(variables, card, dataset, split='test'):
+def evaluate(
+    variables: Any, card: Card, dataset: labelled.Labelled, split: str = 'test'
+) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """Predicts a split of a `labelled.Labelled` dataset with the network of an export.
 
     Returns:
@@ -126,7 +131,7 @@ def _who(record):
     return {n: text.decode() if isinstance(text, bytes) else str(text) for n, text in texts}
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Evaluates a model as the arguments say; returns the exit status."""
     parser = _make_parser()
     args = parser.parse_args(argv)
