@@ -6,6 +6,7 @@ table, and the metrics of all. Over several processes each one does the whole wo
 
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from genesis_jax.errors import UserError
 from genesis_jax.inference.batches import predict_examples
 from genesis_jax.inference.sliding import answers, on_devices, sliding_window, whole_batch
 from genesis_jax.models import from_card
+from genesis_jax.paths import is_url
 from genesis_jax.runs import results
 from genesis_jax.runs.cards import (
     card_hash,
@@ -223,10 +225,11 @@ def _check_output(output, overwrite):
         raise UserError(
             f'{output / there[0]} exists already; choose another --output or give --overwrite'
         )
-    if parallel.is_main_process():
+    if parallel.is_main_process() and not is_url(output):
         try:
-            write_atomically(output / '.probe', '')  # else hours of work might have no place
-            (output / '.probe').unlink()
+            output.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=output):
+                pass  # else hours of work might have no place in the end
         except OSError as error:
             raise _unwritable(output, error) from None
 

@@ -101,7 +101,6 @@ def test_a_fine_tuning_from_there_is_evaluated_and_compared(
     assert evaluate.main([f'--model={ROOT}/tuned/seed_0', f'--output={out}']) == 0
     again = json.loads((paths.as_path(out) / 'results.json').read_text())
     assert again['metrics'] == results['metrics']
-    assert not (paths.as_path(out) / '.probe').exists()
     assert compare([f'{ROOT}/tuned', f'--out={ROOT}/compared']) == 0
     assert (paths.as_path(f'{ROOT}/compared') / 'comparison.md').exists()
 
