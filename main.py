@@ -11,7 +11,6 @@ reused.
 """
 
 import sys
-from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -20,6 +19,7 @@ from genesis_jax import parallel
 from genesis_jax.cli.flags import parse_flags
 from genesis_jax.errors import UserError, need
 from genesis_jax.finetune import finetune
+from genesis_jax.paths import as_path, is_url
 from genesis_jax.pretrain import pretrain
 from genesis_jax.runs import report
 
@@ -44,9 +44,14 @@ def main(_):
 
 def _prepare_demo(data):
     """Prepares the dataset of configs/demo.py on first use; every other one is the user's."""
-    folder = Path(data.dir).expanduser()
+    folder = as_path(data.dir)
     if data.name != 'ct_chest_demo' or any((folder / data.name).glob('*')):
         return
+    if is_url(folder):
+        raise UserError(
+            f'there is no demo in config.data.dir={folder}, and it is prepared on this machine '
+            'only; run python -m data_prep.demo and copy its folder there'
+        )
     need('demo', 'preparing the demo')
     from data_prep import demo
 

@@ -16,6 +16,7 @@ from orbax.checkpoint import v1 as ocp
 from genesis_jax import parallel
 from genesis_jax.card import Card
 from genesis_jax.errors import UserError
+from genesis_jax.paths import absolute, as_path, is_url
 
 # What Orbax and TensorStore raise about files that are missing, cut short or overwritten.
 _DAMAGE = (OSError, ValueError, LookupError, AttributeError, TypeError)
@@ -73,7 +74,7 @@ class Checkpoints:
             keep_checkpoints_without_metrics=False,
         )
         self._checkpointer = ocp.training.Checkpointer(
-            Path(directory).absolute(),
+            absolute(as_path(directory)),
             preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(3), best]),
             cleanup_tmp_directories=True,  # left by a run that was killed while saving
         )
@@ -131,7 +132,7 @@ def export(
         for collection, tree in variables.items()
     }
     ocp.save(
-        Path(directory).absolute(),
+        absolute(as_path(directory)),
         parallel.to_global(chosen),
         overwrite=True,
         custom_metadata=card.to_dict() if isinstance(card, Card) else dict(card),
@@ -147,7 +148,7 @@ def load_export(directory: str | Path, expected: str = _ANY) -> tuple[dict[str, 
     Raises:
       UserError: it is none, or damaged.
     """
-    path = Path(directory).expanduser().absolute()
+    path = absolute(as_path(directory))
     if not path.exists():
         raise UserError(f'there is no folder {directory}; expected {expected}')
     try:
@@ -158,7 +159,7 @@ def load_export(directory: str | Path, expected: str = _ANY) -> tuple[dict[str, 
     except _DAMAGE:
         raise _damaged(directory) from None
     if 'network' not in found:
-        folder = Path(directory).expanduser()
+        folder = as_path(directory)
         inside = (found for pattern in _INSIDE for found in sorted(folder.glob(pattern)))
         if example := next(inside, None):
             expected = f'a folder such as {example}'
@@ -178,7 +179,7 @@ def load_variables(directory: str | Path) -> dict[str, Any]:
     Raises:
       UserError: it is none, or damaged.
     """
-    path = Path(directory).expanduser().absolute()
+    path = absolute(as_path(directory))
     context = ocp.Context()
     context.pytree.loading.partial_load = True  # the optimiser's state, as large, stays there
     try:
@@ -225,7 +226,7 @@ def _check_data(folder):
     Orbax reads the arrays side by side, and after the first that fails it leaves the others to
     fail in pages of tracebacks that nobody can catch.
     """
-    base = {'driver': 'file', 'path': f'{folder}/'}
+    base = f'{folder}/' if is_url(folder) else {'driver': 'file', 'path': f'{folder}/'}
     store = tensorstore.KvStore.open({'driver': 'ocdbt', 'base': base}).result()
     for reading in [store.read(key) for key in store.list().result()]:
         reading.result()

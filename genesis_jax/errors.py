@@ -11,6 +11,7 @@ _EXTRAS = {
     'keras': ('h5py',),
     'hub': ('safetensors',),
     'push': ('safetensors', 'huggingface_hub'),
+    'gs': ('gcsfs',),
     'onnx': ('torch', 'onnx', 'onnxscript'),
     'bench': ('torch', 'monai'),
 }

@@ -7,18 +7,22 @@ table, and the metrics of all. Over several processes each one does the whole wo
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
+from typing import Any
 
 import grain
 import numpy as np
 from tqdm import tqdm
 
 from genesis_jax import metrics, parallel
-from genesis_jax.cli.arguments import Parser, path
+from genesis_jax.card import Card
+from genesis_jax.cli.arguments import Parser, path_or_url
 from genesis_jax.data import labelled, views
 from genesis_jax.errors import UserError
 from genesis_jax.inference.batches import predict_examples
 from genesis_jax.inference.sliding import answers, on_devices, sliding_window, whole_batch
 from genesis_jax.models import from_card
+from genesis_jax.paths import is_url
 from genesis_jax.runs import results
 from genesis_jax.runs.cards import (
     card_hash,
@@ -35,7 +39,9 @@ _WRITTEN = (RESULTS, 'cases.csv', 'predictions.csv')
 _AHEAD = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)  # whole scans are large
 
 
-def evaluate(variables, card, dataset, split='test'):
+def evaluate(
+    variables: Any, card: Card, dataset: labelled.Labelled, split: str = 'test'
+) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """Predicts a split of a `labelled.Labelled` dataset with the network of an export.
 
     Returns:
@@ -127,7 +133,7 @@ def _who(record):
     return {n: text.decode() if isinstance(text, bytes) else str(text) for n, text in texts}
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Evaluates a model as the arguments say; returns the exit status."""
     parser = _make_parser()
     args = parser.parse_args(argv)
@@ -149,7 +155,11 @@ def _make_parser():
         '--model', required=True, metavar='DIR', help='a run (WORKDIR/seed_0) or its export/model'
     )
     parser.add_argument(
-        '--output', type=path, required=True, metavar='DIR', help='folder for the tables'
+        '--output',
+        type=path_or_url,
+        required=True,
+        metavar='DIR',
+        help='folder for the tables',
     )
     parser.add_argument('--data_dir', metavar='DIR', help='default: that of the training')
     parser.add_argument('--name', help='of the dataset (default: that of the training)')
@@ -215,7 +225,7 @@ def _check_output(output, overwrite):
         raise UserError(
             f'{output / there[0]} exists already; choose another --output or give --overwrite'
         )
-    if parallel.is_main_process():
+    if parallel.is_main_process() and not is_url(output):
         try:
             output.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=output):

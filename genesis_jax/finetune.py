@@ -14,6 +14,7 @@ from genesis_jax.card import Card
 from genesis_jax.config import check_warmup, config_hash, resolve, to_json
 from genesis_jax.data import labelled, views
 from genesis_jax.models import name_of
+from genesis_jax.paths import as_path
 from genesis_jax.run import Job, run
 from genesis_jax.runs import pictures, report, results
 from genesis_jax.runs.summary import summarise
@@ -47,7 +48,7 @@ def finetune(
     members = [_member(config, *one) for one in itertools.product(seeds, labelled.folds(config))]
     found = [_run(member, workdir, programs, recipe) for member in members]
     if parallel.is_main_process():
-        summarise(Path(workdir).expanduser(), config)
+        summarise(as_path(workdir), config)
     return found
 
 

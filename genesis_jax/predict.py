@@ -11,6 +11,7 @@ volumes in summary.csv; of a classification, predictions.csv.
 
 import contextlib
 import sys
+from collections.abc import Sequence
 
 from genesis_jax import parallel
 from genesis_jax.cli.arguments import Parser, count, path, share
@@ -20,7 +21,7 @@ from genesis_jax.models import from_card
 from genesis_jax.runs.cards import load_model
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Predicts as the arguments say; returns the exit status, 1 if any scan failed."""
     parser = _make_parser()
     args = parser.parse_args(argv)

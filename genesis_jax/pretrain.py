@@ -43,7 +43,7 @@ def pretrain(config: ml_collections.ConfigDict, workdir: str | Path) -> Progress
         views.viewed(source, config.data.view, stored, every=True) for source in sources
     )
     check_cubes(config, cube_shape, len(train))
-    workdir = Path(open_workdir(workdir, config, write=parallel.is_main_process()))
+    workdir = open_workdir(workdir, config, write=parallel.is_main_process())
     counts = {'train': len(train), 'validation': len(validation)}
     steps_per_epoch = len(train) // config.batch_size
 

@@ -11,6 +11,7 @@ import ml_collections
 import numpy as np
 
 from genesis_jax import parallel
+from genesis_jax.card import Card
 from genesis_jax.checkpoints import Checkpoints, Progress, export
 from genesis_jax.data import reading
 from genesis_jax.runs import pictures
@@ -52,7 +53,7 @@ class Job:
     loaded: Mapping[str, Any]
     opening: Callable[[TrainState, int | None], Iterator[str]]
     picture: Callable[[], Picture] | None
-    cards: Callable[[Progress], dict[str, dict]]
+    cards: Callable[[Progress], dict[str, Card]]
 
 
 def run(config: ml_collections.ConfigDict, workdir: Path, job: Job) -> tuple[Progress, Any]:

@@ -16,6 +16,7 @@ from genesis_jax.card import Card
 from genesis_jax.card_rules import PARTS as ALL_PARTS
 from genesis_jax.convert import first_kernel, names
 from genesis_jax.errors import UserError
+from genesis_jax.paths import as_path
 from genesis_jax.provenance import Provenance
 
 PARTS = {'encoder': ('encoder',), 'encoder_decoder': ('encoder', 'decoder')}
@@ -110,7 +111,7 @@ def _folder(config):
         return convert.locate(config.init, (config.transfer, *convert.EXPORTS))
     except UserError as error:
         way_out = ''
-        if not Path(config.init).expanduser().exists():
+        if not as_path(config.init).exists():
             way_out = f', or scratch{_NAMES.get(config.init.lower(), "")}'
         raise UserError(f'config.init={config.init}: {error}{way_out}') from None
 

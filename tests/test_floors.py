@@ -8,6 +8,7 @@ ROOT = Path(__file__).parent.parent
 # From the ground up. A module may import its own room and any room before it.
 FLOORS = (
     'genesis_jax.errors',
+    'genesis_jax.paths',
     'genesis_jax.interruption',
     'genesis_jax.tasks',
     'genesis_jax.topology',
@@ -60,6 +61,7 @@ NO_JAX = (
     'genesis_jax.provenance',
     'genesis_jax.card_rules',
     'genesis_jax.card',
+    'genesis_jax.paths',
     'data_prep',
 )
 

@@ -67,5 +67,5 @@ def test_a_workdir_must_be_a_folder_one_can_write_in(tmp_path):
     (tmp_path / 'full' / 'thesis.tex').write_text('')
     with pytest.raises(UserError, match='holds files but no run; choose an empty'):
         open_workdir(tmp_path / 'full', config)
-    with pytest.raises(UserError, match='is a URL; expected a folder'):
-        open_workdir('gs://bucket/run', config)
+    with pytest.raises(UserError, match='is a URL; expected a local path or gs://'):
+        open_workdir('s3://bucket/run', config)

@@ -12,6 +12,9 @@ from typing import Any, NoReturn, TypeVar
 
 Number = TypeVar('Number', int, float)
 
+from genesis_jax.errors import UserError
+from genesis_jax.paths import as_path, local_path
+
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one sentence, and that knows which options were given."""
@@ -66,9 +69,19 @@ class Parser(argparse.ArgumentParser):
 
 def path(text: str) -> Path:
     """An argparse type: a local path, with ~ expanded, which shells do not after `=`."""
-    if '://' in text:
-        raise argparse.ArgumentTypeError(f'{text} is a URL; expected a local path: mount it first')
-    return Path(text).expanduser()
+    return _checked(local_path, text)
+
+
+def path_or_url(text: str) -> Path:
+    """An argparse type: a local path, or one in a bucket."""
+    return _checked(as_path, text)
+
+
+def _checked(read, text):
+    try:
+        return read(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 _WORDS = {3: 'three', 2: 'two', 5: 'five'}

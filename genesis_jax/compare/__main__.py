@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from genesis_jax.cli.arguments import Parser, count, path
+from genesis_jax.cli.arguments import Parser, count, path_or_url
 from genesis_jax.compare import analysis, dimensions, tables, writers
 from genesis_jax.compare.runs import read_workdir
 from genesis_jax.errors import UserError, missing
@@ -99,13 +99,13 @@ def _make_parser():
     parser.add_argument(
         'workdirs',
         nargs='+',
-        type=path,
+        type=path_or_url,
         metavar='WORKDIR',
         help='the --workdir of a fine-tuning: one method, at one label fraction',
     )
     parser.add_argument(
         '--out',
-        type=path,
+        type=path_or_url,
         default=Path('comparison'),
         metavar='DIR',
         help='folder for the tables (.md, .tex, .csv) and plots (default: comparison)',

@@ -4,6 +4,7 @@ A run is one seed; its folders are `seed_N`, or `seed_N_fold_K` for each fold.
 """
 
 import csv
+import io
 import json
 import re
 from collections import defaultdict
@@ -241,9 +242,9 @@ def _columns(file, names):
     """
     names = ('patient', *names)
     try:
-        with file.open(newline='', encoding='utf-8') as stream:
-            reader = csv.DictReader(stream)
-            rows = list(reader)
+        # (newline='' keeps what quoted cells hold; files in a bucket cannot be opened so)
+        reader = csv.DictReader(io.StringIO(file.read_bytes().decode(), newline=''))
+        rows = list(reader)
     except FileNotFoundError:
         raise UserError(f'{file} is missing, which a complete run has; run it again') from None
     missing = [name for name in names if name not in (reader.fieldnames or ())]

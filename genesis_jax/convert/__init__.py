@@ -18,6 +18,7 @@ from typing import Any
 from genesis_jax.card import Card
 from genesis_jax.convert import external_weights
 from genesis_jax.errors import UserError, need
+from genesis_jax.paths import as_path, local_copy, local_path
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 _ARRAYS = 'model.safetensors'  # in a hub folder, which config.json completes
@@ -81,7 +82,11 @@ def read(
     try:
         name = format or recognise(path)
         module = _module(name, 'read')
-        variables, card = module.read(path)
+        if name == 'orbax':
+            variables, card = module.read(path)
+        else:
+            with local_copy(path) as copy:
+                variables, card = module.read(copy)
     except OSError as error:
         raise UserError(
             f'cannot read {path} ({error.strerror or error}); choose another source'
@@ -108,7 +113,7 @@ def write(
     Raises:
       UserError: the target exists, or the format cannot hold the network.
     """
-    path, card = Path(path).expanduser(), Card.from_dict(card)
+    path, card = local_path(path), Card.from_dict(card)
     name = format or _of_target(path)
     check_target(path, name, dtype, data_parallel)
     options = {'data_parallel': True} if data_parallel else {}
@@ -140,7 +145,7 @@ def convert(
     Raises:
       UserError: as `read` and `write`.
     """
-    source, target = locate(source), Path(target).expanduser()
+    source, target = locate(source), local_path(target)
     reading = source_format or recognise(source)
     folder = 'hub' if reading == 'orbax' else 'orbax'
     writing = target_format or (_of_target(target) if target.suffix else folder)
@@ -156,7 +161,7 @@ def locate(path: str | Path, exports: tuple[str, ...] = EXPORTS) -> Path:
     Raises:
       UserError: there is none, or the run has none.
     """
-    path = Path(path).expanduser()
+    path = as_path(path)
     if not path.exists():
         raise UserError(f'there is no such file or folder as {path}; expected {_words("reads")}')
     if path.name == _ARRAYS and path.is_file() and (path.parent / 'config.json').exists():
@@ -181,7 +186,7 @@ def locate(path: str | Path, exports: tuple[str, ...] = EXPORTS) -> Path:
 
 def recognise(path: str | Path) -> str:
     """The format of a file or folder, by what it holds; a folder of unknown kind is 'orbax'."""
-    path = Path(path)
+    path = as_path(path)
     if path.is_dir():
         return 'hub' if _is_hub(path) else 'orbax'
     with path.open('rb') as file:

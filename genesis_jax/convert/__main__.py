@@ -15,7 +15,7 @@ from typing import Any
 
 from genesis_jax import convert
 from genesis_jax.card import Card
-from genesis_jax.cli.arguments import Parser, path, share
+from genesis_jax.cli.arguments import Parser, path, path_or_url, share
 from genesis_jax.convert import names, usage
 from genesis_jax.errors import UserError, need
 
@@ -85,7 +85,9 @@ def _make_parser() -> Parser:
         description='Converts weights from one format to another.',
         epilog='; '.join(f'{name}: {format.words}' for name, format in convert.FORMATS.items()),
     )
-    parser.add_argument('source', type=path, metavar='SOURCE', help='file, export, run or folder')
+    parser.add_argument(
+        'source', type=path_or_url, metavar='SOURCE', help='file, export, run or folder'
+    )
     parser.add_argument(
         'target',
         type=path,

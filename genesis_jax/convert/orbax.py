@@ -10,6 +10,7 @@ from genesis_jax.checkpoints import export, load_export, load_variables
 from genesis_jax.convert import first_kernel, names
 from genesis_jax.errors import UserError
 from genesis_jax.models import name_of
+from genesis_jax.paths import absolute, as_path
 
 
 def read(path: str | Path) -> tuple[dict[str, Any], Card]:
@@ -18,7 +19,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], Card]:
     Raises:
       UserError: it is none, or damaged.
     """
-    path = Path(path).expanduser().absolute()
+    path = absolute(as_path(path))
     if path.parent.name == 'checkpoints' and path.name.isdigit():
         return _read_checkpoint(path)
     return load_export(path)

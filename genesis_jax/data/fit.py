@@ -1,12 +1,18 @@
 """Whether records fit the network that a config names."""
 
+from typing import Any
+
+from ml_collections import ConfigDict
+
 from genesis_jax.data import views
 from genesis_jax.errors import OptionError, UserError
 from genesis_jax.models import NETWORKS, name_of
 from genesis_jax.models.network import check_sides
 
 
-def check_shape(config, shape, other=None):
+def check_shape(
+    config: ConfigDict, shape: tuple[int, ...], other: str | None = None
+) -> tuple[int, ...]:
     """The shape of an example: of records `[X, Y(, Z), C]`, seen as `config.data.view` says.
 
     Args:
@@ -27,8 +33,9 @@ def check_shape(config, shape, other=None):
             f'config.dimensions={dimensions} and {holds}; choose '
             + (f'another {other}' if other else way_out)
         )
+    network: Any = NETWORKS[name_of(config.task, dimensions)]
     try:
-        check_sides(shape[:dimensions], NETWORKS[name_of(config.task, dimensions)].divisor)
+        check_sides(shape[:dimensions], network.divisor)
     except OptionError as error:
         option = '--cube_size' if found == 3 else '--size'
         raise UserError(f'{error} (prepare the dataset with {option})') from None

@@ -7,6 +7,9 @@ The records are those of `genesis_jax.data`, with `label` (classification, multi
 import dataclasses
 import hashlib
 import math
+from typing import Any
+
+from ml_collections import ConfigDict
 
 from genesis_jax.data import reading, views
 from genesis_jax.data.fit import check_shape
@@ -40,12 +43,12 @@ class Labelled:
     patients: dict[str, list[str]]
 
     @property
-    def counts(self):
+    def counts(self) -> dict[str, int]:
         """What trains and validates, and what a test predicts, by split."""
         sources = (self.train, self.validation, self.tested('test'))
         return dict(zip(SPLITS, map(len, sources), strict=True))
 
-    def tested(self, split):
+    def tested(self, split: str) -> Any:
         """What a test of a split predicts: whole scans or cubes instead of slices of them."""
         if split == 'test' and self.cases is not None:
             return self.cases
@@ -70,15 +73,15 @@ class Chosen:
         self._places = [place for own in places.values() for place in own]
         self.patients = [patient for patient, own in places.items() for _ in own]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._places)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> dict[str, Any]:
         split, place = self._places[index]
         return self._sources[split][place]
 
 
-def open_labelled(config, other=None):
+def open_labelled(config: ConfigDict, other: str | None = None) -> Labelled:
     """Opens the dataset that `config.data` names and splits it.
 
     A dataset of folds is tested on fold `data.fold` (0 where that is None); of the other patients a
@@ -126,7 +129,7 @@ def open_labelled(config, other=None):
     )
 
 
-def folds(config):
+def folds(config: ConfigDict) -> list[int] | list[None]:
     """The folds that `config` asks for: numbers, or `[None]` for a dataset of one fixed split."""
     names = _open(config).info.metadata['records']
     count = sum(name.startswith('fold_') for name in names)
@@ -142,7 +145,7 @@ def folds(config):
     return [asked]
 
 
-def fingerprint(patient):
+def fingerprint(patient: str) -> str:
     """Twelve hexadecimal digits that stand for a patient where the name has no place."""
     return hashlib.sha256(patient.encode()).hexdigest()[:12]
 

@@ -10,19 +10,24 @@ several findings `[B, n]`, 0 or 1) or `mask` uint8 `[B, X, Y, Z]`.
 import bisect
 import itertools
 import os
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import grain
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from genesis_jax.errors import UserError
+from genesis_jax.paths import as_path
 
 _BUFFERED = 8  # batches read ahead
 _EPOCHS = 1_000_000  # as good as endless, where Grain's endless datasets overflow when sliced
 
 
-def open_splits(config):
+def open_splits(config: ConfigDict) -> tuple[Any, Any, Any]:
     """Opens the dataset that `config.data` (`dir`, `name`) names.
 
     Returns:
@@ -55,7 +60,7 @@ def open_splits(config):
     return *sources, builder.info.features
 
 
-def provenance(data):
+def provenance(data: ConfigDict) -> dict[str, Any]:
     """What the dataset that `data` names says of its scans; what it does not say is left out."""
     builder = open_dataset(data, 'scans')
     about = builder.info.metadata or {}
@@ -64,7 +69,7 @@ def provenance(data):
     return known | {name: summary[name] for name in ('scans', 'folds') if name in summary}
 
 
-def open_dataset(data, *commands, name=None):
+def open_dataset(data: ConfigDict, *commands: str, name: str | None = None) -> Any:
     """The TFDS builder of `data.name` (or `name`) in `data.dir`.
 
     Raises:
@@ -77,7 +82,7 @@ def open_dataset(data, *commands, name=None):
     folder = find_dataset(data.dir, name)
     if folder is None:
         made, command = data.get('prepare') or ('', '')
-        commands = [command] if made == name else commands
+        commands = (command,) if made == name else commands
         raise UserError(
             f'there is no dataset {name!r} in {data.dir!r}; prepare it with: '
             + ', or '.join(f'python -m data_prep.{c} --data_dir={data.dir}' for c in commands)
@@ -85,13 +90,19 @@ def open_dataset(data, *commands, name=None):
     return tfds.builder_from_directory(folder)
 
 
-def find_dataset(folder, name):
+def find_dataset(folder: str | Path, name: str) -> Path | None:
     """The folder of a dataset's newest version, or None."""
-    versions = Path(folder).expanduser().glob(f'{name}/*/dataset_info.json')
+    versions = as_path(folder).glob(f'{name}/*/dataset_info.json')
     return max((info.parent for info in versions), default=None)
 
 
-def train_batches(source, batch_size, seed, process=None, processes=None):
+def train_batches(
+    source: Any,
+    batch_size: int,
+    seed: int,
+    process: int | None = None,
+    processes: int | None = None,
+) -> Any:
     """An endless, resumable Grain iterator, shuffled anew every epoch.
 
     Over several processes it gives each the part of the global batch that is its own: `position`
@@ -108,7 +119,9 @@ def train_batches(source, batch_size, seed, process=None, processes=None):
     return iter(_read_ahead(dataset[process::processes].batch(batch_size // processes)))
 
 
-def validation_batches(source, batch_size, process=None, processes=None):
+def validation_batches(
+    source: Any, batch_size: int, process: int | None = None, processes: int | None = None
+) -> Iterator[dict[str, np.ndarray]]:
     """All examples once, in order; `position` is the place in the split.
 
     The last batch is padded with the first examples at weight 0 (they still enter the statistics of
@@ -134,7 +147,7 @@ def _of_others(config):
     return [f'slices {scans}', f'images --name={config.data.name} --source=IMAGES']
 
 
-def of_different_scans(source, count):
+def of_different_scans(source: Sequence[Any], count: int) -> list[int]:
     """Places of `count` records, or fewer, of as many different scans as the source has.
 
     Of the first scans, the middle records; several of each, evenly spread, if there are too few.
@@ -145,9 +158,7 @@ def of_different_scans(source, count):
     while len(starts) <= count and starts[-1] < len(source):
         scan = _scan_of(source, starts[-1])
         rest = range(starts[-1], len(source))
-        starts.append(
-            starts[-1] + bisect.bisect(rest, False, key=lambda i, s=scan: _scan_of(source, i) != s)
-        )
+        starts.append(starts[-1] + bisect.bisect(rest, False, key=partial(_differs, source, scan)))
     scans = list(itertools.pairwise(starts))
     shares = [len(part) for part in np.array_split(range(min(count, len(source))), len(scans))]
     places = {
@@ -156,6 +167,10 @@ def of_different_scans(source, count):
         for index in range(share)
     }
     return sorted(places)
+
+
+def _differs(source, scan, place):
+    return _scan_of(source, place) != scan
 
 
 def _scan_of(source, place):

@@ -14,6 +14,9 @@ restoration every slice is an example. A segmented volume is still tested as a w
 predicted one by one and put together (`over_slices`).
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 
 from genesis_jax.imaging.slices import neighbours
@@ -22,12 +25,12 @@ VIEWS = ('slices', 'adjacent', 'orthogonal')
 _IMAGES = {'slices': 1, 'adjacent': 3, 'orthogonal': 3}  # K
 
 
-def shape_of(shape, view):
+def shape_of(shape: tuple[int, ...], view: str | None) -> tuple[int, ...]:
     """The shape of an example, of records `[X, Y, Z, C]`."""
     return shape if view is None else (*shape[:2], _IMAGES[view] * shape[-1])
 
 
-def viewed(source, view, shape, every):
+def viewed(source: Any, view: str | None, shape: tuple[int, ...], every: bool) -> Any:
     """The examples of records of this shape: every slice, or one of each record."""
     if view is None:
         return source
@@ -48,24 +51,24 @@ class Viewed:
       source: as given.
     """
 
-    def __init__(self, source, view, slices=None):
+    def __init__(self, source: Any, view: str, slices: int | None = None):
         self.source, self._view, self._slices = source, view, slices
 
     @property
-    def patients(self):
+    def patients(self) -> list[str]:
         """Whose each example is."""
         return [patient for patient in self.source.patients for _ in range(self._slices or 1)]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.source) * (self._slices or 1)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> dict[str, Any]:
         place, z = divmod(index, self._slices or 1)
         record = self.source[place]
         return take(record, self._view, z if self._slices else record['cube'].shape[2] // 2)
 
 
-def take(record, view, z):
+def take(record: dict[str, Any], view: str, z: int) -> dict[str, Any]:
     """The record of one image: slice `z` of a record, or its orthogonal planes."""
     cube = record['cube']
     if view == 'orthogonal':
@@ -79,21 +82,21 @@ def take(record, view, z):
     return taken
 
 
-def orthogonal(cube):
+def orthogonal(cube: np.ndarray) -> np.ndarray:
     """The central planes of `[X, Y, Z, C]`: axial, coronal, sagittal; `[X, Y, 3 * C]`."""
     x, y, z = (side // 2 for side in cube.shape[:3])
     planes = [cube[:, :, z], cube[:, y], cube[x]]
     return np.concatenate([_resized(plane, cube.shape[:2]) for plane in planes], axis=-1)
 
 
-def ranges(window, view):
+def ranges(window: np.ndarray, view: str | None) -> np.ndarray:
     """Windows `[2]` or `[C, 2]` of a record, for the channels of its view."""
     if view is None or np.ndim(window) == 1:
         return window
     return np.tile(window, (_IMAGES[view], 1))
 
 
-def own_channel(count, view, dimensions):
+def own_channel(count: int, view: str | None, dimensions: int) -> int:
     """The first of an example's channels that is of its own slice, not of a neighbour's.
 
     2D records of three channels are slices between their neighbours (data_prep/slices.py).
@@ -102,7 +105,7 @@ def own_channel(count, view, dimensions):
     return count // 3 if between else 0
 
 
-def channels(volume, view):
+def channels(volume: np.ndarray, view: str | None) -> np.ndarray:
     """A whole volume `[X, Y, Z, C]` with what `view` adds to each slice as channels."""
     if view != 'adjacent':
         return volume
@@ -111,7 +114,9 @@ def channels(volume, view):
     return np.concatenate([volume[:, :, place] for place in places], axis=-1)
 
 
-def over_slices(predict, window):
+def over_slices(
+    predict: Callable[[np.ndarray], Any], window: Sequence[int]
+) -> tuple[Callable[[np.ndarray], Any], tuple[int, ...]]:
     """`predict` and window of a 2D network, for `sliding.sliding_window` over a 3D volume."""
     return lambda batch: predict(batch[:, :, :, 0]), (*window, 1)
 

@@ -1,6 +1,8 @@
 """Predictions of examples of a network's own size, batch by batch."""
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -8,7 +10,12 @@ from genesis_jax.inference.sliding import one_behind
 from genesis_jax.transforms.window import normalise
 
 
-def predict_examples(predict, records, batch_size, window):
+def predict_examples(
+    predict: Callable[[np.ndarray], Any],
+    records: Iterable[dict[str, Any]],
+    batch_size: int,
+    window: Sequence[float] | None,
+) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
     """Pairs `(record, probabilities)` in the order of the records.
 
     Args:

@@ -6,6 +6,8 @@ of one fixed shape, so its memory does not depend on the volume, and nothing is 
 
 import functools
 import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,7 +20,7 @@ _BATCH_SIZE = 8
 _SD = 1 / 8  # of the window's side: in 3D a corner weighs exp(-24) of the centre
 
 
-def on_devices(function, variables):
+def on_devices(function: Callable[..., Any], variables: Any) -> Callable[[Any], Any]:
     """Makes the `predict` of `sliding_window` from `function(variables, batch)`.
 
     Batches are divided among all local devices, so their size must be a multiple of the devices'
@@ -30,7 +32,7 @@ def on_devices(function, variables):
 
 
 @functools.lru_cache(maxsize=8)
-def answers(network, task):
+def answers(network: Any, task: str) -> Callable[[Any, Any], jax.Array]:
     """`(variables, batch) -> probabilities`; of equal networks one function, compiled once."""
     return lambda variables, batch: models.probabilities(network.predict(variables, batch), task)
 
@@ -39,7 +41,7 @@ def _same(tree, _):
     return tree
 
 
-def whole_batch(batch_size=None):
+def whole_batch(batch_size: int | None = None) -> int:
     """A batch size as a multiple of the local devices; by default one that suits them."""
     devices = jax.local_device_count()
     if batch_size is None:
@@ -48,15 +50,15 @@ def whole_batch(batch_size=None):
 
 
 def sliding_window(
-    predict,
-    volume,
+    predict: Callable[[np.ndarray], Any],
+    volume: np.ndarray,
     *,
-    window,
-    overlap=0.5,
-    batch_size=None,
-    value_range=None,
-    progress=None,
-):
+    window: Sequence[int],
+    overlap: float = 0.5,
+    batch_size: int | None = None,
+    value_range: Any = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
     """Predicts a volume of any size window by window, blended with Gaussian weights.
 
     Args:
@@ -95,7 +97,8 @@ def sliding_window(
         return predict(_cut(volume, batch, inside, (batch_size, *window), value_range))
 
     batches = [places[i : i + batch_size] for i in range(0, len(places), batch_size)]
-    total, mean, done = np.zeros(sides, np.float32), None, 0
+    total, done = np.zeros(sides, np.float32), 0
+    mean: Any = None  # until the first batch tells n
     for batch, output in one_behind(run, batches):
         windows = np.asarray(output).reshape(batch_size, *window, -1)
         if mean is None:
@@ -150,7 +153,7 @@ def _cut(volume, places, inside, shape, value_range):
     return batch
 
 
-def one_behind(run, batches):
+def one_behind(run: Callable[[Any], Any], batches: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
     """Pairs of a batch and its result, each given when the next batch runs already."""
     running = None
     for batch in batches:

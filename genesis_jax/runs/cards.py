@@ -13,6 +13,7 @@ from genesis_jax.card import Card
 from genesis_jax.checkpoints import load_export
 from genesis_jax.data import labelled
 from genesis_jax.errors import UserError
+from genesis_jax.paths import as_path
 from genesis_jax.tasks import LABELLED
 
 _FIELDS = ('classes', 'cube_shape', 'channels', 'modality')
@@ -41,7 +42,7 @@ def _locate(folder):
 
     What has no export inside is returned as it is.
     """
-    path = Path(folder).expanduser()
+    path = as_path(folder)
     if not path.exists():
         raise UserError(f'there is no folder {folder}; expected {_EXPECTED}')
     if (kind := _foreign(path)) is not None:

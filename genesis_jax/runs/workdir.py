@@ -4,13 +4,14 @@ import importlib.metadata
 import json
 import platform
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 from ml_collections import ConfigDict
 
 from genesis_jax.config import config_hash, difference, to_json
 from genesis_jax.errors import UserError
+from genesis_jax.paths import as_path, is_url
 from genesis_jax.runs.files import write_atomically
 
 RESULTS = 'results.json'  # of a fine-tuned run; written last, so a run that has it is complete
@@ -24,7 +25,12 @@ def open_workdir(workdir: str | Path, config: ConfigDict, write: bool = True) ->
     Raises:
       UserError: it holds another task, or a run of another config; names what differs first.
     """
-    workdir = _folder(workdir)
+    workdir = as_path(workdir)
+    if is_url(workdir) and config.get('profile_steps'):
+        raise UserError(
+            f'config.profile_steps traces into a local folder and --workdir={workdir} is a URL; '
+            'leave one of them out'
+        )
     saved = _saved_config(workdir)
     if saved is not None:
         _check_task(workdir, saved, config)
@@ -50,7 +56,7 @@ def open_group(workdir: str | Path, config: ConfigDict, write: bool = True) -> P
     Raises:
       UserError: it holds something else, or runs of another config.
     """
-    workdir = _folder(workdir)
+    workdir = as_path(workdir)
     saved, common = _saved_config(workdir), common_config(config)
     if saved is not None:
         _check_task(workdir, saved, common)
@@ -123,7 +129,7 @@ def _check_task(workdir, saved, config):
         _refuse_task(workdir, saved, config)
 
 
-def _refuse_task(workdir, saved, config):
+def _refuse_task(workdir, saved, config) -> NoReturn:
     raise UserError(
         f'{workdir} belongs to {_task_of(saved)}, but this command is {_task_of(config)}; choose '
         'another --workdir'
@@ -146,12 +152,6 @@ def _check_same(workdir, saved, config):
             f'{workdir} holds a run with config.{name}={before}, but this command has '
             f'config.{name}={now}; resume with the same value or choose another --workdir'
         )
-
-
-def _folder(workdir):
-    if '://' in str(workdir):
-        raise UserError(f'--workdir={workdir} is a URL; expected a folder: mount it first')
-    return Path(workdir).expanduser()
 
 
 def _versions():
