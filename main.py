@@ -26,10 +26,12 @@ from genesis_jax.runs import report
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'The experiment: configs/NAME.py[:VARIANT].'
 )
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run: checkpoints, logs, exports.')
+_WORKDIR = flags.DEFINE_string(
+    'workdir', None, 'Folder of the run: checkpoints, logs, exports.', required=True
+)
 
 
-def main(_):
+def main(_: list[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # libraries tell every file they touch
     try:
         parallel.start()
@@ -71,5 +73,5 @@ def _recipe():
 
 
 if __name__ == '__main__':
-    flags.mark_flags_as_required(['config', 'workdir'])
+    flags.mark_flag_as_required('config')
     app.run(main, flags_parser=parse_flags)

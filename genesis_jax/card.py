@@ -148,6 +148,11 @@ class Card(Mapping):
         return self.task or self.config.get('task')
 
     @property
+    def output_classes(self) -> list[str]:
+        """Of each output of a fine-tuned network: its class or finding."""
+        return (self.classes or [])[-self.out_channels :]
+
+    @property
     def of_images(self) -> bool:
         """Whether it was trained on 2D records, instead of on 3D ones that a view reads."""
         return len(self.record_shape or self.cube_shape or ()) == 3

@@ -49,19 +49,19 @@ def evaluate(
       metrics of all by name.
     """
     network, config = from_card(card), config_of(card)
-    predict = on_devices(answers(network, card['task']), variables)
+    predict = on_devices(answers(network, card.task), variables)
     source = dataset.tested(split)
     if source is not getattr(dataset, split):
         found = _whole(predict, source, card, config.overlap)
     else:
         records = grain.MapDataset.source(source).to_iter_dataset(_AHEAD)
-        found = predict_examples(predict, records, whole_batch(config.batch_size), card['window'])
+        found = predict_examples(predict, records, whole_batch(config.batch_size), card.window)
     shown = tqdm(found, desc=split, total=len(source), unit='case', disable=None)
-    if card['task'] == 'segmentation':
-        return _segmented(shown, card['classes'])
-    if card['task'] == 'multilabel':
-        return _found(shown, card['classes'])
-    return _classified(shown, card['classes'], of_scans=_is_complete(dataset.about, split))
+    if card.task == 'segmentation':
+        return _segmented(shown, card.classes)
+    if card.task == 'multilabel':
+        return _found(shown, card.classes)
+    return _classified(shown, card.classes, of_scans=_is_complete(dataset.about, split))
 
 
 def _is_complete(about, split):
@@ -72,7 +72,7 @@ def _is_complete(about, split):
 
 def _whole(predict, source, card, overlap):
     """`(record, probabilities [X, Y, Z, n])` of whole scans, or of cubes slice by slice."""
-    window, view, given = card['cube_shape'][:-1], card.get('view'), card['window']
+    window, view, given = card.cube_shape[:-1], card.view, card.window
     if view is not None:
         predict, window = views.over_slices(predict, window)
     for record in grain.MapDataset.source(source).to_iter_dataset(_AHEAD):
@@ -191,13 +191,13 @@ def _main(args):
     patients = dataset.patients[args.split]
     seen = 0 if args.other_patients else count_seen(card, patients)
     found = {
-        'task': card['task'],
+        'task': card.task,
         'dataset': config.data.name,
         'split': args.split,
-        'classes': card['classes'],
+        'classes': card.classes,
         'model': args.model,
         'card_hash': card_hash(card),
-        **results.measured(card['task'], card['classes'], measured, rows),
+        **results.measured(card.task, card.classes, measured, rows),
         'examples': dataset.counts[args.split],
         'patients': len(patients),
         'patients_of_training': seen,

@@ -91,7 +91,7 @@ def _predict(args):
     variables, card = load_model(args.model)
     _check_task(args, card)
     network = from_card(card)
-    predict = on_devices(answers(network, card['task']), variables)
+    predict = on_devices(answers(network, card.task), variables)
     with _output_folder(args):
         return (_segment if card.task == 'segmentation' else _classify)(args, card, predict)
 
@@ -100,9 +100,9 @@ def _segment(args, card, predict):
     from genesis_jax.inference.inputs import find_inputs
     from genesis_jax.inference.scans import Segmenter, segment
 
-    overlap = card['config'].get('overlap', 0.5) if args.overlap is None else args.overlap
+    overlap = card.config.get('overlap', 0.5) if args.overlap is None else args.overlap
     segmenter = Segmenter(predict, card, overlap, args.batch_size, args.probabilities)
-    inputs = find_inputs(args.input, card['channels'], args.output)
+    inputs = find_inputs(args.input, card.channels, args.output)
     return segment(inputs, segmenter, args.output, overwrite=args.overwrite)
 
 
@@ -114,7 +114,7 @@ def _classify(args, card, predict):
     options = {'batch_size': whole_batch(args.batch_size), 'overwrite': args.overwrite}
     if card.of_images:
         return classify_images(args.input, predict, card, args.output, **options)
-    scans = [case.channels[0] for case in find_inputs(args.input, card['channels'], args.output)]
+    scans = [case.channels[0] for case in find_inputs(args.input, card.channels, args.output)]
     return classify(
         scans,
         args.candidates,
@@ -126,7 +126,7 @@ def _classify(args, card, predict):
 
 
 def _check_task(args, card):
-    if card['task'] == 'segmentation':
+    if card.task == 'segmentation':
         if args.candidates is not None:
             raise UserError(f'{args.model} segments whole scans; leave out --candidates')
         return
@@ -139,9 +139,9 @@ def _check_task(args, card):
             f'{args.model} classifies points; give --candidates=FILE.csv with the columns scan, x, '
             'y, z (world mm, LPS)'
         )
-    if len(card['channels']) > 1:
+    if len(card.channels) > 1:
         raise UserError(
-            f'{args.model} classifies cubes of {len(card["channels"])} channels; points can be '
+            f'{args.model} classifies cubes of {len(card.channels)} channels; points can be '
             'classified in scans of one channel only'
         )
 

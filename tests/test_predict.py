@@ -8,6 +8,7 @@ import SimpleITK as sitk
 from oblique import CARD, DIRECTIONS, assert_same_geometry, make_image, read_table, write
 from scanned import make_voxels, write_series
 
+from genesis_jax.card import Card
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.geometry import read_placed, restore
 from genesis_jax.inference.inputs import find_inputs
@@ -20,7 +21,7 @@ def bright(batch):
 
 
 def run_bright(source, output, **card):
-    segmenter = Segmenter(bright, CARD | card, overlap=0.5, batch_size=4)
+    segmenter = Segmenter(bright, Card.from_dict(CARD | card), overlap=0.5, batch_size=4)
     return segment(find_inputs(source, CARD['channels'], output), segmenter, output)
 
 
@@ -86,7 +87,7 @@ def test_of_several_classes_the_likeliest_wins_and_probabilities_are_kept(tmp_pa
         return np.stack([1 - x, np.full_like(x, 0.6), x], -1)
 
     card = CARD | {'classes': classes, 'outputs': 3}
-    segmenter = Segmenter(three, card, 0.5, 4, keep_probabilities=True)
+    segmenter = Segmenter(three, Card.from_dict(card), 0.5, 4, keep_probabilities=True)
     outcome = segment(find_inputs(source, ['CT'], tmp_path / 'out'), segmenter, tmp_path / 'out')
     names = {'scan.nrrd', 'summary.csv', 'scan_p0_background.nrrd', 'scan_p1_soft_tissue.nrrd'}
     assert set(os.listdir(tmp_path / 'out')) == names | {'scan_p2_bone.nrrd'}
@@ -137,7 +138,9 @@ def test_channels_come_from_numbered_files_or_from_one_4d_file(tmp_path):
     names = ['FLAIR', 'T1']
     card = CARD | {'channels': names, 'in_channels': 2, 'modality': 'mri'}
     inputs = find_inputs(tmp_path / 'in', names, tmp_path / 'out')
-    outcome = segment(inputs, Segmenter(predict_second, card, 0.5, 4), tmp_path / 'out')
+    outcome = segment(
+        inputs, Segmenter(predict_second, Card.from_dict(card), 0.5, 4), tmp_path / 'out'
+    )
     assert seen['channels'] == 2 and outcome.scans == 2
     a, b = (sitk.ReadImage(str(tmp_path / 'out' / f'{name}.nii.gz')) for name in 'ab')
     np.testing.assert_array_equal(sitk.GetArrayFromImage(a), sitk.GetArrayFromImage(b))

@@ -5,9 +5,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from genesis_jax.card import Card
 from genesis_jax.inference.images import classify_images
 
 CARD = {
+    'network': 'classifier2d',
+    'parts': ['encoder', 'hidden', 'head'],
+    'in_channels': 1,
+    'config': {'task': 'classification', 'model': {'width': 2}},
+    'task': 'classification',
     'classes': ['healthy', 'ill'],
     'outputs': 1,
     'cube_shape': [8, 8, 1],
@@ -32,7 +38,7 @@ def classify(tmp_path):
             return np.full((devices, len(batch) // devices, 1), 0.5)
 
         batch_size = 2 * devices
-        card = CARD | fields
+        card = Card.from_dict(CARD | fields)
         return classify_images(source, predict, card, tmp_path, batch_size=batch_size).text()
 
     return run

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-Number = TypeVar('Number', int, float)
-
 from genesis_jax.errors import UserError
 from genesis_jax.paths import as_path, local_path
+
+Number = TypeVar('Number', int, float)
 
 
 class Parser(argparse.ArgumentParser):

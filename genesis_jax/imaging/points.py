@@ -50,8 +50,8 @@ class PointRule:
       table: the table's name, for errors.
     """
 
-    size: tuple[int, int, int]
-    spacing: tuple[float, float, float] | None
+    size: tuple[int, ...]
+    spacing: tuple[float, ...] | None
     modality: Modality
     in_voxels: bool
     table: str

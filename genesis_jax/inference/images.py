@@ -1,8 +1,12 @@
 """Classes or findings of 2D image files, read as those that the network was trained on."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 from tqdm import tqdm
 
+from genesis_jax.card import Card
 from genesis_jax.errors import UserError
 from genesis_jax.imaging.images import SUFFIXES, find_images, read_grey
 from genesis_jax.imaging.volumes import Scan
@@ -12,7 +16,15 @@ from genesis_jax.inference.prediction_log import Outcome
 _NAMED = 3  # of the images that a line of the closing summary is about
 
 
-def classify_images(source, predict, card, output, *, batch_size, overwrite=False):
+def classify_images(
+    source: Path,
+    predict: Callable[[np.ndarray], np.ndarray],
+    card: Card,
+    output: Path,
+    *,
+    batch_size: int,
+    overwrite: bool = False,
+) -> Outcome:
     """Classifies an image (PNG, JPEG, TIFF, BMP), or every one in a folder.
 
     Writes predictions.csv with the columns image and `p_<class>` (of two classes, the second's
@@ -42,10 +54,10 @@ def classify_images(source, predict, card, output, *, batch_size, overwrite=Fals
     if not images:
         raise UserError(f'{source} holds no image; expected {", ".join(SUFFIXES)}')
     outcome.table.unlink(missing_ok=True)  # should every image fail, no earlier one stays
-    names = [f'p_{name}' for name in card['classes'][-card['outputs'] :]]
+    names = [f'p_{name}' for name in card.output_classes]
     records = _read(tqdm(images, 'images', unit='image', disable=None), card, outcome)
     dark = []
-    for record, found in predict_examples(predict, records, batch_size, card['window']):
+    for record, found in predict_examples(predict, records, batch_size, card.window):
         outcome.rows.append({'image': record['shown']} | _row(names, found))
         outcome.scans += 1
         dark += [record['shown']] * record['dark']
@@ -72,10 +84,10 @@ def _darkness(shown):
 
 def _read(images, card, outcome):
     """The records of all images that can be read."""
-    kind = 'depth' if card.get('full_range') else 'robust'
+    kind = 'depth' if card.full_range else 'robust'
     for image in images:
         try:
-            grey = read_grey(image.files[0], card['cube_shape'][:2], kind)
+            grey = read_grey(image.files[0], card.cube_shape[:2], kind)
         except Exception as error:  # whatever one file does to a library, the others are predicted
             outcome.skip(image.shown, error)
             continue

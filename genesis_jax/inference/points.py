@@ -1,11 +1,18 @@
 """Classes of candidate points: a cube around each, cut as those that the network was trained on."""
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
 from tqdm import tqdm
 
+from genesis_jax.card import Card
 from genesis_jax.data import views
 from genesis_jax.errors import PrepareError, UserError
 from genesis_jax.imaging.points import PointRule, check_points, cut_points, gather
 from genesis_jax.imaging.tables import parse_position, read_rows, with_scans
+from genesis_jax.imaging.volumes import Modality, Scan
 from genesis_jax.inference.batches import predict_examples
 from genesis_jax.inference.prediction_log import Outcome
 
@@ -13,7 +20,16 @@ _COLUMNS = ('scan', 'x', 'y', 'z')
 _LUNA16 = ('seriesuid', 'coordX', 'coordY', 'coordZ')  # of its own candidates_V2.csv
 
 
-def classify(scans, table, predict, card, output, *, batch_size, overwrite=False):
+def classify(
+    scans: Sequence[Scan],
+    table: Path,
+    predict: Callable[[np.ndarray], np.ndarray],
+    card: Card,
+    output: Path,
+    *,
+    batch_size: int,
+    overwrite: bool = False,
+) -> Outcome:
     """Classifies the points of a CSV file with columns scan, x, y, z (world mm, LPS), or LUNA16's.
 
     Writes predictions.csv: the same rows with `p_<class>` (of two classes, the second's only),
@@ -36,10 +52,10 @@ def classify(scans, table, predict, card, output, *, batch_size, overwrite=False
         raise UserError(
             f'{outcome.table} exists already; choose another --output or give --overwrite'
         )
-    names = [f'p_{name}' for name in card['classes'][-card['outputs'] :]]
-    spacing = card['spacing'] and tuple(card['spacing'])
-    size = card.get('record_shape', card['cube_shape'])[:-1]  # of what a view reads in 2D
-    rule = PointRule(tuple(size), spacing, card['modality'], False, str(table))
+    names = [f'p_{name}' for name in card.output_classes]
+    spacing = tuple(card.spacing) if card.spacing else None
+    size = tuple(card.record_shape or card.cube_shape or ())[:-1]  # of what a view reads in 2D
+    rule = PointRule(size, spacing, cast(Modality, card.modality), False, str(table))
     rows = list(read_rows(table, _COLUMNS, instead=_LUNA16))
     located = _located(scans, table, rows)
     check_points(located, rule)
@@ -48,8 +64,8 @@ def classify(scans, table, predict, card, output, *, batch_size, overwrite=False
     line_of = {line: place for place, (line, _) in enumerate(rows)}
     for scan, points in tqdm(located, 'scans', unit='scan', disable=None):
         try:
-            examples = _examples(cut_points(scan, points, rule), card.get('view'))
-            pairs = predict_examples(predict, examples, batch_size, card['window'])
+            examples = _examples(cut_points(scan, points, rule), card.view)
+            pairs = predict_examples(predict, examples, batch_size, card.window)
             found = [probabilities for _, probabilities in pairs]
         except PrepareError:  # a row contradicts its scan: the table is wrong
             raise

@@ -31,11 +31,11 @@ class Outcome:
     called: str = 'scans'
     started: float = dataclasses.field(default_factory=time.perf_counter)
 
-    def write(self):
+    def write(self) -> None:
         """Writes the table as it is now."""
         write_table(self.table, self.rows)
 
-    def skip(self, shown, error):
+    def skip(self, shown: str, error: Exception | str) -> None:
         """Counts a scan that failed with an exception, or for a reason in words.
 
         Raises:
@@ -50,7 +50,7 @@ class Outcome:
             error = f'failed unexpectedly ({type(error).__name__}: {words})'
         self.skipped[shown] = str(error)
 
-    def text(self):
+    def text(self) -> str:
         """The closing summary."""
         seconds = time.perf_counter() - self.started
         called = self.called.capitalize()

@@ -3,15 +3,18 @@
 import glob
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from genesis_jax.card import Card
 from genesis_jax.data import views
 from genesis_jax.errors import UserError
 from genesis_jax.imaging.geometry import output_suffix, read_placed, restore, write_image
+from genesis_jax.inference.inputs import Input
 from genesis_jax.inference.prediction_log import Outcome
 from genesis_jax.inference.sliding import sliding_window
 
@@ -30,13 +33,13 @@ class Segmenter:
     """
 
     predict: Callable
-    card: dict
+    card: Card
     overlap: float
     batch_size: int
     keep_probabilities: bool = False
 
     def __call__(self, case, label_file, progress):
-        """Segments one case (`data_prep.inputs.Input`); returns the ml of every foreground class.
+        """Segments one case (`inputs.Input`); returns the ml of every foreground class.
 
         Probabilities, not labels, go back to the scan's grid, interpolated linearly where the
         network works at another spacing: the borders come out smooth instead of in steps of the
@@ -48,13 +51,13 @@ class Segmenter:
         """
         scan = read_placed(
             case.channels,
-            self.card['channels'],
-            self.card['modality'],
-            self.card['spacing'],
-            self.card.get('full_range', False),
+            self.card.channels,
+            self.card.modality,
+            self.card.spacing,
+            bool(self.card.full_range),
         )
-        given, view = self.card['window'], self.card.get('view')
-        predict, window = self.predict, self.card['cube_shape'][:-1]
+        given, view = self.card.window, self.card.view
+        predict, window = self.predict, self.card.cube_shape[:-1]
         if len(window) == 2:
             predict, window = views.over_slices(predict, window)
         volume = views.channels(scan.voxels, view)
@@ -70,13 +73,13 @@ class Segmenter:
         )
         labels = self._labels(found, scan, label_file)
         write_image(labels, scan.stored, label_file)  # last: whoever sees it sees a finished scan
-        counts = np.bincount(labels.ravel(order='K'), minlength=len(self.card['classes']))
+        counts = np.bincount(labels.ravel(order='K'), minlength=len(self.card.classes))
         return counts[1:] * np.prod(scan.stored.spacing) / 1000
 
     def _labels(self, probabilities, scan, label_file):
         """Class indices uint8 [I, J, K] on the grid of the file."""
         outputs = probabilities.shape[-1]
-        names = self.card['classes'][-outputs:]
+        names = self.card.output_classes
         highest = labels = None
         for output, name in enumerate(names):
             values = restore(probabilities[..., output], scan.prepared, scan.stored)
@@ -93,8 +96,10 @@ class Segmenter:
         return labels
 
 
-def segment(inputs, segmenter, output, *, overwrite=False):
-    """Segments cases (`data_prep.inputs.Input`) into the folder `output`; returns the Outcome.
+def segment(
+    inputs: Sequence[Input], segmenter: Segmenter, output: Path, *, overwrite: bool = False
+) -> Outcome:
+    """Segments cases (`inputs.Input`) into the folder `output`; returns the Outcome.
 
     Writes `CASE.nii.gz` (or in the format of the scan) and summary.csv. Cases that fail are
     skipped; of what is overwritten, nothing stays of the cases given, so that no result is taken
@@ -112,7 +117,7 @@ def segment(inputs, segmenter, output, *, overwrite=False):
             '--output or give --overwrite'
         )
     outcome.table.unlink(missing_ok=True)
-    classes = segmenter.card['classes'][1:]
+    classes = (segmenter.card.classes or [])[1:]
     shown = tqdm(zip(inputs, files, strict=True), 'scans', len(inputs), unit='scan', disable=None)
     for case, file in shown:
         started = time.perf_counter()
@@ -140,7 +145,7 @@ def segment(inputs, segmenter, output, *, overwrite=False):
     return outcome
 
 
-def probability_file(label_file, index, name):
+def probability_file(label_file: Path, index: int, name: str) -> Path:
     """Where the probabilities of a class go: CASE_p1_liver.nii.gz."""
     stem, suffix = _split(label_file)
     safe = re.sub(r'[^\w.-]+', '_', name)
