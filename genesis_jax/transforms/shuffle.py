@@ -26,7 +26,7 @@ import numpy as np
 from genesis_jax.errors import OptionError
 from genesis_jax.transforms.bits import fraction, mix, random_bits
 
-_LARGEST = 10  # a window's side is at most this fraction (1/10) of the volume's
+_LARGEST_PART = 10  # a window's side is at most this fraction (1/10) of the volume's
 _ROUNDS = 12  # of swap-or-not
 _TRUNCATED = 1e-2  # share of cells that may see more arrivals than are drawn for one
 _HIDDEN = 1 / 3  # share of a window that later ones from the same cell hide
@@ -59,14 +59,14 @@ def random_local_shuffle(key: jax.Array, volume: jax.Array, *, windows: int = 10
 def _random_source(key, shape, windows):
     """For every voxel the index of the voxel that comes in its place, int32 `[*shape]`."""
     voxels = math.prod(shape)
-    largest = tuple(max(1, n // _LARGEST) for n in shape)
+    largest = tuple(max(1, n // _LARGEST_PART) for n in shape)
     if not 0 < windows <= _MOST_PER_VOXEL * voxels:
         raise OptionError(
             f'{windows} windows; expected 1 to {_MOST_PER_VOXEL} times {voxels} voxels'
         )
     if max(largest) >= 2 ** (_BITS - 1):
         raise OptionError(
-            f'sides {shape}; shuffling expects them below {2 ** (_BITS - 1) * _LARGEST}'
+            f'sides {shape}; shuffling expects them below {2 ** (_BITS - 1) * _LARGEST_PART}'
         )
     if math.prod(largest) == 1:  # too small a volume for any window of two voxels
         return jnp.arange(voxels, dtype=jnp.int32).reshape(shape)
