@@ -323,8 +323,8 @@ def square_or_die(number):
 
 def test_a_dead_worker_costs_its_item_only(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
-    results = list(in_order(square_or_die, range(8), 2))
-    assert results == [0, None, 4, 9, None, 25, 36, None]
+    results = list(in_order(square_or_die, range(5), 2))
+    assert results == [0, None, 4, 9, None]
     assert not list(tmp_path.iterdir())
 
 
