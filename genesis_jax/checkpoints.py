@@ -1,9 +1,8 @@
 """Orbax: saving, resuming, the best state, and exports that outlive the run."""
 
-import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -92,9 +91,7 @@ class Checkpoints:
         latest = self._checkpointer.latest
         return latest.step if latest else None
 
-    def save(
-        self, state: Any, iterator_state: Any, progress: Progress, loss: float | None = None
-    ) -> None:
+    def save(self, state: Any, iterator_state, progress: Progress, loss=None) -> None:
         """Saves everything; `loss` (validation) makes it a candidate for the best."""
         step = int(state.step)
         if step == self.latest_step:
@@ -103,10 +100,7 @@ class Checkpoints:
             step,
             parallel.to_global(state),
             metrics=None if loss is None else {'loss': loss},
-            custom_metadata={
-                'iterator': iterator_state,
-                'progress': dataclasses.asdict(progress),
-            },
+            custom_metadata={'iterator': iterator_state, 'progress': dataclasses.asdict(progress)},
             force=True,
         )
 
@@ -194,8 +188,12 @@ def _metadata(path):
     """What Orbax tells of a checkpoint; an error of _DAMAGE, or Orbax's own, if it cannot."""
     if (path / 'state' / 'manifest.ocdbt').exists():
         _check_data(path / 'state')
-    with _without_log():  # what Orbax warns of is told in one sentence
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.FATAL)  # what Orbax warns of is told in one sentence
+    try:
         return ocp.metadata(path)
+    finally:
+        logging.set_verbosity(before)
 
 
 def _load(path, metadata):
@@ -208,16 +206,6 @@ def _load(path, metadata):
         lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape), metadata
     )
     return ocp.load(path, abstract)
-
-
-@contextlib.contextmanager
-def _without_log() -> Iterator[None]:
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.FATAL)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
 
 
 def _check_data(folder):

@@ -17,10 +17,11 @@ from tqdm import tqdm
 from genesis_jax import metrics, parallel
 from genesis_jax.card import Card
 from genesis_jax.cli.arguments import Parser, path_or_url
-from genesis_jax.data import labelled, views
+from genesis_jax.data import labelled
 from genesis_jax.errors import UserError
 from genesis_jax.inference.batches import predict_examples
-from genesis_jax.inference.sliding import answers, on_devices, sliding_window, whole_batch
+from genesis_jax.inference.prediction_log import check_free
+from genesis_jax.inference.sliding import answers, on_devices, predict_scan, whole_batch
 from genesis_jax.models import from_card
 from genesis_jax.paths import is_url
 from genesis_jax.runs import results
@@ -51,11 +52,14 @@ def evaluate(
     network, config = from_card(card), config_of(card)
     predict = on_devices(answers(network, card.task), variables)
     source = dataset.tested(split)
-    if source is not getattr(dataset, split):
-        found = _whole(predict, source, card, config.overlap)
-    else:
-        records = grain.MapDataset.source(source).to_iter_dataset(_AHEAD)
+    records = grain.MapDataset.source(source).to_iter_dataset(_AHEAD)
+    if source is getattr(dataset, split):
         found = predict_examples(predict, records, whole_batch(config.batch_size), card.window)
+    else:
+        found = (
+            (r, predict_scan(predict, card, r['cube'], r['window'], overlap=config.overlap))
+            for r in records
+        )
     shown = tqdm(found, desc=split, total=len(source), unit='case', disable=None)
     if card.task == 'segmentation':
         return _segmented(shown, card.classes)
@@ -68,28 +72,6 @@ def _is_complete(about, split):
     """Whether a split holds all negatives of its scans: else false positives are too few."""
     kept = (about.get('recipe') or {}).get('negatives_per_positive') or {}
     return kept.get(split, 'all') == 'all'
-
-
-def _whole(predict, source, card, overlap):
-    """`(record, probabilities [X, Y, Z, n])` of whole scans, or of cubes slice by slice."""
-    window, view, given = card.cube_shape[:-1], card.view, card.window
-    if view is not None:
-        predict, window = views.over_slices(predict, window)
-    for record in grain.MapDataset.source(source).to_iter_dataset(_AHEAD):
-        volume = views.channels(record['cube'], view)
-        ranges = [given] * volume.shape[-1]
-        if given is None:
-            ranges = views.ranges(record['window'], view)
-        yield (
-            record,
-            sliding_window(
-                predict,
-                volume,
-                window=window,
-                overlap=overlap,
-                value_range=np.asarray(ranges, np.float32),
-            ),
-        )
 
 
 def _classified(pairs, classes, of_scans):
@@ -151,27 +133,15 @@ def _make_parser():
     parser = Parser(
         prog='python -m genesis_jax.evaluate', description='Tests a fine-tuned network.'
     )
-    parser.add_argument(
-        '--model', required=True, metavar='DIR', help='a run (WORKDIR/seed_0) or its export/model'
-    )
-    parser.add_argument(
-        '--output',
-        type=path_or_url,
-        required=True,
-        metavar='DIR',
-        help='folder for the tables',
-    )
+    option = parser.option
+    option('model', str, 'DIR', 'a run (WORKDIR/seed_0) or its export/model', required=True)
+    option('output', path_or_url, 'DIR', 'folder for the tables', required=True)
     parser.add_argument('--data_dir', metavar='DIR', help='default: that of the training')
     parser.add_argument('--name', help='of the dataset (default: that of the training)')
-    parser.add_argument(
-        '--split', choices=labelled.SPLITS, default='test', help='default: %(default)s'
-    )
+    parser.add_argument('--split', choices=labelled.SPLITS, default='test', help='default: test')
     parser.add_argument('--overwrite', action='store_true', help='replace earlier results')
-    parser.add_argument(
-        '--other_patients',
-        action='store_true',
-        help='patients of the same names as those of the training are others',
-    )
+    text = 'patients of the same names as those of the training are others'
+    parser.add_argument('--other_patients', action='store_true', help=text)
     return parser
 
 
@@ -220,11 +190,7 @@ def _check_output(output, overwrite):
     """Makes the folder; UserError if nothing can be written there, or something is to be lost."""
     if (output / 'config.json').exists():
         raise UserError(f'--output={output} holds a run; choose another folder')
-    there = [name for name in _WRITTEN if (output / name).exists()]
-    if there and not overwrite:
-        raise UserError(
-            f'{output / there[0]} exists already; choose another --output or give --overwrite'
-        )
+    check_free([output / name for name in _WRITTEN], overwrite)
     if parallel.is_main_process() and not is_url(output):
         try:
             output.mkdir(parents=True, exist_ok=True)

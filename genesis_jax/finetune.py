@@ -67,7 +67,7 @@ def _run(config, group, programs, recipe):
     examples = len(dataset.train)
     steps_per_epoch = config.steps_per_epoch or max(1, examples // config.batch_size)
     check_warmup(config, steps_per_epoch)
-    network = make_network(config, _outputs(config, dataset.about['classes']))
+    network = make_network(config, TASKS[config.task].out_channels(dataset.about['classes']))
     expected = shapes_of(network, dataset.shape[-1])
     start = open_start(config, expected)
     name = f'seed_{config.seed}' + ('' if config.data.fold is None else f'_fold_{config.data.fold}')
@@ -126,20 +126,16 @@ class _Segmentations:
         return cubes[..., self._own :], answers
 
 
-def _outputs(config, classes):
-    return TASKS[config.task].out_channels(classes)
-
-
 def _card(config, dataset, progress, start) -> Card:
     """What an export tells of itself: enough to predict with it."""
     about, classes = dataset.about, list(dataset.about['classes'])
-    segments = config.task == 'segmentation'
+    between = 'decoder' if config.task == 'segmentation' else config.model.hidden and 'hidden'
     return Card(
         network=name_of(config.task, config.dimensions),
-        parts=['encoder', 'decoder', 'head'] if segments else _classifier(config),
+        parts=[part for part in ('encoder', between, 'head') if part],
         task=config.task,
         classes=classes,
-        out_channels=_outputs(config, classes),
+        out_channels=TASKS[config.task].out_channels(classes),
         in_channels=dataset.shape[-1],
         channels=list(about['channels']),
         cube_shape=list(dataset.shape),
@@ -163,7 +159,3 @@ def _card(config, dataset, progress, start) -> Card:
         config_hash=config_hash(config),
         **progress.card(config.batch_size),
     )
-
-
-def _classifier(config):
-    return ['encoder', *(['hidden'] if config.model.hidden else []), 'head']

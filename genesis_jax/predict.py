@@ -41,47 +41,27 @@ def _make_parser():
         prog='python -m genesis_jax.predict',
         description='Predicts on scans, or on images, with a fine-tuned network.',
     )
-    parser.add_argument(
-        '--model', required=True, metavar='DIR', help='a run (WORKDIR/seed_0) or its export/model'
-    )
-    parser.add_argument(
-        '--input',
-        type=path,
-        required=True,
-        metavar='PATH',
-        help='a scan, a DICOM folder, or a folder of scans at any depth; of several channels, '
+    option = parser.option
+    option('model', str, 'DIR', 'a run (WORKDIR/seed_0) or its export/model', required=True)
+    text = (
+        'a scan, a DICOM folder, or a folder of scans at any depth; of several channels, '
         'files named CASE_0000, CASE_0001, ... or one 4D file; label files in a folder '
         '(segmentation-N, labelsTr/, CASE_seg, CASE_mask) are left out; for a network trained on '
-        'images, an image (PNG, JPEG, TIFF, BMP) or a folder of them',
+        'images, an image (PNG, JPEG, TIFF, BMP) or a folder of them'
     )
-    parser.add_argument(
-        '--output', type=path, required=True, metavar='DIR', help='folder for the results'
+    option('input', path, 'PATH', text, required=True)
+    option('output', path, 'DIR', 'folder for the results', required=True)
+    text = (
+        'classification in scans: CSV of points with the columns scan (path below --input, or its '
+        "last part), x, y, z (world mm, LPS); or LUNA16's own, such as candidates_V2.csv"
     )
-    parser.add_argument(
-        '--candidates',
-        type=path,
-        metavar='FILE',
-        help='classification in scans: CSV of points with the columns scan (path below --input, or '
-        "its last part), x, y, z (world mm, LPS); or LUNA16's own, such as candidates_V2.csv",
-    )
-    parser.add_argument(
-        '--overlap',
-        type=share,
-        metavar='SHARE',
-        help="of neighbouring windows along each axis (default: the training's)",
-    )
-    parser.add_argument(
-        '--batch_size',
-        type=count,
-        metavar='N',
-        help='windows, cubes or images predicted together, over all devices (default: 8 per '
-        'device, on the CPU 1)',
-    )
-    parser.add_argument(
-        '--probabilities',
-        action='store_true',
-        help='segmentation: write the probabilities of every class too',
-    )
+    option('candidates', path, 'FILE', text)
+    text = 'of neighbouring windows along each axis'
+    option('overlap', share, 'SHARE', text, otherwise="the training's")
+    text = 'windows, cubes or images predicted together, over all devices'
+    option('batch_size', count, 'N', text, otherwise='8 per device, on the CPU 1')
+    text = 'segmentation: write the probabilities of every class too'
+    parser.add_argument('--probabilities', action='store_true', help=text)
     parser.add_argument('--overwrite', action='store_true', help='replace earlier results')
     return parser
 
@@ -115,14 +95,7 @@ def _classify(args, card, predict):
     if card.of_images:
         return classify_images(args.input, predict, card, args.output, **options)
     scans = [case.channels[0] for case in find_inputs(args.input, card.channels, args.output)]
-    return classify(
-        scans,
-        args.candidates,
-        predict,
-        card,
-        args.output,
-        **options,
-    )
+    return classify(scans, args.candidates, predict, card, args.output, **options)
 
 
 def _check_task(args, card):

@@ -76,18 +76,8 @@ def run(config: ml_collections.ConfigDict, workdir: Path, job: Job) -> tuple[Pro
         # --- Training.
         profile = Profile(workdir / 'profile', config.get('profile_steps') if main else None)
         validate = partial(_validate, config, job, log, progress)
-        state = train(
-            job.steps,
-            validate,
-            state,
-            progress,
-            batches,
-            checkpoints,
-            log,
-            config,
-            job.steps_per_epoch,
-            profile,
-        )
+        kept = (state, progress, batches, checkpoints, log)
+        state = train(job.steps, validate, *kept, config, job.steps_per_epoch, profile)
 
         # --- The best state leaves the run.
         best, _, _ = checkpoints.load(progress.best_step, like=state)

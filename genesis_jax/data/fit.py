@@ -1,13 +1,10 @@
 """Whether records fit the network that a config names."""
 
-from typing import Any
-
 from ml_collections import ConfigDict
 
 from genesis_jax.data import views
 from genesis_jax.errors import OptionError, UserError
-from genesis_jax.models import NETWORKS, name_of
-from genesis_jax.models.network import check_sides
+from genesis_jax.topology import DIVISORS, check_sides
 
 
 def check_shape(
@@ -22,7 +19,8 @@ def check_shape(
       UserError: the network has other dimensions, or cannot halve such sides.
     """
     found, view, dimensions = len(shape) - 1, config.data.view, config.dimensions
-    holds = f'the dataset {config.data.name!r} has {found}D records ({_size(shape)})'
+    size = 'x'.join(map(str, shape))
+    holds = f'the dataset {config.data.name!r} has {found}D records ({size})'
     if view is not None and found != 3:
         way_out = f'choose another {other}' if other else 'leave it out'
         raise UserError(f'config.data.view={view} is of 3D records and {holds}; {way_out}')
@@ -33,14 +31,9 @@ def check_shape(
             f'config.dimensions={dimensions} and {holds}; choose '
             + (f'another {other}' if other else way_out)
         )
-    network: Any = NETWORKS[name_of(config.task, dimensions)]
     try:
-        check_sides(shape[:dimensions], network.divisor)
+        check_sides(shape[:dimensions], DIVISORS[dimensions])
     except OptionError as error:
         option = '--cube_size' if found == 3 else '--size'
         raise UserError(f'{error} (prepare the dataset with {option})') from None
     return views.shape_of(shape, view)
-
-
-def _size(shape):
-    return 'x'.join(map(str, shape))

@@ -5,8 +5,6 @@ orientation, int16, and resampled if a spacing is asked for. Resampling only the
 voxels that resampling the whole scan would give there.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import SimpleITK as sitk
 
@@ -30,11 +28,7 @@ def prepare_image(image: sitk.Image, modality: Modality) -> tuple[sitk.Image, tu
 
 
 def crop(
-    image: sitk.Image,
-    centre: Sequence[float],
-    size: Sequence[int],
-    spacing: Sequence[float] | None = None,
-    padding: int = CT_PADDING,
+    image: sitk.Image, centre, size, spacing=None, padding=CT_PADDING
 ) -> tuple[np.ndarray, Index]:
     """Cuts the cube whose voxel `size // 2` is the one nearest to a point.
 
@@ -56,12 +50,7 @@ def crop(
     return sitk.GetArrayFromImage(part).T, start
 
 
-def crop_mask(
-    mask: sitk.Image,
-    centre: Sequence[float],
-    size: Sequence[int],
-    spacing: Sequence[float] | None = None,
-) -> np.ndarray:
+def crop_mask(mask: sitk.Image, centre, size, spacing=None) -> np.ndarray:
     """The mask (uint8, 0 and 1) of the cube that `crop` cuts, [X, Y, Z].
 
     Resampled, a voxel belongs to the mask if its interpolated share is at least one half.
@@ -92,12 +81,7 @@ def outside(image: Header, indices: np.ndarray) -> np.ndarray:
     return np.logical_not(((indices >= low) & (indices <= high)).all(axis=1))
 
 
-def _start(
-    image: sitk.Image,
-    centre: Sequence[float],
-    size: Sequence[int],
-    spacing: Sequence[float] | None,
-) -> Index:
+def _start(image: sitk.Image, centre, size, spacing) -> Index:
     index = to_index(image, np.array([centre], float))[0]
     if spacing is not None:
         index = index * image.GetSpacing() / np.array(spacing)
@@ -105,7 +89,7 @@ def _start(
     return tuple(int(n) for n in nearest - np.array(size) // 2)
 
 
-def _cut(image: sitk.Image, start: Index, size: Sequence[int], padding: int) -> np.ndarray:
+def _cut(image: sitk.Image, start: Index, size, padding) -> np.ndarray:
     voxels = sitk.GetArrayViewFromImage(image).T
     cube = np.full(size, padding, voxels.dtype)
     low = np.maximum(start, 0)
@@ -116,14 +100,7 @@ def _cut(image: sitk.Image, start: Index, size: Sequence[int], padding: int) -> 
     return cube
 
 
-def _resampled(
-    image: sitk.Image,
-    start: Index,
-    size: Sequence[int],
-    spacing: Sequence[float],
-    padding: int,
-    kind: int,
-) -> sitk.Image:
+def _resampled(image: sitk.Image, start, size, spacing, padding, kind) -> sitk.Image:
     axes = np.reshape(image.GetDirection(), (3, 3))
     origin = np.array(image.GetOrigin()) + axes @ (np.array(start) * spacing)
     return sitk.Resample(

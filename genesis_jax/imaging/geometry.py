@@ -90,11 +90,7 @@ class PlacedScan:
 
 
 def read_placed(
-    files: Sequence[Scan],
-    channels: Sequence[str],
-    modality: Modality,
-    spacing: Sequence[float] | None = None,
-    full_range: bool = False,
+    files: Sequence[Scan], channels, modality: Modality, spacing=None, full_range=False
 ) -> PlacedScan:
     """Reads a scan as prepared; see `read_aligned`, and `volumes.as_volume` for `full_range`."""
     images, stored = read_aligned(files, channels, modality, spacing)
@@ -113,10 +109,7 @@ def stacked(channels: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def read_aligned(
-    files: Sequence[Scan],
-    channels: Sequence[str],
-    modality: Modality,
-    spacing: Sequence[float] | None = None,
+    files: Sequence[Scan], channels: Sequence[str], modality: Modality, spacing=None
 ) -> tuple[list[sitk.Image], Grid]:
     """The channels of a scan in LPS, resampled linearly to `spacing` (mm), and the stored grid.
 
@@ -152,14 +145,11 @@ def restore(values: np.ndarray, prepared: Grid, stored: Grid) -> np.ndarray:
     if _is_turned(prepared, stored, order):
         steps = tuple(slice(None, None, -1 if sign < 0 else None) for sign in signs)
         return values.transpose(order)[steps]
-    resample = sitk.ResampleImageFilter()
-    resample.SetSize(stored.size)
-    resample.SetOutputSpacing(stored.spacing)
-    resample.SetOutputOrigin(stored.origin)
-    resample.SetOutputDirection(stored.direction)
-    resample.SetInterpolator(sitk.sitkLinear)
-    resample.UseNearestNeighborExtrapolatorOn()
-    return sitk.GetArrayFromImage(resample.Execute(prepared.image(values))).T
+    image = sitk.Resample(
+        prepared.image(values), stored.size, sitk.Transform(), sitk.sitkLinear, stored.origin,
+        stored.spacing, stored.direction, useNearestNeighborExtrapolator=True,
+    )  # fmt: skip
+    return sitk.GetArrayFromImage(image).T
 
 
 def output_suffix(scan: Scan) -> str:

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from genesis_jax.errors import PrepareError
@@ -57,17 +57,12 @@ def find_table(source: Path, names: Sequence[str]) -> Path:
 
 
 def with_scans(
-    rows: Iterable[tuple[int, Mapping[str, str]]],
-    scans: Sequence[Scan],
-    table: Path,
-    option: str,
-    column: str = 'scan',
-    kind: str = 'scan',
-    absent: list[str] | None = None,
+    rows, scans: Sequence[Scan], table: Path, option, column='scan', kind='scan', absent=None
 ) -> Iterator[tuple[int, Mapping[str, str], Scan]]:
     """Every row with the scan that its column `column` names.
 
     Args:
+      rows: of `read_rows`.
       option: of the command line, which gave the folder of the scans, without --.
       kind: what a scan is called.
       absent: takes the names of scans that are not there, whose rows are then passed over.

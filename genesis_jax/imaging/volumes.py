@@ -137,13 +137,7 @@ def read_image(scan: Scan, modality: Modality) -> sitk.Image:
     Raises:
       ScanError: with one sentence on what is wrong with the scan and what to do.
     """
-    try:
-        if scan.is_dicom:
-            image = dicom.read_series(scan.files, modality)
-        else:
-            image = _read_file(scan.files[0])
-    except OSError as error:
-        raise ScanError(f'cannot be read ({error.strerror}); check that it is there') from None
+    image = dicom.read_series(scan.files, modality) if scan.is_dicom else _read_file(scan.files[0])
     return _checked(image if image.GetDimension() == 3 else image[:, :, :, 0])
 
 
@@ -153,10 +147,7 @@ def read_channels(path: Path, count: int) -> list[sitk.Image]:
     Raises:
       ScanError: with one sentence on what is wrong with the file and what to do.
     """
-    try:
-        image = _read_file(path, count)
-    except OSError as error:
-        raise ScanError(f'cannot be read ({error.strerror}); check that it is there') from None
+    image = _read_file(path, count)
     return [_checked(image[:, :, :, channel]) for channel in range(count)]
 
 
@@ -200,17 +191,19 @@ def _checked(image: sitk.Image) -> sitk.Image:
 
 def _read_file(path: Path, channels: int = 1) -> sitk.Image:
     """A 3D image; or a 4D one, of this many channels."""
-    with tempfile.TemporaryDirectory(prefix='data_prep_') as scratch:
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(checked_copy(path, Path(scratch))))
-        try:
+    try:
+        with tempfile.TemporaryDirectory(prefix='data_prep_') as scratch:
+            reader = sitk.ImageFileReader()
+            reader.SetFileName(str(checked_copy(path, Path(scratch))))
             reader.ReadImageInformation()
             _check_shape(reader, channels)
             return reader.Execute()
-        except RuntimeError as error:
-            raise ScanError(
-                f'cannot be read as an image ({_last_words(error)}); copy or export it again'
-            ) from None
+    except OSError as error:
+        raise ScanError(f'cannot be read ({error.strerror}); check that it is there') from None
+    except RuntimeError as error:
+        raise ScanError(
+            f'cannot be read as an image ({_last_words(error)}); copy or export it again'
+        ) from None
 
 
 def _check_shape(reader: sitk.ImageFileReader, channels: int) -> None:

@@ -11,19 +11,13 @@ from genesis_jax.errors import UserError
 from genesis_jax.imaging.images import SUFFIXES, find_images, read_grey
 from genesis_jax.imaging.volumes import Scan
 from genesis_jax.inference.batches import predict_examples
-from genesis_jax.inference.prediction_log import Outcome
+from genesis_jax.inference.prediction_log import Outcome, check_free
 
 _NAMED = 3  # of the images that a line of the closing summary is about
 
 
 def classify_images(
-    source: Path,
-    predict: Callable[[np.ndarray], np.ndarray],
-    card: Card,
-    output: Path,
-    *,
-    batch_size: int,
-    overwrite: bool = False,
+    source: Path, predict: Callable, card: Card, output: Path, *, batch_size, overwrite=False
 ) -> Outcome:
     """Classifies an image (PNG, JPEG, TIFF, BMP), or every one in a folder.
 
@@ -42,10 +36,7 @@ def classify_images(
         to be overwritten.
     """
     outcome = Outcome(output / 'predictions.csv', called='images')
-    if outcome.table.exists() and not overwrite:
-        raise UserError(
-            f'{outcome.table} exists already; choose another --output or give --overwrite'
-        )
+    check_free([outcome.table], overwrite)
     if not source.exists():
         raise UserError(f'{source} does not exist; check --input')
     images = [Scan(source.stem, source.name, (source,))]
@@ -58,7 +49,8 @@ def classify_images(
     records = _read(tqdm(images, 'images', unit='image', disable=None), card, outcome)
     dark = []
     for record, found in predict_examples(predict, records, batch_size, card.window):
-        outcome.rows.append({'image': record['shown']} | _row(names, found))
+        values = zip(names, map(float, found), strict=True)
+        outcome.rows.append({'image': record['shown'], **dict(values)})
         outcome.scans += 1
         dark += [record['shown']] * record['dark']
     if dark:
@@ -66,10 +58,6 @@ def classify_images(
     if outcome.scans:
         outcome.write()
     return outcome
-
-
-def _row(names, found):
-    return dict(zip(names, map(float, found), strict=True))
 
 
 def _darkness(shown):

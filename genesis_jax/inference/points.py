@@ -1,34 +1,26 @@
 """Classes of candidate points: a cube around each, cut as those that the network was trained on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 from tqdm import tqdm
 
 from genesis_jax.card import Card
 from genesis_jax.data import views
-from genesis_jax.errors import PrepareError, UserError
+from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.points import PointRule, check_points, cut_points, gather
 from genesis_jax.imaging.tables import parse_position, read_rows, with_scans
 from genesis_jax.imaging.volumes import Modality, Scan
 from genesis_jax.inference.batches import predict_examples
-from genesis_jax.inference.prediction_log import Outcome
+from genesis_jax.inference.prediction_log import Outcome, check_free
 
 _COLUMNS = ('scan', 'x', 'y', 'z')
 _LUNA16 = ('seriesuid', 'coordX', 'coordY', 'coordZ')  # of its own candidates_V2.csv
 
 
 def classify(
-    scans: Sequence[Scan],
-    table: Path,
-    predict: Callable[[np.ndarray], np.ndarray],
-    card: Card,
-    output: Path,
-    *,
-    batch_size: int,
-    overwrite: bool = False,
+    scans: Sequence[Scan], table: Path, predict, card: Card, output, *, batch_size, overwrite=False
 ) -> Outcome:
     """Classifies the points of a CSV file with columns scan, x, y, z (world mm, LPS), or LUNA16's.
 
@@ -48,10 +40,7 @@ def classify(
       UserError: results are there already and are not to be overwritten.
     """
     outcome = Outcome(output / 'predictions.csv')
-    if outcome.table.exists() and not overwrite:
-        raise UserError(
-            f'{outcome.table} exists already; choose another --output or give --overwrite'
-        )
+    check_free([outcome.table], overwrite)
     names = [f'p_{name}' for name in card.output_classes]
     spacing = tuple(card.spacing) if card.spacing else None
     size = tuple(card.record_shape or card.cube_shape or ())[:-1]  # of what a view reads in 2D

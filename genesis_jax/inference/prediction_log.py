@@ -2,12 +2,23 @@
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 
 from genesis_jax.errors import ScanError, UserError
 from genesis_jax.runs.files import write_table
+
+
+def check_free(files: Sequence[Path], overwrite: bool) -> None:
+    """Raises UserError if one of these results is there and is not to be overwritten."""
+    there = [file for file in files if file.exists()]
+    if there and not overwrite:
+        others = f' (and {len(there) - 1} other results)' if there[1:] else ''
+        raise UserError(
+            f'{there[0]} exists already{others}; choose another --output or give --overwrite'
+        )
 
 
 @dataclasses.dataclass

@@ -11,12 +11,10 @@ import numpy as np
 from tqdm import tqdm
 
 from genesis_jax.card import Card
-from genesis_jax.data import views
-from genesis_jax.errors import UserError
 from genesis_jax.imaging.geometry import output_suffix, read_placed, restore, write_image
 from genesis_jax.inference.inputs import Input
-from genesis_jax.inference.prediction_log import Outcome
-from genesis_jax.inference.sliding import sliding_window
+from genesis_jax.inference.prediction_log import Outcome, check_free
+from genesis_jax.inference.sliding import predict_scan
 
 _DATA = {'.mhd': ('.raw', '.zraw')}  # beside a header
 
@@ -49,28 +47,11 @@ class Segmenter:
         Raises:
           ScanError: the scan cannot be used.
         """
-        scan = read_placed(
-            case.channels,
-            self.card.channels,
-            self.card.modality,
-            self.card.spacing,
-            bool(self.card.full_range),
-        )
-        given, view = self.card.window, self.card.view
-        predict, window = self.predict, self.card.cube_shape[:-1]
-        if len(window) == 2:
-            predict, window = views.over_slices(predict, window)
-        volume = views.channels(scan.voxels, view)
-        ranges = views.ranges(scan.window, view) if given is None else [given] * volume.shape[-1]
-        found = sliding_window(
-            predict,
-            volume,
-            window=window,
-            overlap=self.overlap,
-            batch_size=self.batch_size,
-            value_range=ranges,
-            progress=progress,
-        )
+        about = self.card
+        grid = (about.modality, about.spacing, bool(about.full_range))
+        scan = read_placed(case.channels, about.channels, *grid)
+        options = {'overlap': self.overlap, 'batch_size': self.batch_size, 'progress': progress}
+        found = predict_scan(self.predict, self.card, scan.voxels, scan.window, **options)
         labels = self._labels(found, scan, label_file)
         write_image(labels, scan.stored, label_file)  # last: whoever sees it sees a finished scan
         counts = np.bincount(labels.ravel(order='K'), minlength=len(self.card.classes))
@@ -110,12 +91,7 @@ def segment(
     """
     outcome = Outcome(output / 'summary.csv')
     files = [output / (case.case_id + output_suffix(case.channels[0])) for case in inputs]
-    there = [file for file in (*files, outcome.table) if file.exists()]
-    if there and not overwrite:
-        raise UserError(
-            f'{there[0]} exists already (and {len(there) - 1} other results); choose another '
-            '--output or give --overwrite'
-        )
+    check_free([*files, outcome.table], overwrite)
     outcome.table.unlink(missing_ok=True)
     classes = (segmenter.card.classes or [])[1:]
     shown = tqdm(zip(inputs, files, strict=True), 'scans', len(inputs), unit='scan', disable=None)

@@ -13,6 +13,8 @@ import jax
 import numpy as np
 
 from genesis_jax import models, parallel
+from genesis_jax.card import Card
+from genesis_jax.data import views
 
 # Per device. A CPU is no faster with more, which at full width take a gigabyte each.
 _BATCH_SIZES = {'cpu': 1}
@@ -26,7 +28,9 @@ def on_devices(function: Callable[..., Any], variables: Any) -> Callable[[Any], 
     Batches are divided among all local devices, so their size must be a multiple of the devices'
     number; the function is compiled once per shape of batch.
     """
-    placed = parallel.spmd(_same)(variables, np.zeros(jax.local_device_count(), np.float32))
+    placed = parallel.spmd(lambda tree, _: tree)(
+        variables, np.zeros(jax.local_device_count(), np.float32)
+    )
     mapped = parallel.spmd(function, out_axes=0)
     return lambda batch: mapped(placed, parallel.shard(batch))
 
@@ -35,10 +39,6 @@ def on_devices(function: Callable[..., Any], variables: Any) -> Callable[[Any], 
 def answers(network: Any, task: str) -> Callable[[Any, Any], jax.Array]:
     """`(variables, batch) -> probabilities`; of equal networks one function, compiled once."""
     return lambda variables, batch: models.probabilities(network.predict(variables, batch), task)
-
-
-def _same(tree, _):
-    return tree
 
 
 def whole_batch(batch_size: int | None = None) -> int:
@@ -109,6 +109,24 @@ def sliding_window(
         if progress is not None:
             progress(done, len(places))
     return np.moveaxis(mean, 0, -1)
+
+
+def predict_scan(
+    predict: Callable, card: Card, voxels: np.ndarray, window: np.ndarray, **options: Any
+) -> np.ndarray:
+    """Probabilities of a scan as prepared, with the tiles, the view and the window of the training.
+
+    Args:
+      voxels: `[X, Y, Z, C]`; of images `[X, Y, C]`.
+      window: `[C, 2]`, the scan's own.
+      options: of `sliding_window`.
+    """
+    tile = tuple(card.cube_shape or ())[:-1]
+    if len(tile) < voxels.ndim - 1:
+        predict, tile = views.over_slices(predict, tile)
+    volume = views.channels(voxels, card.view)
+    given = [card.window] * volume.shape[-1] if card.window else views.ranges(window, card.view)
+    return sliding_window(predict, volume, window=tile, value_range=given, **options)
 
 
 def _starts(side, window, overlap):

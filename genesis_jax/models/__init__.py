@@ -10,17 +10,6 @@ from genesis_jax.models.network import Network
 from genesis_jax.models.unet import UNet2D, UNet3D
 from genesis_jax.tasks import TASKS
 
-__all__ = [
-    'NETWORKS',
-    'Classifier2D',
-    'Classifier3D',
-    'UNet2D',
-    'UNet3D',
-    'from_card',
-    'name_of',
-    'probabilities',
-]
-
 NETWORKS = {
     'unet3d': UNet3D,
     'classifier3d': Classifier3D,

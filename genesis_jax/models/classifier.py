@@ -6,7 +6,6 @@ import jax.numpy as jnp
 
 from genesis_jax.models import resnet, unet_encoder
 from genesis_jax.models.network import Network
-from genesis_jax.topology import DIVISORS
 
 
 class Classifier(Network):
@@ -36,7 +35,6 @@ class Classifier3D(Classifier):
     """The classifier of volumes `[B, X, Y, Z, C]`, with the encoder of `UNet3D`."""
 
     dimensions = 3
-    divisor = DIVISORS[3]
     make_encoder = unet_encoder.Encoder
 
 
@@ -46,5 +44,4 @@ class Classifier2D(Classifier):
     width: int = 64
 
     dimensions = 2
-    divisor = DIVISORS[2]
     make_encoder = resnet.ResNet18

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax
 
-from genesis_jax.topology import check_sides
+from genesis_jax.topology import DIVISORS, check_sides
 
 
 class Network(nn.Module):
@@ -30,8 +30,7 @@ class Network(nn.Module):
       frozen_encoder: the encoder neither learns nor changes its running averages, which it uses in
         training as in evaluation.
       axis_name: the mapped axis over which batch statistics are synchronised, if any.
-      dimensions: spatial axes of the input.
-      divisor: every side of the input must divide by it.
+      dimensions: spatial axes of the input, whose sides must divide by `DIVISORS[dimensions]`.
       make_encoder: the module of the part `encoder`, from (width, norm, dtype, remat).
     """
 
@@ -46,7 +45,6 @@ class Network(nn.Module):
     axis_name: str | None = None
 
     dimensions: ClassVar[int]
-    divisor: ClassVar[int]
     make_encoder: ClassVar[Callable[..., nn.Module]]
 
     def predict(self, variables: Mapping[str, Any], x: jax.Array) -> jax.Array:
@@ -68,7 +66,7 @@ class Network(nn.Module):
 
     def encode(self, x: jax.Array, train: bool) -> list[jax.Array]:
         """Features of every level, finest first; to be called in a compact method."""
-        check_sides(x.shape[1:-1], self.divisor)
+        check_sides(x.shape[1:-1], DIVISORS[self.dimensions])
         norm = self.norm(train and not self.frozen_encoder)
         levels = self.make_encoder(self.width, norm, self.dtype, self.remat, name='encoder')(x)
         return jax.lax.stop_gradient(levels) if self.frozen_encoder else levels
@@ -76,4 +74,4 @@ class Network(nn.Module):
     @classmethod
     def smallest_input(cls, channels: int) -> tuple[int, ...]:
         """The shape of the smallest batch: it compiles fastest, and the parameters are the same."""
-        return (1, *(cls.divisor,) * cls.dimensions, channels)
+        return (1, *(DIVISORS[cls.dimensions],) * cls.dimensions, channels)

@@ -10,7 +10,7 @@ from genesis_jax.models.layers import Conv, UpConv, upsample_nearest
 from genesis_jax.models.network import Network
 from genesis_jax.models.resnet import ResNet18
 from genesis_jax.models.unet_encoder import Encoder, level_of
-from genesis_jax.topology import DIVISORS, last_features
+from genesis_jax.topology import last_features
 
 
 class UNet(Network):
@@ -42,7 +42,6 @@ class UNet3D(UNet):
     """
 
     dimensions = 3
-    divisor = DIVISORS[3]
     make_encoder = Encoder
 
 
@@ -57,7 +56,6 @@ class UNet2D(UNet):
     width: int = 64
 
     dimensions = 2
-    divisor = DIVISORS[2]
     make_encoder = ResNet18
 
 

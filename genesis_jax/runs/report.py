@@ -1,6 +1,6 @@
 """What runs say of themselves in words: recipe, opening lines; of a pre-training `report.md`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -11,14 +11,11 @@ from genesis_jax import parallel
 from genesis_jax.checkpoints import Progress
 from genesis_jax.config import config_hash
 from genesis_jax.config_json import flatten
-from genesis_jax.data.labelled import Labelled
 from genesis_jax.errors import missing
 from genesis_jax.models import NETWORKS, name_of
 from genesis_jax.runs import pictures
 from genesis_jax.runs.files import write_atomically
 from genesis_jax.runs.workdir import describe
-from genesis_jax.training.state import TrainState
-from genesis_jax.transfer import Start
 from genesis_jax.transforms import registry
 
 # Which runs, where the data lie, what is measured of them.
@@ -36,62 +33,38 @@ def describe_recipe(config: ConfigDict, file: str, defaults: ConfigDict) -> str:
     return f'{file}, but {", ".join(changed)}' if changed else f'{file}, as it is'
 
 
-def opening_pretraining(
-    config: ConfigDict,
-    workdir: Path,
-    cube_shape: Sequence[int],
-    counts: Mapping[str, int],
-    state: TrainState,
-    resumed: int | None,
-) -> Iterator[str]:
+def opening_pretraining(config, workdir, cube_shape, counts, state, resumed) -> Iterator[str]:
     """Lines that say what is about to run, on what, and where."""
-    yield from _opening(
-        config,
-        title='pre-training',
-        about={
-            'data': f'{config.data.name}{_seen(config)}: {counts["train"]} {_example(config)}s of '
-            f'{_size(cube_shape)} for training, {counts["validation"]} for validation',
-            'corruption': registry.describe(config.transforms),
-            'network': f'{_network(config)}, {_parameters(state)} parameters',
-        },
-        steps_per_epoch=counts['train'] // config.batch_size,
-        workdir=workdir,
-        resumed=resumed,
-    )
+    about = {
+        'data': f'{config.data.name}{_seen(config)}: {counts["train"]} {_example(config)}s of '
+        f'{_size(cube_shape)} for training, {counts["validation"]} for validation',
+        'corruption': registry.describe(config.transforms),
+        'network': _network(config, state),
+    }
+    steps_per_epoch = counts['train'] // config.batch_size
+    yield from _opening(config, 'pre-training', about, steps_per_epoch, workdir, resumed)
 
 
 def opening_finetune(
-    config: ConfigDict,
-    workdir: Path,
-    dataset: Labelled,
-    start: Start,
-    steps_per_epoch: int,
-    state: TrainState,
-    resumed: int | None,
-    recipe: str | None,
+    config, workdir, dataset, start, steps_per_epoch, state, resumed, recipe
 ) -> Iterator[str]:
     """Lines that say what is about to run, on what, from which weights, and where."""
     fold = '' if config.data.fold is None else f', tested on fold {config.data.fold}'
     patients = ', '.join(str(len(names)) for names in dataset.patients.values())
     spared = '' if config.freeze == 'none' else f', {config.freeze} frozen'
-    yield from _opening(
-        config,
-        title=f'fine-tuning for {config.task}, seed {config.seed}{fold},',
-        about={
-            **({'recipe': recipe} if recipe else {}),
-            'data': f'{config.data.name}{_seen(config)}: {_examples(dataset)} '
-            f'({patients} patients; label fraction {config.label_fraction:g})',
-            'classes': ', '.join(dataset.about['classes']),
-            'network': f'{_network(config)}, {_parameters(state)} parameters{spared}',
-            'start': '; '.join(start.lines),
-        },
-        steps_per_epoch=steps_per_epoch,
-        workdir=workdir,
-        resumed=resumed,
-    )
+    title = f'fine-tuning for {config.task}, seed {config.seed}{fold},'
+    about = {
+        **({'recipe': recipe} if recipe else {}),
+        'data': f'{config.data.name}{_seen(config)}: {_examples(dataset)} '
+        f'({patients} patients; label fraction {config.label_fraction:g})',
+        'classes': ', '.join(dataset.about['classes']),
+        'network': f'{_network(config, state)}{spared}',
+        'start': '; '.join(start.lines),
+    }
+    yield from _opening(config, title, about, steps_per_epoch, workdir, resumed)
 
 
-def _opening(config, *, title, about, steps_per_epoch, workdir, resumed):
+def _opening(config, title, about, steps_per_epoch, workdir, resumed):
     devices, processes = jax.device_count(), jax.process_count()
     hosts = f' of {processes} processes' if processes > 1 else ''
     rows = about | {
@@ -116,9 +89,10 @@ def _examples(dataset):
     return ', '.join(f'{count} {split}' for split, count in counts.items()) + f' of {size}{scans}'
 
 
-def _network(config):
+def _network(config, state):
     network = NETWORKS[name_of(config.task, config.dimensions)].__name__
-    return f'{network}, width {config.model.width}'
+    count = sum(np.prod(leaf.shape, dtype=int) for leaf in jax.tree.leaves(state.params))
+    return f'{network}, width {config.model.width}, {count:,} parameters'
 
 
 def _seen(config):
@@ -134,17 +108,7 @@ def _size(shape):
     return 'x'.join(map(str, shape))
 
 
-def _parameters(state):
-    return f'{sum(np.prod(leaf.shape, dtype=int) for leaf in jax.tree.leaves(state.params)):,}'
-
-
-def write(
-    workdir: Path,
-    config: ConfigDict,
-    cube_shape: Sequence[int],
-    counts: Mapping[str, int],
-    progress: Progress,
-) -> None:
+def write(workdir: Path, config: ConfigDict, cube_shape, counts, progress: Progress) -> None:
     """Writes and prints the closing report."""
     about, example = describe(config), _example(config)
     last = progress.last
@@ -155,12 +119,8 @@ def write(
         f'corrupted {example} left unchanged': last['validation/unchanged'],
         f'mean of each {example}': last['validation/cube_mean'],
     }
-    verdict = []
-    if progress.best_loss >= last['validation/cube_mean']:
-        verdict = [
-            f'The restoration is no better than the mean of each {example}: look at samples/.',
-            '',
-        ]
+    fails = progress.best_loss >= last['validation/cube_mean']
+    verdict = f'The restoration is no better than the mean of each {example}: look at samples/.'
     lines = [
         f'# Pre-training on {config.data.name}',
         '',
@@ -168,11 +128,11 @@ def write(
         '| --- | --- |',
         *(f'| {name} | {value:.5f} |' for name, value in rows.items()),
         '',
-        *verdict,
+        *([verdict, ''] if fails else []),
         f'- corruption: {registry.describe(config.transforms)}',
         f'- epochs: {last["epoch"]}, best after step {progress.best_step}',
         f'- {counts["train"]} training and {counts["validation"]} validation {example}s of '
-        + 'x'.join(map(str, cube_shape)),
+        f'{_size(cube_shape)}',
         f'- {about["devices"]} x {about["device"]}, batch {config.batch_size}: '
         f'{progress.speed(config.batch_size):.3g} {example}s a second, {progress.seconds:.0f} s of '
         'steps without compilation',
@@ -185,4 +145,4 @@ def write(
         lines += ['', f'![restorations](samples/{samples[-1].name})']
     write_atomically(workdir / 'report.md', '\n'.join(lines) + '\n')
     print('\n'.join(f'{name:30s} {value:.5f}' for name, value in rows.items()))
-    print(*verdict[:1], f'report: {workdir / "report.md"}', sep='\n')
+    print(*([verdict] if fails else []), f'report: {workdir / "report.md"}', sep='\n')

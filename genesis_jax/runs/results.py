@@ -21,30 +21,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from genesis_jax import config_json
-from genesis_jax.checkpoints import Progress
-from genesis_jax.data.labelled import Labelled
 from genesis_jax.metrics import AUC_INTERVAL, LUNA16_RATES, froc, segmentation_counts
 from genesis_jax.runs.files import write_atomically, write_table
 from genesis_jax.runs.workdir import RESULTS
 from genesis_jax.tasks import TASKS
-from genesis_jax.transfer import Start
 
 Rows = Sequence[Mapping[str, Any]]
 Counts = Mapping[str, Sequence[int]]
 
 
-def describe(
-    config: ConfigDict,
-    dataset: Labelled,
-    start: Start,
-    progress: Progress,
-    metrics: Mapping[str, float],
-    rows: Rows,
-    recipe: str | None,
-) -> dict[str, Any]:
+def describe(config, dataset, start, progress, metrics, rows: Rows, recipe) -> dict[str, Any]:
     """The results of a run, as JSON."""
     return {
         'task': config.task,

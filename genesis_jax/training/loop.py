@@ -3,40 +3,27 @@
 import math
 import signal
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import jax
-import ml_collections
 
 from genesis_jax import parallel
-from genesis_jax.checkpoints import Checkpoints, Progress
 from genesis_jax.errors import UserError
-from genesis_jax.training.profile import Profile
 from genesis_jax.training.state import TrainState
-from genesis_jax.training.steps import Steps
 
 
 def train(
-    steps: Steps,
-    evaluate: Callable[[TrainState, int, int], dict[str, float]],
-    state: TrainState,
-    progress: Progress,
-    batches: Any,
-    checkpoints: Checkpoints,
-    log: Any,
-    config: ml_collections.ConfigDict,
-    steps_per_epoch: int,
-    profile: Profile,
+    steps, evaluate, state, progress, batches, checkpoints, log, config, steps_per_epoch, profile
 ) -> TrainState:
     """Trains until the last epoch or until `config.patience` epochs bring no gain.
 
     Args:
+      steps: `steps.Steps`.
       evaluate: `(state, epoch, step) -> metrics` over the validation split; the lowest `loss` is
         the best.
-      progress: changed in place.
+      progress: `checkpoints.Progress`, changed in place.
       batches: a Grain iterator of host batches.
-      log: a `runs.logs.Log`.
+      checkpoints, log, profile: `Checkpoints`, `runs.logs.Log`, `Profile`.
 
     Returns:
       the last state.

@@ -89,9 +89,7 @@ class Optimisation:
             plateau=self._plateau.init(variables['params']),
         )
 
-    def update(
-        self, state: TrainState, loss_of: Callable
-    ) -> tuple[TrainState, dict[str, jax.Array]]:
+    def update(self, state: TrainState, loss_of) -> tuple[TrainState, dict[str, jax.Array]]:
         """One step down the gradient.
 
         Args:

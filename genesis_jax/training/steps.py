@@ -3,7 +3,7 @@
 Needs JAX, Flax and optax and nothing else of what a run takes (data, logs, checkpoints).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -36,13 +36,7 @@ class Steps:
     """
 
     def __init__(
-        self,
-        network: Network,
-        optimisation: optim.Optimisation,
-        make_examples: Callable[..., tuple[jax.Array, Batch]],
-        loss: losses.Loss,
-        channels: int = 1,
-        window: tuple[float, float] | None = None,
+        self, network: Network, optimisation, make_examples, loss, channels=1, window=None
     ):
         self._network, self._optimisation = network, optimisation
         self._make_examples, self._loss = make_examples, loss
@@ -52,9 +46,7 @@ class Steps:
         self.end_epoch = optimisation.end_epoch
         self.conclude = loss.conclude
 
-    def init(
-        self, seed: int | jax.Array = 0, loaded: Mapping[str, Any] | None = None
-    ) -> TrainState:
+    def init(self, seed: int | jax.Array = 0, loaded=None) -> TrainState:
         """A train state: parts that are `loaded` (`{collection: {part: tree}}`), others random."""
         key = jax.random.fold_in(jax.random.key(seed), 0)
         smallest = jnp.zeros(self._network.smallest_input(self._channels))
@@ -121,11 +113,7 @@ def make_network(config: Any, out_channels: int) -> Network:
 
 
 def make_steps(
-    config: Any,
-    network: Network,
-    channels: int,
-    steps_per_epoch: int,
-    scales: Callable | None = None,
+    config: Any, network: Network, channels: int, steps_per_epoch: int, scales=None
 ) -> Steps:
     """The steps of `network` that `config` describes, on examples of so many channels.
 
