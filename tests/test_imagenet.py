@@ -269,8 +269,8 @@ def test_a_comparison_calls_it_imagenet_in_whatever_form(form, file, tmp_path):
     began = start(place).provenance.to_dict()
     run = make_classifier(tmp_path / 'run', init=str(place), start=began)
     write_config(run, dimensions=2)
-    table = dimensions.lay_out([read_workdir(run)])
-    assert table.columns == ['2D ImageNet']
+    report = dimensions.lay_out([read_workdir(run)])
+    assert report.tables[0].head == ('task', '2D ImageNet', 'p')
 
 
 def test_a_folder_of_timm_without_weights_says_what_to_name(tmp_path):
