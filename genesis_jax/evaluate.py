@@ -60,7 +60,7 @@ def evaluate(
             (r, predict_scan(predict, card, r['cube'], r['window'], overlap=config.overlap))
             for r in records
         )
-    shown = tqdm(found, desc=split, total=len(source), unit='case', disable=None)
+    shown = tqdm(found, desc=split, total=len(source), unit='example', disable=None)
     if card.task == 'segmentation':
         return _segmented(shown, card.classes)
     if card.task == 'multilabel':

@@ -1,4 +1,4 @@
-"""What belongs together: files of one case, channels on one grid."""
+"""What belongs together: files of one scan, channels on one grid."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def test_prediction_takes_the_channels_that_a_preparation_takes(tmp_path, voxels
 def test_a_case_in_one_file_and_in_several_is_refused(tmp_path):
     for name in ('case', 'case_0000', 'case_0001'):
         write(make_image(), tmp_path / f'{name}.nii.gz')
-    expected = 'case.nii.gz and case_0000.nii.gz are of the same case, case; keep'
+    expected = 'case.nii.gz and case_0000.nii.gz are of the same scan, case; keep'
     with pytest.raises(PrepareError, match=expected):
         find_inputs(tmp_path, ['T1', 'T2'], tmp_path / 'out')
     assert len(find_inputs(tmp_path, ['T1'], tmp_path / 'out')) == 3

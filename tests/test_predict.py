@@ -162,7 +162,7 @@ def test_results_of_an_earlier_run_are_no_input(tmp_path):
     write(make_image(), tmp_path / 'scan.nii.gz')
     write(make_image(), tmp_path / 'out' / 'scan.nii.gz')
     (case,) = find_inputs(tmp_path, ['CT'], tmp_path / 'out')
-    assert case.case_id == 'scan'
+    assert case.scan_id == 'scan'
     with pytest.raises(PrepareError, match='holds no scan'):
         find_inputs(tmp_path / 'out', ['CT'], tmp_path / 'out')
 
@@ -191,7 +191,7 @@ def test_label_files_are_no_input(tmp_path, capsys, scan, label):
     for name in (scan, label):
         write(make_image(), tmp_path / 'in' / f'{name}.nii.gz')
     inputs = find_inputs(tmp_path / 'in', ['CT'], tmp_path / 'out')
-    assert [case.case_id for case in inputs] == [scan]
+    assert [case.scan_id for case in inputs] == [scan]
     assert f'labels by their names: 1 of 2 files ({label}.nii.gz)' in capsys.readouterr().out
     (alone,) = find_inputs(tmp_path / 'in' / f'{label}.nii.gz', ['CT'], tmp_path / 'out')
     assert not alone.reason and not capsys.readouterr().out
@@ -207,7 +207,7 @@ def test_channels_given_to_a_network_of_one_are_told(tmp_path, capsys):
     assert not capsys.readouterr().out
     write(make_image(), tmp_path / 'a_0001.nii.gz')
     assert len(find_inputs(tmp_path, ['CT'], tmp_path / 'out')) == 4
-    assert 'a_0000 and a_0001 look like channels of one case' in capsys.readouterr().out
+    assert 'a_0000 and a_0001 look like channels of one scan' in capsys.readouterr().out
 
 
 def test_what_is_no_scan_is_told_from_its_name(tmp_path):

@@ -1,4 +1,4 @@
-"""What a network is asked about: a file, a DICOM folder or a folder of scans, as cases.
+"""What a network is asked about: a file, a DICOM folder or a folder of scans.
 
 A network of several channels takes them from one file per channel, named as nnU-Net does
 (CASE_0000.nii.gz, CASE_0001.nii.gz, ...), or from one 4D file.
@@ -25,12 +25,12 @@ _NUMBERED = re.compile(r'(.+)_(\d{4})')
 
 @dataclass(frozen=True)
 class Input:
-    """One case: a name for its results, and a scan per channel or one 4D file of all.
+    """A scan to predict: a name for its results, and a file per channel or one 4D file of all.
 
     `reason` is not empty if it cannot be used; it continues `shown`.
     """
 
-    case_id: str
+    scan_id: str
     shown: str
     channels: tuple[Scan, ...]
     reason: str = ''
@@ -39,7 +39,7 @@ class Input:
 def find_inputs(
     source: Path, channels: Sequence[str], output: Path, tell: Callable[[str], None] = print
 ) -> list[Input]:
-    """The cases of a file or folder, for a network that takes the channels of these names.
+    """The scans of a file or folder, for a network that takes the channels of these names.
 
     Results of an earlier run, below `output`, are no input, nor are label files in a folder.
 
@@ -47,7 +47,7 @@ def find_inputs(
       tell: is given lines on what was left out or looks like something else.
 
     Raises:
-      PrepareError: there is no case, or two would give the same result.
+      PrepareError: there is no scan, or two would give the same result.
     """
     scans = _find(source, output)
     if not scans:
@@ -78,45 +78,45 @@ def _find(source: Path, output: Path) -> list[Scan]:
 
 
 def _tell_of_channels(scans: Sequence[Scan], channel: str, tell: Callable[[str], None]) -> None:
-    """Says if numbered files look like the channels of cases, where the network takes one.
+    """Says if numbered files look like the channels of one scan, where the network takes one.
 
     No error: a series of scans may be numbered in the same way.
     """
-    cases = defaultdict(set)
+    numbers_of = defaultdict(set)
     for scan in scans:
         if match := _NUMBERED.fullmatch(scan.scan_id):
-            cases[match[1]].add(match[2])
-    several = sorted(case for case, numbers in cases.items() if {'0000', '0001'} <= numbers)
+            numbers_of[match[1]].add(match[2])
+    several = sorted(name for name, numbers in numbers_of.items() if {'0000', '0001'} <= numbers)
     if several:
-        case = several[0]
+        name = several[0]
         tell(
-            f'Warning: {case}_0000 and {case}_0001 look like channels of one case, but the network '
+            f'Warning: {name}_0000 and {name}_0001 look like channels of one scan, but the network '
             f'takes one channel ({channel}): each file is predicted as a scan of its own; move '
             'files of other channels away'
         )
 
 
 def _grouped(scans: Sequence[Scan], channels: Sequence[str]) -> list[Input]:
-    """Files of one case together; a file without a number stands for all channels."""
-    cases: dict[str, dict[int, Scan]] = {}
+    """Files of one scan together; a file without a number stands for all channels."""
+    numbered: dict[str, dict[int, Scan]] = {}
     inputs = []
     for scan in scans:
         if match := _NUMBERED.fullmatch(scan.scan_id):
-            cases.setdefault(match[1], {})[int(match[2])] = scan
+            numbered.setdefault(match[1], {})[int(match[2])] = scan
         else:
             inputs.append(Input(scan.scan_id, scan.shown, (scan,)))
     for whole in inputs:
-        if files := cases.get(whole.case_id):
+        if files := numbered.get(whole.scan_id):
             raise PrepareError(
                 f'{whole.shown} and {files[min(files)].shown} are '
-                f'of the same case, {whole.case_id}; keep the 4D file or the one per channel'
+                f'of the same scan, {whole.scan_id}; keep the 4D file or the one per channel'
             )
-    for case_id, files in cases.items():
+    for scan_id, files in numbered.items():
         ordered = tuple(files[number] for number in sorted(files))
-        shown = f'{case_id}_*'
+        shown = f'{scan_id}_*'
         if sorted(files) == list(range(len(channels))):
-            inputs.append(Input(case_id, shown, ordered))
+            inputs.append(Input(scan_id, shown, ordered))
             continue
         found = ', '.join(f'{number:04}' for number in sorted(files))
-        inputs.append(Input(case_id, shown, ordered, f'has {found}, but {naming(channels)}'))
-    return sorted(inputs, key=lambda case: case.case_id)
+        inputs.append(Input(scan_id, shown, ordered, f'has {found}, but {naming(channels)}'))
+    return sorted(inputs, key=lambda one: one.scan_id)

@@ -36,8 +36,8 @@ class Segmenter:
     batch_size: int
     keep_probabilities: bool = False
 
-    def __call__(self, case, label_file, progress):
-        """Segments one case (`inputs.Input`); returns the ml of every foreground class.
+    def __call__(self, asked, label_file, progress):
+        """Segments one scan (`inputs.Input`); returns the ml of every foreground class.
 
         Probabilities, not labels, go back to the scan's grid, interpolated linearly where the
         network works at another spacing: the borders come out smooth instead of in steps of the
@@ -49,7 +49,7 @@ class Segmenter:
         """
         about = self.card
         grid = (about.modality, about.spacing, bool(about.full_range))
-        scan = read_placed(case.channels, about.channels, *grid)
+        scan = read_placed(asked.channels, about.channels, *grid)
         options = {'overlap': self.overlap, 'batch_size': self.batch_size, 'progress': progress}
         found = predict_scan(self.predict, self.card, scan.voxels, scan.window, **options)
         labels = self._labels(found, scan, label_file)
@@ -80,40 +80,40 @@ class Segmenter:
 def segment(
     inputs: Sequence[Input], segmenter: Segmenter, output: Path, *, overwrite: bool = False
 ) -> Outcome:
-    """Segments cases (`inputs.Input`) into the folder `output`; returns the Outcome.
+    """Segments scans (`inputs.Input`) into the folder `output`; returns the Outcome.
 
-    Writes `CASE.nii.gz` (or in the format of the scan) and summary.csv. Cases that fail are
-    skipped; of what is overwritten, nothing stays of the cases given, so that no result is taken
+    Writes `CASE.nii.gz` (or in the format of the scan) and summary.csv. Scans that fail are
+    skipped; of what is overwritten, nothing stays of the scans given, so that no result is taken
     for that of another network.
 
     Raises:
       UserError: results are there already and are not to be overwritten.
     """
     outcome = Outcome(output / 'summary.csv')
-    files = [output / (case.case_id + output_suffix(case.channels[0])) for case in inputs]
+    files = [output / (asked.scan_id + output_suffix(asked.channels[0])) for asked in inputs]
     check_free([*files, outcome.table], overwrite)
     outcome.table.unlink(missing_ok=True)
     classes = (segmenter.card.classes or [])[1:]
     shown = tqdm(zip(inputs, files, strict=True), 'scans', len(inputs), unit='scan', disable=None)
-    for case, file in shown:
+    for asked, file in shown:
         started = time.perf_counter()
         _remove(file, files)
-        if case.reason:
-            outcome.skip(case.shown, case.reason)
+        if asked.reason:
+            outcome.skip(asked.shown, asked.reason)
             continue
         try:
-            with tqdm(desc=case.case_id, unit='window', leave=False, disable=None) as bar:
-                volumes = segmenter(case, file, _advance(bar))
+            with tqdm(desc=asked.scan_id, unit='window', leave=False, disable=None) as bar:
+                volumes = segmenter(asked, file, _advance(bar))
         except Exception as error:  # whatever one scan does to a library, the others are predicted
-            outcome.skip(case.shown, error)
+            outcome.skip(asked.shown, error)
             continue
         seconds = time.perf_counter() - started
         millilitres = {f'{name}_ml': round(v, 3) for name, v in zip(classes, volumes, strict=True)}
-        outcome.rows.append({'scan': case.case_id, 'seconds': round(seconds, 2), **millilitres})
+        outcome.rows.append({'scan': asked.scan_id, 'seconds': round(seconds, 2), **millilitres})
         outcome.scans += 1
         outcome.write()  # after every scan: who stops early has it for those that are done
         told = ', '.join(f'{n} {v:.1f} ml' for n, v in zip(classes, volumes, strict=True))
-        tqdm.write(f'{case.case_id}: {seconds:.1f} s, {told}')
+        tqdm.write(f'{asked.scan_id}: {seconds:.1f} s, {told}')
     if outcome.scans > 1:
         columns = {name: [row[f'{name}_ml'] for row in outcome.rows] for name in classes}
         told = ', '.join(f'{name} {np.mean(values):.1f} ml' for name, values in columns.items())
@@ -129,7 +129,7 @@ def probability_file(label_file: Path, index: int, name: str) -> Path:
 
 
 def _remove(label_file, others):
-    """Removes an earlier result of a case; `others` are label files, which may look like it."""
+    """Removes an earlier result of a scan; `others` are label files, which may look like it."""
     stem, suffix = _split(label_file)
     found = label_file.parent.glob(f'{glob.escape(stem)}_p[0-9]*_*{suffix}')
     for file in [label_file, *(file for file in found if file not in others)]:
