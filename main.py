@@ -5,9 +5,6 @@
 
 Any field of the config is set from the command line (`--config.optimizer.learning_rate=0.1`); the
 config files explain them. Running the same command again resumes the run in that folder.
-
-Parses flags, prepares the demo and calls one function: everything else can be imported, tested and
-reused.
 """
 
 import sys

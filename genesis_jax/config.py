@@ -162,13 +162,15 @@ def check_cubes(config: ConfigDict, shape: tuple[int, ...], count: int) -> None:
             f'the training split has {count} {called}, less than one batch '
             f'(config.batch_size={config.batch_size}); lower it or prepare more {called}'
         )
-    check_warmup(config, count // config.batch_size)
+    check_length(config, count // config.batch_size)
 
 
-def check_warmup(config: ConfigDict, steps_per_epoch: int) -> None:
-    """Raises UserError if the run would end before its learning rate is reached."""
+def check_length(config: ConfigDict, steps_per_epoch: int) -> None:
+    """Raises UserError if the run would end before its learning rate or its trace is reached."""
     steps, warmup = config.epochs * steps_per_epoch, config.schedule.warmup_steps
     _require(warmup < steps, 'schedule.warmup_steps', warmup, f'fewer than the {steps} of the run')
+    if traced := config.get('profile_steps'):
+        _require(traced[0] <= steps, 'profile_steps', traced, f'within the {steps} of the run')
 
 
 def to_json(config: ConfigDict) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def _make_parser():
     option('output', path_or_url, 'DIR', 'folder for the tables', required=True)
     parser.add_argument('--data_dir', metavar='DIR', help='default: that of the training')
     parser.add_argument('--name', help='of the dataset (default: that of the training)')
-    parser.add_argument('--split', choices=labelled.SPLITS, default='test', help='default: test')
+    parser.add_argument('--split', choices=labelled.SPLITS, default='test', help='(default: test)')
     parser.add_argument('--overwrite', action='store_true', help='replace earlier results')
     text = 'patients of the same names as those of the training are others'
     parser.add_argument('--other_patients', action='store_true', help=text)
@@ -201,7 +201,9 @@ def _check_output(output, overwrite):
 
 
 def _unwritable(output, error):
-    return UserError(f'cannot write in --output={output} ({error.strerror}); choose another folder')
+    return UserError(
+        f'cannot write in --output={output} ({error.strerror or error}); choose another folder'
+    )
 
 
 if __name__ == '__main__':

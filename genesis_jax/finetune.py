@@ -11,7 +11,7 @@ import numpy as np
 
 from genesis_jax import evaluate, parallel
 from genesis_jax.card import Card
-from genesis_jax.config import check_warmup, config_hash, resolve, to_json
+from genesis_jax.config import check_length, config_hash, resolve, to_json
 from genesis_jax.data import labelled, views
 from genesis_jax.models import name_of
 from genesis_jax.paths import as_path
@@ -66,7 +66,7 @@ def _run(config, group, programs, recipe):
     dataset = labelled.open_labelled(config)
     examples = len(dataset.train)
     steps_per_epoch = config.steps_per_epoch or max(1, examples // config.batch_size)
-    check_warmup(config, steps_per_epoch)
+    check_length(config, steps_per_epoch)
     network = make_network(config, TASKS[config.task].out_channels(dataset.about['classes']))
     expected = shapes_of(network, dataset.shape[-1])
     start = open_start(config, expected)

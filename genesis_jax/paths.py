@@ -63,7 +63,7 @@ def absolute(path: Path) -> Path:
 
 @functools.cache
 def _check_bucket(name):
-    need('gs', f'reading {_SCHEME}{name}')
+    need('gs', f'{_SCHEME}{name}')
     # TensorStore and other hosts write there, too: what was listed once may have changed since.
     fsspec.config.conf.setdefault('gs', {})['use_listings_cache'] = False
     try:

@@ -1,5 +1,6 @@
 """Runs, datasets and exports in a bucket, as TPU pods keep them, on a server of this machine."""
 
+import argparse
 import json
 import re
 
@@ -133,7 +134,7 @@ def test_other_urls_are_refused():
     with pytest.raises(UserError, match='s3://b/x is a URL; expected a local path or gs://'):
         paths.as_path('s3://b/x')
     for kind in (path, path_or_url):
-        with pytest.raises(Exception, match=re.escape('s3://b/x is a URL')):
+        with pytest.raises(argparse.ArgumentTypeError, match=re.escape('s3://b/x is a URL')):
             kind('s3://b/x')
 
 

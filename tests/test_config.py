@@ -116,6 +116,14 @@ def test_flags_may_be_written_with_a_space(tmp_path):
     assert '--config.model.width=8x: expected int' in done.stderr
 
 
+def test_a_missing_flag_is_one_sentence():
+    for arguments, missing in ((), 'config'), (['--config=configs/genesis_ct.py'], 'workdir'):
+        done = run_main(*arguments)
+        assert done.returncode != 0
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f'error: found no --{missing}; expected ')
+
+
 def test_an_incomplete_cluster_is_one_sentence(tmp_path):
     done = run_main(
         '--config=configs/genesis_ct.py',
@@ -240,6 +248,8 @@ def test_cubes_must_fit_network_and_batch():
         check_cubes(resolve(changed(transforms__shuffle_windows=10**9), 1), (64, 64, 32, 1), 100)
     with pytest.raises(UserError, match='warmup_steps=500: expected fewer than the 16 of the run'):
         check_cubes(resolve(changed(schedule__warmup_steps=500, epochs=1), 1), (64, 64, 32, 1), 100)
+    with pytest.raises(UserError, match=r'profile_steps=\(50, 60\): expected within the 16 of the'):
+        check_cubes(resolve(changed(profile_steps=(50, 60), epochs=1), 1), (64, 64, 32, 1), 100)
     with pytest.raises(UserError, match='5 cubes, less than one batch'):
         check_cubes(config, (64, 64, 32, 1), 5)
     config = resolve(genesis_ct_2d.get_config(), devices=1)

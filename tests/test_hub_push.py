@@ -81,7 +81,11 @@ def serve(monkeypatch, tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
+    """As a user has it who gave it a licence."""
     hub.write(tmp_path / 'genesis', variables_of(PRETRAINED), PRETRAINED)
+    readme = tmp_path / 'genesis' / 'README.md'
+    lines = readme.read_text().replace('license: "other"', 'license: "mit"').splitlines(True)
+    readme.write_text(''.join(line for line in lines if 'license_name' not in line))
     return tmp_path / 'genesis'
 
 
@@ -95,8 +99,6 @@ def refused(capsys, *arguments):
 
 def test_the_three_files_are_pushed_as_they_are(serve, folder, capsys):
     server = serve()
-    readme = folder / 'README.md'
-    readme.write_text(readme.read_text().replace('license: "other"', 'license: "mit"'))
     (folder / 'notes.txt').write_text('private')
     assert main([str(folder), '--push=someone/genesis']) == 0
     names = ('README.md', 'config.json', 'model.safetensors')
@@ -120,9 +122,14 @@ def test_what_the_hub_refuses_is_one_sentence(serve, folder, capsys, monkeypatch
 
 
 def test_a_push_is_of_a_sound_folder_and_takes_no_other_option(folder, tmp_path, capsys):
+    push = '--push=someone/genesis'
+    hub.write(tmp_path / 'new', variables_of(PRETRAINED), PRETRAINED)
+    assert 'README.md names no licence; write one' in refused(capsys, tmp_path / 'new', push)
+    assert 'expected OWNER/NAME' in refused(capsys, folder, '--push=')
     (folder / 'model.safetensors').unlink()
-    assert 'is not there' in refused(capsys, folder, '--push=someone/genesis')
+    assert f'{folder} FOLDER --to=hub' in refused(capsys, folder, push)
     assert 'TARGET, or --push' in refused(capsys, folder)
     assert 'TARGET, or --push' in refused(capsys, folder, tmp_path / 'a', '--push=someone/genesis')
-    line = refused(capsys, folder, '--push=someone/genesis', '--dtype=float16')
-    assert '--dtype has no effect with --push' in line
+    for option in ('--dtype=float16', '--to=hub', '--from=hub'):
+        line = refused(capsys, folder, push, option)
+        assert f'{option.partition("=")[0]} has no effect with --push' in line

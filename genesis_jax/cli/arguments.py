@@ -62,9 +62,10 @@ class Parser(argparse.ArgumentParser):
 
     def refuse(self, args: argparse.Namespace, names: Sequence[str], why: str) -> None:
         """Ends the program if one of these options, which would do nothing, was given."""
+        written = {action.dest: ' '.join(action.option_strings[:1]) for action in self._actions}
         for name in names:
             if name in args.given:
-                self.error(f'--{name} {why}')
+                self.error(f'{written[name]} {why}')
 
 
 def path(text: str) -> Path:

@@ -31,7 +31,7 @@ def _explain(argv, error):
     """What is wrong with the flags, given the error that parsing them raised."""
     given = _given(argv[1:])
     if 'config' not in given:
-        return _last_line(error)
+        return 'found no --config; expected --config=configs/NAME.py --workdir=DIR'
     try:
         fields = flatten(flags.FLAGS['config'].parser.parse(given['config']))
     except (AttributeError, OSError, TypeError, ValueError) as unloadable:
@@ -50,6 +50,8 @@ def _explain(argv, error):
         if any(words in str(error) for words in (f'--{flag}={value}:', f'base 10: {value!r}')):
             now = '' if fields[name] is None else f', such as {fields[name]!r}'
             return f'--{flag}={value}: expected {flags.FLAGS[flag].flag_type()}{now}'
+    if 'workdir' not in given:
+        return 'found no --workdir; expected the folder of the run, --workdir=DIR'
     return _last_line(error)
 
 
@@ -85,7 +87,7 @@ def _text(file):
 def _given(arguments):
     """Flags by name, written `--name=value` or `--name value`."""
     given = {}
-    for argument, following in zip(arguments, [*arguments[1:], ''], strict=True):
+    for argument, following in zip(arguments, [*arguments[1:], ''], strict=False):
         if argument.startswith('-'):
             name, equals, value = argument.lstrip('-').partition('=')
             given[name] = value if equals else following

@@ -18,6 +18,7 @@ from genesis_jax.card import Card
 from genesis_jax.cli.arguments import Parser, path, path_or_url, share
 from genesis_jax.convert import names, usage
 from genesis_jax.errors import UserError, need
+from genesis_jax.paths import local_path
 
 _KINDS = {'unet': 'U-Net', 'classifier': 'classifier'}
 
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if (args.target is None) == (args.push is None):
         parser.error('expected TARGET, or --push of a folder that --to=hub wrote')
-    if args.push:
+    if args.push is not None:
         return _push(parser, args)
     try:
         variables, card, source, reading, writing = convert.convert(
@@ -59,9 +60,12 @@ def _push(parser, args):
         need('push', '--push')
         from genesis_jax.convert import hub
 
-        print(f'pushed {args.source} to {hub.push(args.source, args.push)} (private if it is new)')
+        address = hub.push(local_path(args.source), args.push)
     except UserError as error:
         parser.fail(error)
+    except KeyboardInterrupt:
+        parser.fail('interrupted; the same command pushes what is missing', 130)
+    print(f'pushed {args.source} to {address} (private if it is new)')
     return 0
 
 
@@ -86,7 +90,10 @@ def _make_parser() -> Parser:
         epilog='; '.join(f'{name}: {format.words}' for name, format in convert.FORMATS.items()),
     )
     parser.add_argument(
-        'source', type=path_or_url, metavar='SOURCE', help='file, export, run or folder'
+        'source',
+        type=path_or_url,
+        metavar='SOURCE',
+        help='file, export, run or folder; may be gs://BUCKET/...',
     )
     parser.add_argument(
         'target',
@@ -128,6 +135,7 @@ def _make_parser() -> Parser:
     parser.add_argument(
         '--epsilon',
         type=share,
+        metavar='NUMBER',
         help='of batch normalisation (default: as SOURCE says)',
     )
     return parser

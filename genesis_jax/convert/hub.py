@@ -86,8 +86,24 @@ def push(folder: str | Path, repository: str) -> str:
     need('push', 'a push to the Hugging Face Hub')
     import huggingface_hub
     from huggingface_hub import errors
+    from huggingface_hub.utils import validate_repo_id
 
+    try:
+        validate_repo_id(repository)
+    except errors.HFValidationError:
+        raise UserError(f'{repository!r} is no repository; expected OWNER/NAME') from None
+    folder = Path(folder).expanduser()
+    if not (folder / _ARRAYS).exists():
+        raise UserError(
+            f'{folder} has no {_ARRAYS}; expected a folder that python -m genesis_jax.convert '
+            f'{folder} FOLDER --to=hub wrote'
+        )
     read(folder)
+    if model_card.UNLICENSED in (folder / _README).read_text('utf-8'):
+        raise UserError(
+            f'{folder / _README} names no licence; write one in its third line, such as '
+            'license: mit, and remove license_name'
+        )
     remedy = 'run hf auth login, or set HF_TOKEN to a token that may write there'
     if not huggingface_hub.get_token():
         raise UserError(f'there is no token of the Hugging Face Hub; {remedy}')
@@ -97,8 +113,6 @@ def push(folder: str | Path, repository: str) -> str:
         files = [_ARRAYS, _CONFIG, _README]
         api.upload_folder(repo_id=name, folder_path=folder, allow_patterns=files)
         return f'{api.endpoint}/{name}'
-    except errors.HFValidationError:
-        raise UserError(f'{repository} is no name of a repository; expected OWNER/NAME') from None
     except (errors.HTTPError, OSError) as error:
         answer = getattr(error, 'response', None)
         if answer is None or answer.status_code not in (401, 403):

@@ -7,6 +7,7 @@ from genesis_jax.card import Card
 from genesis_jax.convert import usage
 from genesis_jax.topology import DIVISORS
 
+UNLICENSED = 'to-be-chosen'  # the licence, until the owner of the weights names one
 _TASKS = {  # what the hub calls them, and their losses
     'restoration': ('image-feature-extraction', 'mean squared error'),
     'classification': ('image-classification', 'cross-entropy'),
@@ -68,7 +69,7 @@ def _front_matter(card, task):
     fields = {
         'library_name': 'genesis_jax',
         'license': 'other',
-        'license_name': 'to-be-chosen',
+        'license_name': UNLICENSED,
         'pipeline_tag': _TASKS[task][0] if task else None,
         'tags': tags,
         'datasets': [dataset] if (dataset := card.dataset) else None,
