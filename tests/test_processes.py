@@ -53,6 +53,7 @@ def unstopped(small_data, tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_one_device_and_four_give_the_same_losses(unstopped, make_config, tmp_path):
     """Four in this process, and for fewer epochs, which do not change what the first ones do."""
     fields = {'transforms__nonlinear_probability': 0.9, 'pictures': 0}
