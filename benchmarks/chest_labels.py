@@ -6,24 +6,23 @@ The commands before it stand in the README. Prints Dice by label, in the test sl
 comparison only) in those of the training, and draws the picture of the README.
 """
 
-import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
 from data_prep.demo_labels import LABELS, is_test
+from genesis_jax.cli.arguments import Parser, existing_file, existing_folder, path
 from genesis_jax.metrics import dice
 from genesis_jax.runs.pictures import overlay
 
 
 def main(argv=None):
     """Prints the table, draws the picture, returns the exit status."""
-    parser = argparse.ArgumentParser(prog='python -m benchmarks.chest_labels')
-    parser.add_argument('--source', type=Path, required=True, help='what demo_labels wrote')
-    parser.add_argument('--predicted', type=Path, required=True, help='what predict wrote')
-    parser.add_argument('--picture', type=Path, help='PNG to draw')
+    parser = Parser(prog='python -m benchmarks.chest_labels')
+    parser.option('source', existing_folder, 'DIR', 'what demo_labels wrote', required=True)
+    parser.option('predicted', existing_file, 'FILE', 'what predict wrote', required=True)
+    parser.option('picture', path, 'FILE', 'PNG to draw')
     args = parser.parse_args(argv)
     files = (args.source / 'scan.nrrd', args.source / 'labels.nrrd', args.predicted)
     # In LPS order the rows of a slice run from front to back, as radiologists look at it.

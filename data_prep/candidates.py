@@ -110,7 +110,7 @@ def _make_parser() -> Parser:
         'axes'
     )
     parser.option('extent', number(float, 1e-3), 'MM', text, '20')
-    parser.add_argument('--native', action='store_true', help="keep every scan's own spacing")
+    parser.switch('native', "keep every scan's own spacing")
     return parser
 
 

@@ -33,11 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     text = 'how many indices, from 0 on, train, validate and test; scans of higher indices stay out'
     otherwise = '%(default)s: scans 0-99, 100-114 and 115-129, as in the paper'
     parser.option('split', _counts, 'N,N,N', text, '100,15,15', otherwise)
-    parser.add_argument(
-        '--lesion',
-        action='store_true',
-        help='keep lesions as a class of their own (default: they count as liver)',
-    )
+    parser.switch('lesion', 'keep lesions as a class of their own (default: they count as liver)')
     args = parser.parse_args(argv)
     classes = ('background', 'liver', 'lesion') if args.lesion else ('background', 'liver')
 

@@ -134,21 +134,22 @@ def _make_parser():
         prog='python -m genesis_jax.evaluate', description='Tests a fine-tuned network.'
     )
     option = parser.option
-    option('model', str, 'DIR', 'a run (WORKDIR/seed_0) or its export/model', required=True)
+    option('model', path_or_url, 'DIR', 'a run (WORKDIR/seed_0) or its export/model', required=True)
     option('output', path_or_url, 'DIR', 'folder for the tables', required=True)
-    parser.add_argument('--data_dir', metavar='DIR', help='default: that of the training')
-    parser.add_argument('--name', help='of the dataset (default: that of the training)')
-    parser.add_argument('--split', choices=labelled.SPLITS, default='test', help='(default: test)')
-    parser.add_argument('--overwrite', action='store_true', help='replace earlier results')
+    training = 'that of the training'
+    option('data_dir', path_or_url, 'DIR', 'folder of all datasets', otherwise=training)
+    option('name', str, None, 'of the dataset', otherwise=training)
+    option('split', labelled.SPLITS, None, 'to predict', 'test')
+    parser.switch('overwrite', 'replace earlier results')
     text = 'patients of the same names as those of the training are others'
-    parser.add_argument('--other_patients', action='store_true', help=text)
+    parser.switch('other_patients', text)
     return parser
 
 
 def _main(args):
     variables, card = load_model(args.model)
     config = config_of(card)
-    config.data.dir = args.data_dir or config.data.dir
+    config.data.dir = str(args.data_dir or config.data.dir)
     config.data.name = args.name or config.data.name
     dataset = labelled.open_labelled(config, other='--name')
     check_data(card, dataset, args.model, config.data.name)
@@ -165,7 +166,7 @@ def _main(args):
         'dataset': config.data.name,
         'split': args.split,
         'classes': card.classes,
-        'model': args.model,
+        'model': str(args.model),
         'card_hash': card_hash(card),
         **results.measured(card.task, card.classes, measured, rows),
         'examples': dataset.counts[args.split],

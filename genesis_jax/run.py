@@ -75,6 +75,8 @@ def run(config: ml_collections.ConfigDict, workdir: Path, job: Job) -> tuple[Pro
 
         # --- Training.
         profile = Profile(workdir / 'profile', config.get('profile_steps') if main else None)
+        if profile.is_past(resumed or 0):
+            log.say(f'config.profile_steps traces nothing: step {resumed} is done already')
         validate = partial(_validate, config, job, log, progress)
         kept = (state, progress, batches, checkpoints, log)
         state = train(job.steps, validate, *kept, config, job.steps_per_epoch, profile)
