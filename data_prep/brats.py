@@ -3,7 +3,7 @@
 2018: HGG and LGG hold a folder per scan with SCAN_{t1,t1ce,t2,flair,seg}.nii.gz.
 2013 (the VSD's layout): a folder per scan holds one folder per sequence, such as
 VSD.Brain.XX.O.MR_Flair.54512, with a .mha in it, and one of the ground truth, VSD.Brain.XX.O.OT
-or VSD.Brain_3more.XX.XX.OT. Scans are dealt into folds by patient.
+or VSD.Brain_3more.XX.XX.OT. Scans are assigned to folds by patient.
 """
 
 import argparse

@@ -18,7 +18,7 @@ from data_prep.build.options import add_cube_size, base_parser, destination, rep
 from data_prep.build.summary import Summary
 from data_prep.formats.lidc_xml import Mask, consensus, group, rasterise, read_markings, series_of
 from data_prep.splits.draws import ranked
-from data_prep.types import SPLITS, Declaration, Job, Patch, Result
+from data_prep.types import SPLITS, Declaration, Job, Patch, Result, counted
 from genesis_jax.cli.arguments import existing_folder, number
 from genesis_jax.errors import PrepareError, ScanError
 from genesis_jax.imaging import dicom
@@ -114,7 +114,8 @@ def split_patients(patients: dict[str, int], seed: int) -> dict[str, str]:
     """
     if len(patients) < len(SPLITS):
         raise PrepareError(
-            f'{len(patients)} patients cannot be split into {", ".join(SPLITS)}; add patients'
+            f'{counted(len(patients), "patients")} cannot be split into {", ".join(SPLITS)}; add '
+            'patients'
         )
     total, whole = sum(patients.values()), sum(_SPLIT_SCANS)
     room = [max(1, round(total * scans / whole)) for scans in _SPLIT_SCANS]

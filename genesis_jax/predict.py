@@ -46,7 +46,7 @@ def _make_parser():
     text = (
         'a scan, a DICOM folder, or a folder of scans at any depth; of several channels, '
         'files named CASE_0000, CASE_0001, ... or one 4D file; label files in a folder '
-        '(segmentation-N, labelsTr/, CASE_seg, CASE_mask) are left out; for a network trained on '
+        '(segmentation-N, labelsTr/, CASE_seg, CASE_mask) are skipped; for a network trained on '
         'images, an image (PNG, JPEG, TIFF, BMP) or a folder of them'
     )
     option('input', path, 'PATH', text, required=True)

@@ -88,15 +88,15 @@ def add_modality(parser: Parser, default: str | None = 'ct') -> None:
 
 
 def add_cube_size(parser: Parser, default: str = '64,64,32') -> None:
-    """The option of every labelled preparation for the size of its cubes."""
-    text = 'voxels of a cube along x, y, z, multiples of 8'
+    """The option of every labelled preparation for the size of its cubes or patches."""
+    text = 'voxels along x, y, z, multiples of 8'
     parser.option('cube_size', network_sides(3), 'X,Y,Z', text, default)
 
 
 def add_image_size(parser: Parser) -> None:
     """The option of every 2D preparation for the size of its records."""
     text = 'pixels along x and y, multiples of 32, to which every image is resized'
-    how = 'linearly, antialiased; another aspect ratio is stretched'
+    how = 'linearly, antialiased; the aspect ratio is not kept'
     parser.option('size', network_sides(2), 'X,Y', f'{text} ({how})', '256,256')
 
 

@@ -93,6 +93,7 @@ def run_segmentation(
                 'seed': reading.seed,
             },
             config=plan.config,
+            parts='patches',
             **destination(args),
         )
 

@@ -70,7 +70,7 @@ def unused_columns(table: Path, rows: Rows, split_column: str | None) -> list[st
     if split_column or not named:
         return []
     return [
-        f'The column {named[0]} of {table.name} was not used, the patients were dealt into folds; '
+        f'The column {named[0]} of {table.name} was not used, the patients were assigned to folds; '
         f'--split_column={named[0]} takes the splits from it'
     ]
 

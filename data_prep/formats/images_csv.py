@@ -110,7 +110,7 @@ def list_jobs(
     seed: int,
     pattern: re.Pattern | None = None,
 ) -> tuple[list[Job], list[str]]:
-    """Every image that the table names and that is there, and notes on what is left out.
+    """Every image that the table names and that is there, and notes on what is skipped.
 
     Args:
       pattern: finds the patient in an image's id, if the table has no column patient.

@@ -50,7 +50,7 @@ def is_one(state: Mapping[str, Any]) -> bool:
 
 
 def without_classifier(state: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """`(state dict without the classifier of ImageNet files, names that were left out)`."""
+    """`(state dict without the classifier of ImageNet files, names that were skipped)`."""
     left_out = [name for name in state if name.startswith(_CLASSIFIER)] if is_one(state) else []
     return {name: array for name, array in state.items() if name not in left_out}, left_out
 

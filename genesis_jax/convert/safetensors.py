@@ -20,7 +20,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], Card]:
     """`(variables, card)` of a file; narrower arrays are widened to float32, as they were.
 
     Raises:
-      UserError: it is damaged, or holds anything but a ResNet-18 (and a classifier, left out).
+      UserError: it is damaged, or holds anything but a ResNet-18 (and a classifier, skipped).
     """
     found = load(Path(path))
     if not resnet.is_one(found):

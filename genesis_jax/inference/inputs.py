@@ -4,7 +4,7 @@ A network of several channels takes them from one file per channel, named as nnU
 (CASE_0000.nii.gz, CASE_0001.nii.gz, ...), or from one 4D file.
 
 A folder may be a labelled dataset in its source's own layout: files that are labels by their names
-are left out.
+are skipped.
 """
 
 import re
@@ -44,7 +44,7 @@ def find_inputs(
     Results of an earlier run, below `output`, are no input, nor are label files in a folder.
 
     Args:
-      tell: is given lines on what was left out or looks like something else.
+      tell: is given lines on what was skipped or looks like something else.
 
     Raises:
       PrepareError: there is no scan, or two would give the same result.

@@ -56,7 +56,7 @@ def _table(found, task):
         lines.append(f'| {" | ".join(cells)} |')
     lines += results.left_out(counts)
     if short := [str(seed) for seed, members in seeds.items() if len(members) < folds]:
-        lines += ['', f'Left out, for they lack folds that others have: seeds {", ".join(short)}.']
+        lines += ['', f'Skipped, for they lack folds that others have: seeds {", ".join(short)}.']
     return lines
 
 

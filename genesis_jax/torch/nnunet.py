@@ -102,7 +102,7 @@ class _Decoder(nn.Module):
         super().__init__()
         self.deep_supervision = deep_supervision
         self.stages = nn.ModuleList(network.get_submodule(up.name) for up in network.ups)
-        # nnU-Net fills no name with .seg_layers. in it from a file: these start at random.
+        # nnU-Net fills no name with .seg_layers. in it from a file: these are randomly initialised.
         coarse = [
             nn.Conv3d(channels, network.out_channels, 1)
             for channels in scales(network.width, 3)[-2:0:-1]

@@ -110,7 +110,7 @@ _ASKED = {'decoder': 'new_decoder=True', 'hidden': 'hidden=N (0: none)', 'head':
 
 
 def from_card(card: Card | Mapping[str, Any]) -> Any:
-    """The network that a card describes, in evaluation; its weights are drawn at random."""
+    """The network that a card describes, in evaluation; its weights are randomly initialised."""
     card = Card.from_dict(card)
     return _NETWORKS[card.network](**_options(card, card.network)).eval()
 
@@ -125,9 +125,9 @@ def from_pretrained(
       format: one of `convert.FORMATS`; None: by what the file holds.
       network: one of `card_rules.WHOLE`; None: as it is there.
       changes: `out_channels=N` draws a new head of N logits, `hidden=N` a new hidden layer,
-        `new_decoder=True` a new decoder, all at random; `in_channels=N` repeats and rescales the
-        first kernel; `batch_statistics`, `epsilon` and `batch_norm_momentum` replace what is there,
-        or what is assumed of a `.pt` without card.
+        `new_decoder=True` a new decoder, randomly initialised; `in_channels=N` repeats and rescales
+        the first kernel; `batch_statistics`, `epsilon` and `batch_norm_momentum` replace what is
+        there, or what is assumed of a `.pt` without card.
 
     Returns:
       the network; its `card` tells what is known of the weights, its `lines` what differs from
