@@ -27,19 +27,19 @@ def main(argv=None):
     files = (args.source / 'scan.nrrd', args.source / 'labels.nrrd', args.predicted)
     # In LPS order the rows of a slice run from front to back, as radiologists look at it.
     images = (sitk.DICOMOrient(sitk.ReadImage(str(file)), 'LPS') for file in files)
-    scan, truth, found = (sitk.GetArrayFromImage(image) for image in images)
+    scan, truth, prediction = (sitk.GetArrayFromImage(image) for image in images)
     test = np.array([is_test(z, len(scan)) for z in range(len(scan))])
     print(f'| Dice | {test.sum()} test slices | {(~test).sum()} training slices |')
     print('| --- | --- | --- |')
     for value, name in enumerate(LABELS[1:], start=1):
-        scores = [dice(found[part] == value, truth[part] == value) for part in (test, ~test)]
+        scores = [dice(prediction[part] == value, truth[part] == value) for part in (test, ~test)]
         print(f'| {name.replace("_", " ")} | {scores[0]:.3f} | {scores[1]:.3f} |')
     if args.picture:
-        draw(scan, truth, found, test).savefig(args.picture, dpi=80)
+        draw(scan, truth, prediction, test).savefig(args.picture, dpi=80)
     return 0
 
 
-def draw(scan, truth, found, test):
+def draw(scan, truth, prediction, test):
     """Test slices of the body, top to bottom: the truth above, the prediction below."""
     from matplotlib.figure import Figure
 
@@ -48,7 +48,7 @@ def draw(scan, truth, found, test):
     axes = figure.subplots(2, len(chosen))
     window = ((scan + 1000) / 1400).clip(0, 1)
     for column, z in enumerate(chosen):
-        for row, (title, labels) in enumerate((('truth', truth), ('prediction', found))):
+        for row, (title, labels) in enumerate((('truth', truth), ('prediction', prediction))):
             overlay(axes[row, column], window[z].T, labels[z].T)
             axes[row, column].set_title(f'{title}, slice {z}')
     return figure

@@ -149,8 +149,8 @@ def _how(patients: Mapping[str, str], pattern: re.Pattern | None) -> list[str]:
     if pattern is not None:
         return [split_line(names)]
     if len(names) < len(patients):
-        shown = ', '.join(names[:3]) + (', ...' if names[3:] else '')
-        how = f'told by folders and files ({shown}); if they are not, give --patient_pattern'
+        examples = ', '.join(names[:3]) + (', ...' if names[3:] else '')
+        how = f'told by folders and files ({examples}); if they are not, give --patient_pattern'
         doubt = like_sequences(patients)
         return [split_line(names, how), *([doubt] if doubt else [])]
     return [

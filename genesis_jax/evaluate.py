@@ -54,18 +54,20 @@ def evaluate(
     source = dataset.tested(split)
     records = grain.MapDataset.source(source).to_iter_dataset(_AHEAD)
     if source is getattr(dataset, split):
-        found = predict_examples(predict, records, whole_batch(config.batch_size), card.window)
+        predictions = predict_examples(
+            predict, records, whole_batch(config.batch_size), card.window
+        )
     else:
-        found = (
+        predictions = (
             (r, predict_scan(predict, card, r['cube'], r['window'], overlap=config.overlap))
             for r in records
         )
-    shown = tqdm(found, desc=split, total=len(source), unit='example', disable=None)
+    pairs = tqdm(predictions, desc=split, total=len(source), unit='example', disable=None)
     if card.task == 'segmentation':
-        return _segmented(shown, card.classes)
+        return _segmented(pairs, card.classes)
     if card.task == 'multilabel':
-        return _found(shown, card.classes)
-    return _classified(shown, card.classes, of_scans=_is_complete(dataset.about, split))
+        return _multilabel(pairs, card.classes)
+    return _classified(pairs, card.classes, of_scans=_is_complete(dataset.about, split))
 
 
 def _is_complete(about, split):
@@ -86,7 +88,7 @@ def _classified(pairs, classes, of_scans):
     return rows, metrics.classification_metrics(np.array(labels), np.array(scores), scans)
 
 
-def _found(pairs, findings):
+def _multilabel(pairs, findings):
     """Of several findings at once: for each its label, and its probability."""
     rows, labels, scores = [], [], []
     for record, predicted in pairs:
@@ -161,7 +163,7 @@ def _main(args):
         return
     patients = dataset.patients[args.split]
     seen = 0 if args.other_patients else count_seen(card, patients)
-    found = {
+    result = {
         'task': card.task,
         'dataset': config.data.name,
         'split': args.split,
@@ -176,8 +178,8 @@ def _main(args):
     try:
         for name in _WRITTEN:
             (args.output / name).unlink(missing_ok=True)
-        results.write_tables(args.output, found, rows, args.split)
-        write_atomically(args.output / RESULTS, json.dumps(found, indent=2) + '\n')
+        results.write_tables(args.output, result, rows, args.split)
+        write_atomically(args.output / RESULTS, json.dumps(result, indent=2) + '\n')
     except OSError as error:
         raise _unwritable(args.output, error) from None
     if seen:

@@ -94,7 +94,7 @@ def _classify(args, card, predict):
     options = {'batch_size': whole_batch(args.batch_size), 'overwrite': args.overwrite}
     if card.of_images:
         return classify_images(args.input, predict, card, args.output, **options)
-    scans = [asked.channels[0] for asked in find_inputs(args.input, card.channels, args.output)]
+    scans = [source.channels[0] for source in find_inputs(args.input, card.channels, args.output)]
     return classify(scans, args.candidates, predict, card, args.output, **options)
 
 

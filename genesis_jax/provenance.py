@@ -63,14 +63,14 @@ class Provenance:
     told: list[str] = dataclasses.field(default_factory=list)
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> Self:
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
         """That of a card or of a run's results, whose earlier versions have sentences only."""
         fields = {field.name for field in dataclasses.fields(cls)}
-        known = {n: v for n, v in (found.get('provenance') or {}).items() if n in fields}
+        known = {n: v for n, v in (content.get('provenance') or {}).items() if n in fields}
         if 'source' in known:
             known['source'] = Source(**known['source'])
         if not known:
-            known = {'init': found.get('init'), 'told': list(found.get('start') or ())}
+            known = {'init': content.get('init'), 'told': list(content.get('start') or ())}
         return cls(**known)
 
     def to_dict(self) -> dict[str, Any]:

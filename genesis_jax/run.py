@@ -107,5 +107,5 @@ def _validate(config, job, log, progress, state, epoch, step):
 def _is_pictured(config, progress, epoch):
     """Whether this epoch's validation leaves a picture: the first, some between, the last."""
     last = epoch == config.epochs or progress.epochs_without_gain + 1 >= config.patience
-    wanted = epoch == 1 or epoch % config.picture_epochs == 0 or last
-    return config.pictures and wanted and parallel.is_main_process() and pictures.available()
+    due = epoch == 1 or epoch % config.picture_epochs == 0 or last
+    return config.pictures and due and parallel.is_main_process() and pictures.available()

@@ -153,13 +153,13 @@ def network_sides(rank: int) -> Callable[[str], tuple[int, ...]]:
     divisor = 1 << times
 
     def parse(text: str) -> tuple[int, ...]:
-        asked = sides(int, 1, rank)(text)
-        near = tuple(max(divisor, (side + divisor // 2) // divisor * divisor) for side in asked)
-        if near != asked:
+        lengths = sides(int, 1, rank)(text)
+        near = tuple(max(divisor, (side + divisor // 2) // divisor * divisor) for side in lengths)
+        if near != lengths:
             raise argparse.ArgumentTypeError(
                 f'the networks halve their input {_WORDS[times]} times, so every side must divide '
                 f'by {divisor}, found {text!r}; the nearest is {",".join(map(str, near))}'
             )
-        return asked
+        return lengths
 
     return parse

@@ -63,14 +63,14 @@ class Summary:
 
     def count(self, job: Job, result: Result) -> None:
         """Counts a scan that was read, with whatever patches it gave."""
-        split, found = job.split, len(result.patches)
+        split, number = job.split, len(result.patches)
         self.read += 1
-        self.counts[split] += found
-        if found:
+        self.counts[split] += number
+        if number:
             self.scans[split] += 1
             self.folds[split] = sorted({*self.folds[split], job.fold})
-        if found < self.per_scan:
-            self.few[job.scan_id] = found
+        if number < self.per_scan:
+            self.few[job.scan_id] = number
         for index in (index for patch in result.patches for index in patch.held):
             self.per_class[split][self.classes[index]] += 1
         self.tried += result.tried
@@ -105,8 +105,8 @@ class Summary:
 
     def _split_line(self, split: str) -> str:
         of = 'of' if self.task == 'classification' else 'with'
-        shown = self.classes[self.task == 'segmentation' :]  # without the background
-        held = ', '.join(f'{self.per_class[split][name]} {of} {name}' for name in shown)
+        classes = self.classes[self.task == 'segmentation' :]  # without the background
+        held = ', '.join(f'{self.per_class[split][name]} {of} {name}' for name in classes)
         return (
             f'  {split}: {counted(self.counts[split], self.parts)}{f" ({held})" * bool(held)} from '
             f'{counted(self.scans[split], self.sources)} of '

@@ -81,8 +81,8 @@ def _check_numbers(table: Path, rows: Rows, labels: Sequence[str]) -> None:
     Raises:
       PrepareError: naming the first row above the gap.
     """
-    found = set(map(int, labels))
-    missing = next(index for index in range(len(labels) + 1) if index not in found)
+    numbers = set(map(int, labels))
+    missing = next(index for index in range(len(labels) + 1) if index not in numbers)
     above = [(line, row['label']) for line, row in rows if int(row['label']) > missing]
     if above:
         line, label = above[0]

@@ -70,8 +70,8 @@ class Parser(argparse.ArgumentParser):
         known = vars(super().parse_args(args, namespace))
         # argparse sets a default only where the namespace has nothing.
         unset = argparse.Namespace(**dict.fromkeys(known))
-        found = vars(super().parse_args(args, unset))
-        given = {name for name, value in found.items() if value is not None}
+        values = vars(super().parse_args(args, unset))
+        given = {name for name, value in values.items() if value is not None}
         return argparse.Namespace(**known, given=given)
 
     def refuse(self, args: argparse.Namespace, names: Sequence[str], why: str) -> None:
@@ -104,18 +104,18 @@ _WORDS = {3: 'three', 2: 'two', 5: 'five'}
 
 def existing_folder(text: str) -> Path:
     """An argparse type: a folder that is there."""
-    found = path(text)
-    if not found.is_dir():
+    folder = path(text)
+    if not folder.is_dir():
         raise argparse.ArgumentTypeError(f'the folder {text} does not exist; check its name')
-    return found
+    return folder
 
 
 def existing_file(text: str) -> Path:
     """An argparse type: a file that is there."""
-    found = path(text)
-    if not found.is_file():
+    file = path(text)
+    if not file.is_file():
         raise argparse.ArgumentTypeError(f'the file {text} does not exist; check its name')
-    return found
+    return file
 
 
 def number(

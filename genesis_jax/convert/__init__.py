@@ -175,13 +175,13 @@ def locate(path: str | Path, exports: tuple[str, ...] = EXPORTS) -> Path:
             f'{path} has the config.json of timm and no {ARRAYS}; expected that or '
             'pytorch_model.bin beside it: name the file of the weights itself'
         )
-    found = [path / 'export' / name for name in exports if (path / 'export' / name).is_dir()]
-    if not found and (path / 'checkpoints').is_dir():
+    folders = [path / 'export' / name for name in exports if (path / 'export' / name).is_dir()]
+    if not folders and (path / 'checkpoints').is_dir():
         raise UserError(
             f'{path} has no export yet, because its run has not ended; let it end, or name one of '
             f'its checkpoints, {path / "checkpoints" / "STEP"}'
         )
-    return found[0] if found else path
+    return folders[0] if folders else path
 
 
 def recognise(path: str | Path) -> str:

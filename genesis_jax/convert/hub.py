@@ -36,7 +36,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], Card]:
     if others:
         raise UserError(
             f'{folder / ARRAYS} has {len(others)} arrays of another type than the {dtype} of its '
-            f'{_CONFIG} ({names.shown(others)}); copy the folder or convert the network again'
+            f'{_CONFIG} ({names.listing(others)}); copy the folder or convert the network again'
         )
     arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
     return names.to_flax(arrays, rows, folder / ARRAYS), card
@@ -164,16 +164,16 @@ def _read_config(folder):
     card = Card.from_dict(card, file)
     if dtype not in list(names.DTYPES):
         raise UserError(f'{file} is damaged (dtype {dtype!r}); copy the folder again')
-    told = renamed(_architecture(card))
+    architecture = renamed(_architecture(card))
     stated = renamed(stated) if isinstance(stated, dict) else {}
     differ = [
-        f'{name} is {stated.get(name)!r} and {told.get(name)!r}'
-        for name in {**told, **stated}
-        if stated.get(name) != told.get(name)
+        f'{name} is {stated.get(name)!r} and {architecture.get(name)!r}'
+        for name in {**architecture, **stated}
+        if stated.get(name) != architecture.get(name)
     ]
     if differ:
         raise UserError(
             f'the architecture and the card in {file} contradict each other '
-            f'({names.shown(differ)}); copy the folder or convert the network again'
+            f'({names.listing(differ)}); copy the folder or convert the network again'
         )
     return card, dtype, names.rows(card), config.get('sha256')

@@ -49,7 +49,7 @@ class GreyImage:
 
 
 def find_images(source: Path) -> list[Scan]:
-    """Every image file below a folder, sorted by id; hidden files and folders are passed over.
+    """Every image file below a folder, sorted by id; hidden files and folders are skipped.
 
     Ids are paths relative to `source` without the suffix, which stays only where two files differ
     in nothing else.

@@ -70,8 +70,8 @@ def _find(source: Path, output: Path) -> list[Scan]:
             raise PrepareError(f'{source} is no scan; {_EXPECTED}')
         return [scan_of_file(source)]
     below = output.resolve()
-    found = find_scans(source)
-    scans = [scan for scan in found if below not in scan.files[0].resolve().parents]
+    every = find_scans(source)
+    scans = [scan for scan in every if below not in scan.files[0].resolve().parents]
     if len(scans) == 1 and scans[0].is_dicom and scans[0].files[0].parent == source:
         return [replace(scans[0], scan_id=source.resolve().name)]
     return scans
@@ -117,6 +117,6 @@ def _grouped(scans: Sequence[Scan], channels: Sequence[str]) -> list[Input]:
         if sorted(files) == list(range(len(channels))):
             inputs.append(Input(scan_id, shown, ordered))
             continue
-        found = ', '.join(f'{number:04}' for number in sorted(files))
-        inputs.append(Input(scan_id, shown, ordered, f'has {found}, but {naming(channels)}'))
+        numbers = ', '.join(f'{number:04}' for number in sorted(files))
+        inputs.append(Input(scan_id, shown, ordered, f'has {numbers}, but {naming(channels)}'))
     return sorted(inputs, key=lambda one: one.scan_id)
