@@ -17,6 +17,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
+from genesis_jax.cli.arguments import Parser
 from genesis_jax.runs.files import write_atomically
 
 RESULTS = Path(__file__).parent / 'results'
@@ -133,7 +134,7 @@ def limits():
 
 def command(main, description):
     """Runs `main` as a command that has no option but `--help`."""
-    argparse.ArgumentParser(
+    Parser(
         prog=f'python -m {sys.modules["__main__"].__spec__.name}',
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
