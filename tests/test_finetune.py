@@ -56,6 +56,7 @@ def test_a_segmentation_from_data_to_report(make_target, pretrained, tmp_path, c
         finetune(make_target('seg', runs=2, init=str(pretrained), epochs=3), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_classification_is_tested_on_every_fold(make_target, tmp_path, capsys):
     recipe = 'configs/classify.py, but epochs=2'
     found = finetune(make_target('folds'), tmp_path, recipe)
