@@ -1,4 +1,4 @@
-"""How fast cubes are corrupted: python -m benchmarks.corruption
+"""How fast patches are corrupted: python -m benchmarks.corruption
 
 Against a plain NumPy loop (benchmarks/numpy_corruption.py), in one process and in one per core.
 """
@@ -24,7 +24,7 @@ MEASURED = {
         'local_shuffle',
     ),
 }
-_LOOP = 64  # cubes of the NumPy loop in one repetition: what happens to each of them is drawn
+_LOOP = 64  # patches of the NumPy loop in one repetition: what happens to each of them is drawn
 
 
 def main():
@@ -45,10 +45,10 @@ def main():
             }
             begun = [runs['genesis_jax'], functools.partial(_loop_in_all, pool, loop, 1)]
             per_cube, samples = measure.compare(
-                f'Corruption of a cube of 64x64x32, {name}',
+                f'Corruption of a patch of 64x64x32, {name}',
                 runs,
                 dict(zip(runs, (cubes, _LOOP, _LOOP * measure.cores()), strict=True)),
-                lambda _, seconds: {'cubes/s': 1 / seconds},
+                lambda _, seconds: {'patches/s': 1 / seconds},
                 warm_up=dict(enumerate(begun)),
             )
             figures[name] = {

@@ -38,7 +38,7 @@ def main():
             ),
         }
         taken, samples = measure.compare(
-            f'Training step, width {width}, {cubes} cubes of 64x64x32',
+            f'Training step, width {width}, {cubes} patches of 64x64x32',
             runs,
             dict.fromkeys(runs, _STEPS),
             repetitions=2,
@@ -59,7 +59,7 @@ def main():
 
 
 def write(folder, cubes):
-    """Writes cubes, int16 `[N, X, Y, Z, 1]`, and returns the source that a training reads."""
+    """Writes patches, int16 `[N, X, Y, Z, 1]`, and returns the source that a training reads."""
     import tensorflow_datasets as tfds
 
     from data_prep.build.records import SplitsWriter, dataset_folder, features

@@ -1,6 +1,6 @@
 """The corruption as a plain NumPy loop: what a data loader on the host would run.
 
-The definition of the published recipe taken literally, one cube after the other, one window after
+The definition of the published recipe taken literally, one patch after the other, one window after
 the other; the baseline of `benchmarks.corruption`.
 """
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def corrupt(rng, cube, windows=10_000):
-    """`(corrupted, target)` of a cube `[X, Y, Z]` in [0, 1], with the published probabilities."""
+    """`(corrupted, target)` of a patch `[X, Y, Z]` in [0, 1], with the published probabilities."""
     target = random_flip(rng, cube)
     corrupted = target
     if rng.random() < 0.5:

@@ -1,4 +1,4 @@
-"""The published pre-training at a chosen size, on cubes of noise: what the benchmarks run.
+"""The published pre-training at a chosen size, on patches of noise: what the benchmarks run.
 
 Needs neither ml_collections nor a dataset.
 """

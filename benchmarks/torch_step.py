@@ -1,4 +1,4 @@
-"""The training step in PyTorch, on cubes that are corrupted already."""
+"""The training step in PyTorch, on patches that are corrupted already."""
 
 import torch
 from torch.nn import functional

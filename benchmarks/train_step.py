@@ -1,6 +1,6 @@
 """How fast the network learns: python -m benchmarks.train_step
 
-Our whole step (corruption, network, optimiser) against PyTorch's step on cubes that somebody else
+Our whole step (corruption, network, optimiser) against PyTorch's step on patches that somebody else
 has corrupted: eager in float32, as the published trainer does, and at its best. Then what a step
 costs, counted, and how long it takes until the first one.
 """
@@ -64,10 +64,10 @@ def _case(width, cubes_each):
         }
     flops = flops_by_hand(runners['genesis_jax, float32'].state.params, cubes)
     taken, samples = measure.compare(
-        f'Training step, width {width}, {cubes} cubes of 64x64x32',
+        f'Training step, width {width}, {cubes} patches of 64x64x32',
         {**runners, **others, 'corruption alone': corrupt},
         more=lambda name, seconds: {
-            'cubes/s': cubes / seconds,
+            'patches/s': cubes / seconds,
             'TFLOP/s': None if name.startswith('corruption') else flops / seconds / 1e12,
         },
         repetitions=2 if measure.on_cpu() and width > 8 else 5,  # such a step takes ten seconds
@@ -108,7 +108,7 @@ def flops_by_hand(params, cubes):
 
 
 def flops_by_xla(width):
-    """Operations of the network in a step on one cube, forwards and backwards, counted by XLA.
+    """Operations of the network in a step on one patch, forwards and backwards, counted by XLA.
 
     As accelerators get it, before it is optimised: on CPUs convolutions are loops, of which XLA
     counts one turn, and on GPUs calls of a library, of which it counts nothing.
@@ -137,7 +137,7 @@ def _share_of_limits(case):
     rows = {
         f'matrix product, {dtype}, TFLOP/s': limits['matrix_flops_per_second'] / 1e12,
         'copy, GB/s read and written': limits['copied_bytes_per_second'] / 1e9,
-        f'step of {case["cubes"]} cubes, width {case["width"]}, TFLOP counted by hand': (
+        f'step of {case["cubes"]} patches, width {case["width"]}, TFLOP counted by hand': (
             case['flops_by_hand'] / 1e12
         ),
         'the same, counted by XLA': case['flops_by_xla'] / 1e12,
@@ -151,7 +151,7 @@ def _share_of_limits(case):
 
 
 def _memory(width, cubes, run):
-    """Bytes on a device that a step takes beside state and batch, per cube."""
+    """Bytes on a device that a step takes beside state and batch, per patch."""
     remat = Runner(make_steps(width, measure.dtype(), remat=True), cubes * jax.device_count())
     figures = {
         'dtype': measure.dtype(),
@@ -159,9 +159,9 @@ def _memory(width, cubes, run):
         'rematerialised': remat.memory() / cubes,
     }
     measure.show(
-        f'Device memory of a step, width {width}, {cubes} cubes, {figures["dtype"]}',
+        f'Device memory of a step, width {width}, {cubes} patches, {figures["dtype"]}',
         [
-            {'activations': name, 'MiB per cube': figures[name] / 2**20}
+            {'activations': name, 'MiB per patch': figures[name] / 2**20}
             for name in ('kept', 'rematerialised')
         ],
     )
@@ -188,7 +188,7 @@ def _first_steps():
     }
     figures['ratio'] = figures['second start'] / figures['first start']
     measure.show(
-        f'From start to first step, width {figures["width"]}, {figures["cubes"]} cubes',
+        f'From start to first step, width {figures["width"]}, {figures["cubes"]} patches',
         [{'': name, 'seconds': figures[name]} for name in ('first start', 'second start')],
     )
     return figures

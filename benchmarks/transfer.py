@@ -1,6 +1,6 @@
 """Does pre-training help where labels are few? python -m benchmarks.transfer --out=DIR
 
-On phantoms, with the project's own commands: a network restores cubes of unlabelled drawn chests;
+On phantoms, with the project's own commands: a network restores patches of unlabelled drawn chests;
 then a nodule segmentation (in the format of LIDC-IDRI) and a nodule classification (in that of
 LUNA16's candidates) are learned from a small fraction of the patients, from scratch and from there,
 with several seeds. Patients of the target tasks are none of the pre-training. Drawn chests are

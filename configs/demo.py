@@ -2,12 +2,12 @@
 
     python main.py --config=configs/demo.py --workdir=runs/demo
 
-One scan (128x128x34 voxels of 3.05x3.05x10 mm), so small cubes, a narrow network and a quick
+One scan (128x128x34 voxels of 3.05x3.05x10 mm), so small patches, a narrow network and a quick
 optimiser; the corruption is the published one. The right part of the chest trains, the left one
 validates. Prepared on first use, no network needed.
 
 Expected: 2 to 4 minutes on two CPU cores; a validation loss of 0.026, where returning the corrupted
-cubes gives 0.26 and each cube's mean 0.044.
+patches gives 0.26 and each patch's mean 0.044.
 """
 
 from configs import genesis_ct

@@ -1,4 +1,4 @@
-"""Genesis Chest CT: the published pre-training, 3D U-Net on 64x64x32 cubes of LUNA16.
+"""Genesis Chest CT: the published pre-training, 3D U-Net on 64x64x32 patches of LUNA16.
 
     python -m data_prep.luna16 --source=LUNA16 --data_dir=data
     python main.py --config=configs/genesis_ct.py --workdir=runs/genesis_ct
@@ -6,7 +6,7 @@
 Variants (`--config=configs/genesis_ct.py:NAME`): unified (default), distortion, painting, a single
 transform (nonlinear, shuffling, outpainting, inpainting), autoencoder (no corruption).
 
-Expected: 445 scans and 14,240 cubes for training, 178 scans for validation; 2,373 steps an epoch
+Expected: 445 scans and 14,240 patches for training, 178 scans for validation; 2,373 steps an epoch
 with a batch of 6; the paper trains until 50 epochs bring no gain. Its target tasks then reach the
 numbers of MedIA 2021, table 3: NCC 98.34, NCS 77.62, ECC 87.20, LCS 85.10.
 """
@@ -41,10 +41,10 @@ def get_config(variant='unified'):
     config.data.name = 'luna16'
     # A dataset and the command of data_prep that makes it, for the error where it is missing.
     config.data.prepare = ('luna16', 'luna16 --source=LUNA16')
-    config.data.view = config_dict.placeholder(str)  # 'slices', 'adjacent': 3D cubes read as 2D
+    config.data.view = config_dict.placeholder(str)  # 'slices', 'adjacent': 3D patches read as 2D
     config.data.window = config_dict.placeholder(tuple)  # (low, high) in HU; None: the records'
 
-    # Corruption (probabilities per cube)
+    # Corruption (probabilities per patch)
     config.transforms = ml_collections.ConfigDict()
     config.transforms.flip_probability = 0.4  # of each next flip, three at most
     config.transforms.flip_axes = (0, 1, 2)  # the published code never flips the third, by mistake
@@ -52,7 +52,9 @@ def get_config(variant='unified'):
     config.transforms.shuffle_windows = 10_000
     config.transforms.nonlinear_probability = 0.9
     config.transforms.paint_probability = 0.9
-    config.transforms.outpaint_probability = 0.8  # of the painted cubes; the others are in-painted
+    config.transforms.outpaint_probability = (
+        0.8  # of the painted patches; the others are in-painted
+    )
     config.transforms.fill = 'noise'  # as the published code; 'constant' as the paper
 
     # Network
@@ -86,7 +88,7 @@ def get_config(variant='unified'):
 
     # What one sees
     config.log_every = 50  # steps
-    config.pictures = 4  # validation cubes shown; 0: none
+    config.pictures = 4  # validation patches shown; 0: none
     config.picture_epochs = 10  # between pictures
     config.profile_steps = config_dict.placeholder(tuple)  # (first, last): traced in profile/
 

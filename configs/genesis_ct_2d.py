@@ -4,7 +4,7 @@ r"""Genesis Chest CT 2D: pre-training of a 2D U-Net (ResNet-18 encoder) on axial
     python main.py --config=configs/genesis_ct_2d.py --workdir=runs/genesis_ct_2d
 
 Variants as of configs/genesis_ct.py (`:distortion`, `:painting`, ...). Slices of three channels
-show each one with its neighbours. Cubes that are there already serve, too, as slices of 64x64:
+show each one with its neighbours. Patches that are there already serve, too, as slices of 64x64:
 `--config.data.name=luna16 --config.data.view=slices` (or `adjacent`).
 
 The authors never published size, batch and schedule of their 2D pre-training. Here they are those
@@ -22,7 +22,7 @@ def get_config(variant='unified'):
     config.data.name = 'luna16_slices'
     config.data.prepare = ('luna16_slices', 'slices --source=LUNA16 --name=luna16_slices')
     config.transforms.flip_axes = (0, 1)
-    # Every voxel of a 3D cube lies in 1.9 windows on average, and so does every pixel here: sides
+    # Every voxel of a 3D patch lies in 1.9 windows on average, and so does every pixel here: sides
     # grow with the image's, so that holds for any size.
     config.transforms.shuffle_windows = 700
     config.transforms.fill = 'constant'  # as the 2D examples of the paper are drawn

@@ -5,7 +5,7 @@ r"""Genesis MRI: pre-training of the 3D U-Net on any folder of MR volumes.
 
 Named as future work by the authors, so there are no published numbers. MR intensities have no unit:
 each volume has its own window, from its 0.5th to its 99.5th percentile, which the records hold.
-Sequences may be mixed. Cube size, borders and filter are options of data_prep.scans; variants and
+Sequences may be mixed. Patch size, borders and filter are options of data_prep.scans; variants and
 all else are as in configs/genesis_ct.py.
 """
 

@@ -38,7 +38,7 @@ def get_config(task, dimensions=3, *, name='labelled', prepare=None, **fields):
     config.data.prepare = config_dict.placeholder(tuple)
     if prepare:
         config.data.prepare = (name, prepare)
-    config.data.view = config_dict.placeholder(str)  # of 3D cubes in 2D, see genesis_jax/views.py
+    config.data.view = config_dict.placeholder(str)  # of 3D patches in 2D, see genesis_jax/views.py
     config.data.fold = config_dict.placeholder(int)  # to test on; None: one after another
     config.data.validation_share = 0.2  # of the patients outside the fold
     config.label_fraction = 1.0  # of the training patients

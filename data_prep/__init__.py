@@ -1,4 +1,4 @@
-"""Scans to cubes: medical images in, TFDS datasets of int16 cubes out. Nothing imports jax."""
+"""Scans to patches: medical images in, TFDS datasets of int16 patches out. Nothing imports jax."""
 
 import sys
 

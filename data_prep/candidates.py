@@ -3,7 +3,7 @@
     python -m data_prep.candidates --source=DIR --csv=FILE --name=ecc
 
 The defaults are those of the paper's ECC, candidates of pulmonary embolism in the private PE-CAD:
-cubes of 64x64x64 voxels, 20 mm across, three folds by patient.
+patches of 64x64x64 voxels, 20 mm across, three folds by patient.
 """
 
 import sys
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _make_parser() -> Parser:
     parser = base_parser(
         'data_prep.candidates',
-        'Cubes around labelled points of any scans. The CSV file has the columns scan, x, y, z, '
+        'Patches around labelled points of any scans. The CSV file has the columns scan, x, y, z, '
         'label and, if a patient has several scans, patient (default: each scan is one).',
         f'folder that holds the scans, at any depth: {SCANS}',
         'ecc',
@@ -106,7 +106,7 @@ def _make_parser() -> Parser:
     add_table_options(parser)
     add_cube_size(parser, '64,64,64')
     text = (
-        'of a cube along x: scans are resampled to this over its voxels along x, alike along all '
+        'of a patch along x: scans are resampled to this over its voxels along x, alike along all '
         'axes'
     )
     parser.option('extent', number(float, 1e-3), 'MM', text, '20')

@@ -28,7 +28,7 @@ _RULE = CubeRule(
     per_scan=48,
     border_low=(0, 0, 0),
     border_high=(0, 0, 0),
-    min_tissue=0.1,  # every cube shows some body
+    min_tissue=0.1,  # every patch shows some body
     max_tissue=1.0,
 )
 

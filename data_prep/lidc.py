@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prepares the nodules of LIDC-IDRI and returns the exit status."""
     parser = base_parser(
         'data_prep.lidc',
-        'Cubes around the nodules of LIDC-IDRI with a mask: the voxels inside the outlines of at '
+        'Patches around the nodules of LIDC-IDRI with a mask: the voxels inside the outlines of at '
         "least half of a nodule's readers.",
         'folder that holds LIDC-IDRI-0001 and so on',
         'ncs',
@@ -138,9 +138,9 @@ def cut_nodules(
     share: float = 0.5,
     min_readers: int = 2,
 ) -> Result:
-    """Reads a series and its XML and cuts a cube around each nodule: what a worker does.
+    """Reads a series and its XML and cuts a patch around each nodule: what a worker does.
 
-    The mask of a cube holds every nodule in it, not only the one in its middle.
+    The mask of a patch holds every nodule in it, not only the one in its middle.
 
     Raises:
       ScanError: the series or its XML cannot be used, or they do not belong together.

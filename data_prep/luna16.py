@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prepares LUNA16 and returns the exit status."""
     parser = make_parser(
         'data_prep.luna16',
-        'Cubes of the LUNA16 chest CT scans.',
+        'Patches of the LUNA16 chest CT scans.',
         'folder that holds subset0 ... subset9',
         'luna16',
     )

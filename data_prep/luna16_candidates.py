@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prepares the candidates of LUNA16 and returns the exit status."""
     parser = base_parser(
         'data_prep.luna16_candidates',
-        'Cubes around the candidates of LUNA16.',
+        'Patches around the candidates of LUNA16.',
         'folder that holds subset0 ... subset9 and candidates_V2.csv',
         'ncc',
     )
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         'the same for the test split; a draw leaves the expected AUC as it is, but false positives '
         'per scan, so the LUNA16 score, and average precision are right for all only'
     )
-    otherwise = '%(default)s, 60 GB of cubes in all of LUNA16'
+    otherwise = '%(default)s, 60 GB of patches in all of LUNA16'
     parser.option('test_negatives_per_positive', _ratio, 'N', text, 'all', otherwise)
     for split, default in _FOLDS.items():
         text = f'subsets of the {split} split'

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prepares a folder of scans and returns the exit status."""
     parser = make_parser(
         'data_prep.scans',
-        f'Cubes of all scans below a folder: {SCANS}. '
+        f'Patches of all scans below a folder: {SCANS}. '
         'Files that are labels by their names (CASE_seg, CASE_mask, labelsTr/, ...) are skipped.',
         'folder that holds the scans, at any depth',
         '',

@@ -12,6 +12,7 @@ from genesis_jax.errors import UserError
 from genesis_jax.provenance import Provenance, Source
 
 VERSION = 2  # rises when what reads earlier cards would misunderstand the next
+EXAMPLES = {3: ('patch', 'patches'), 2: ('image', 'images')}  # one and several, by dimensions
 _RENAMED = {'outputs': 'out_channels', 'statistics_momentum': 'batch_norm_momentum'}
 _NATIVE = ('spacing', 'window', 'view')  # of which null tells something, where the data are known
 
@@ -162,11 +163,10 @@ class Card(Mapping):
         """Whether it is the ResNet-18 of another program, as a rule of ImageNet."""
         return bool(self.source) and self.parts == ['encoder'] and self.dimensions == 2
 
-    def called(self) -> tuple[str, str]:
-        """What an example is called, and what it was taken from: `('cube', 'scan')`."""
-        if self.dimensions == 3:
-            return 'cube', 'scan'
-        return 'image', 'scan' if self.view else 'image'
+    def called(self) -> tuple[str, str, str]:
+        """An example, several, and what they were taken from: `('patch', 'patches', 'scan')`."""
+        source = 'scan' if self.dimensions == 3 or self.view else 'image'
+        return *EXAMPLES[self.dimensions], source
 
     def origin(self, known: Mapping[str, Any] | tuple[str, ...] = ()) -> Provenance:
         """Of the weights that this card is of: their file, and what it does not tell.

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from genesis_jax import config_json
+from genesis_jax.card import EXAMPLES
 from genesis_jax.config_json import flatten
 from genesis_jax.data import views
 from genesis_jax.errors import OptionError, UserError
@@ -157,10 +158,10 @@ def check_cubes(config: ConfigDict, shape: tuple[int, ...], count: int) -> None:
     except OptionError as error:
         raise UserError(f'config.transforms: {error}') from None
     if count < config.batch_size:
-        called = 'cubes' if config.dimensions == 3 else 'images'
+        examples = EXAMPLES[config.dimensions][1]
         raise UserError(
-            f'the training split has {count} {called}, less than one batch '
-            f'(config.batch_size={config.batch_size}); lower it or prepare more {called}'
+            f'the training split has {count} {examples}, less than one batch '
+            f'(config.batch_size={config.batch_size}); lower it or prepare more {examples}'
         )
     check_length(config, count // config.batch_size)
 

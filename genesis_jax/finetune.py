@@ -124,7 +124,7 @@ class _Segmentations:
         return pictures.segmentations(self._examples.chosen, self._classes)
 
     def _on_host(self, outputs):
-        """Cubes and probabilities of all devices of this process, as batches."""
+        """Patches and probabilities of all devices of this process, as batches."""
         cubes, answers = (np.concatenate(part) for part in jax.device_get(outputs))
         return cubes[..., self._own :], answers
 

@@ -58,7 +58,7 @@ def _make_parser():
     option('candidates', path, 'FILE', text)
     text = 'of neighbouring windows along each axis'
     option('overlap', share, 'SHARE', text, otherwise="the training's")
-    text = 'windows, cubes or images predicted together, over all devices'
+    text = 'windows, patches or images predicted together, over all devices'
     option('batch_size', count, 'N', text, otherwise='8 per device, on the CPU 1')
     text = 'segmentation: write the probabilities of every class too'
     parser.switch('probabilities', text)
@@ -114,7 +114,7 @@ def _check_task(args, card):
         )
     if len(card.channels) > 1:
         raise UserError(
-            f'{args.model} classifies cubes of {len(card.channels)} channels; points can be '
+            f'{args.model} classifies patches of {len(card.channels)} channels; points can be '
             'classified in scans of one channel only'
         )
 

@@ -1,4 +1,4 @@
-"""Pre-training: a U-Net learns to restore corrupted cubes."""
+"""Pre-training: a U-Net learns to restore corrupted patches."""
 
 import dataclasses
 from collections.abc import Mapping

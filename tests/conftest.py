@@ -85,7 +85,7 @@ def golden():
 
 @pytest.fixture(scope='session')
 def statistics(golden):
-    """What the published transforms do to a cube of 64x64x32, in numbers."""
+    """What the published transforms do to a patch of 64x64x32, in numbers."""
     return json.loads((golden / 'transform_statistics.json').read_text())['64x64x32']
 
 
@@ -115,7 +115,7 @@ def rng():
 
 @pytest.fixture(scope='session')
 def small_data(tmp_path_factory):
-    """A data_dir with the dataset `small`: 12 training, 4 validation cubes of a real chest CT."""
+    """A data_dir with the dataset `small`: 12 training, 4 validation patches of a real chest CT."""
     import SimpleITK as sitk
 
     from data_prep import demo, scans

@@ -1,4 +1,4 @@
-"""Candidates that a table names in any scans become cubes in whose middle they lie."""
+"""Candidates that a table names in any scans become patches in whose middle they lie."""
 
 import shutil
 

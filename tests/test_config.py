@@ -251,7 +251,7 @@ def test_cubes_must_fit_network_and_batch():
         check_cubes(resolve(changed(schedule__warmup_steps=500, epochs=1), 1), (64, 64, 32, 1), 100)
     with pytest.raises(UserError, match=r'profile_steps=\(50, 60\): expected within the 16 of the'):
         check_cubes(resolve(changed(profile_steps=(50, 60), epochs=1), 1), (64, 64, 32, 1), 100)
-    with pytest.raises(UserError, match='5 cubes, less than one batch'):
+    with pytest.raises(UserError, match='5 patches, less than one batch'):
         check_cubes(config, (64, 64, 32, 1), 5)
     config = resolve(genesis_ct_2d.get_config(), devices=1)
     with pytest.raises(UserError, match='5 images, less than one batch.* prepare more images'):

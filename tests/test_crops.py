@@ -1,4 +1,4 @@
-"""Cubes lie around their points whatever the orientation, spacing and border of the scan."""
+"""Patches lie around their points whatever the orientation, spacing and border of the scan."""
 
 import numpy as np
 import pytest

@@ -14,7 +14,7 @@ FREE = CubeRule(size=(4, 4, 3), border_low=(0, 0, 0), border_high=(0, 0, 0), tri
 
 
 def plain_score(voxels, start, rule):
-    """The tissue score of one cube, voxel by voxel."""
+    """The tissue score of one patch, voxel by voxel."""
     total = 0.0
     for x in range(start[0], start[0] + rule.size[0]):
         for y in range(start[1], start[1] + rule.size[1]):

@@ -18,7 +18,7 @@ def take(iterator, count):
 
 
 def by_position(batches):
-    """Cubes of batches, by the place of an example in its global batch."""
+    """Patches of batches, by the place of an example in its global batch."""
     return {
         int(p): c.tobytes() for b in batches for p, c in zip(b['position'], b['cube'], strict=True)
     }
@@ -65,7 +65,7 @@ def test_an_iterator_resumes_where_it_was(splits):
 
 @pytest.mark.parametrize('processes', [1, 2])
 def test_validation_shows_every_cube_once_in_order(splits, processes):
-    train = splits[0]  # 12 cubes in batches of 8: four of padding
+    train = splits[0]  # 12 patches in batches of 8: four of padding
     batches = [
         b for p in range(processes) for b in reading.validation_batches(train, 8, p, processes)
     ]

@@ -91,7 +91,7 @@ class Brightness:
 
 
 @pytest.mark.parametrize('window', [None, [-1000, 0]])
-@pytest.mark.parametrize('split', ['test', 'validation'])  # whole scans, and cubes
+@pytest.mark.parametrize('split', ['test', 'validation'])  # whole scans, and patches
 def test_segmentations_are_measured_in_their_window_and_spacing(split, window, runs, monkeypatch):
     monkeypatch.setattr(evaluate, 'from_card', lambda card: Brightness())
     variables, card = load_model(runs['seg'])

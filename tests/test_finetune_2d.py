@@ -102,7 +102,7 @@ def test_whole_scans_are_put_together_from_slices(balls_2d, tmp_path, capsys):
     variables, card = load_export(tmp_path / 'seed_0' / 'export' / 'model')
     dataset = labelled.open_labelled(ml_collections.ConfigDict(card['config']))
     rows, _ = evaluate.evaluate(variables, card, dataset, split='validation')
-    assert len(rows) == 2  # whole cubes, one of each patient
+    assert len(rows) == 2  # whole patches, one of each patient
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_several_findings_are_told_apart(balls_2d, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_pretraining_on_slices_starts_a_target_task(balls_2d, tmp_path, capsys):
-    """Cubes of 3D serve as slices; what was learned from them is loaded."""
+    """Patches of 3D serve as slices; what was learned from them is loaded."""
     source = tmp_path / 'scans'
     source.mkdir()
     chest = sitk.ReadImage(str(demo.chest_file('CTChest4.nrrd')))

@@ -159,7 +159,7 @@ def test_training_augments_and_turns_masks_with_cubes(make_target, monkeypatch, 
     steps, _, state = begin(config)
     _, metrics = steps.train(state, batch_of(config))
     assert calls[0] == ((16, 16, 16, 1), (16, 16, 16), config.augment.to_dict())
-    # A network whose logits are all alike on an empty cube, and a mask of foreground only.
+    # A network whose logits are all alike on an empty patch, and a mask of foreground only.
     assert 0 < float(metrics['loss']) < 0.7
 
 

@@ -224,16 +224,16 @@ def test_the_model_card_tells_what_is_known(folder):
     assert told['parameters'] == f'{sum(leaf.size for leaf in parameters):,}'
     assert told['scans'] == 'train 445, validation 178'
     assert told['folds'] == 'train 0, 1, 2, 3, 4; validation 5, 6'
-    assert told['cubes'] == 'train 14240, validation 5696'
-    assert told['voxels of a cube'] == '16 × 16 × 8' and told['spacing'] == "each scan's own"
+    assert told['patches'] == 'train 14240, validation 5696'
+    assert told['voxels of a patch'] == '16 × 16 × 8' and told['spacing'] == "each scan's own"
     assert told['intensities'] == '-1000 … 1000 become 0 … 1, clipped'
     assert told['corruption'] == 'flip axes 0 1 2, shuffle probability 0.5, fill noise'
     assert told['optimiser'] == 'sgd, learning rate 1.0, momentum 0.9'
     assert told['hash of the config'] == '0123456789ab'
     assert told['steps of these weights, the best'] == '4746'
     assert told['on the validation examples'] == '0.012346'
-    assert told['of the corrupted cube left unchanged'] == '0.26251'
-    assert told['cubes a second'] == '812' and told['device'] == '4 x cpu'
+    assert told['of the corrupted patch left unchanged'] == '0.26251'
+    assert told['patches a second'] == '812' and told['device'] == '4 x cpu'
     assert 'secret' not in text
     for part in ('Intended use', 'Limits', 'How to load it', 'Licence', 'Citation'):
         assert f'\n## {part}\n' in text

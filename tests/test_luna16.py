@@ -27,7 +27,7 @@ def run(*arguments):
 
 @pytest.mark.slow
 def test_phantom_scans_go_through_the_published_recipe(tmp_path):
-    """The paper's rule and recipe; only the network and the number of cubes are smaller."""
+    """The paper's rule and recipe; only the network and the number of patches are smaller."""
     source, data_dir, workdir = (tmp_path / name for name in ('luna16', 'data', 'run'))
     run('-m', 'data_prep.phantom', f'--out={source}')
     assert len(list(source.glob('subset*/*.mhd'))) == 10
@@ -35,13 +35,15 @@ def test_phantom_scans_go_through_the_published_recipe(tmp_path):
         *('-m', 'data_prep.luna16', f'--source={source}', f'--data_dir={data_dir}'),
         '--cubes_per_scan=4',
     )
-    assert 'Scans read: 7' in said and 'train: 20 cubes' in said and 'validation: 8 cubes' in said
+    assert (
+        'Scans read: 7' in said and 'train: 20 patches' in said and 'validation: 8 patches' in said
+    )
     said = run(
         *('main.py', '--config=configs/genesis_ct.py', f'--workdir={workdir}'),
         *(f'--config.data.dir={data_dir}', '--config.model.width=2', '--config.epochs=2'),
         '--config.log_every=1',
     )
-    assert '20 cubes of 64x64x32x1 for training, 8 for validation' in said
+    assert '20 patches of 64x64x32x1 for training, 8 for validation' in said
     assert '6 in all, 6 on each device' in said and 'not scaled by the batch' in said
     epochs = [row for row in rows_of(workdir) if 'epoch' in row]
     assert [row['epoch'] for row in epochs] == [1, 2]

@@ -1,4 +1,4 @@
-"""LUNA16's candidates become cubes in whose middle lies what its table names."""
+"""LUNA16's candidates become patches in whose middle lies what its table names."""
 
 import json
 

@@ -60,7 +60,7 @@ def test_radiographs_are_no_scans(tmp_path):
     told, text = facts(place), (place / 'README.md').read_text()
     assert told['intensities'].startswith('0 … 255 of 8 bits and 0 … 65535 of 16 bits become 0 … 1')
     assert told['input channels'] == 'grey' and told['pixels of an image'] == '32 × 32'
-    for word in ('scan ', 'scans', 'cube', 'voxel', 'spacing', 'folds'):
+    for word in ('scan ', 'scans', 'patch', 'voxel', 'spacing', 'folds'):
         assert word not in text.split('## Licence')[0], word
     (tmp_path / 'robust').mkdir()
     told = facts(written(tmp_path / 'robust', **FINDS | {'full_range': False}))

@@ -276,7 +276,7 @@ def test_two_channels_are_pretrained_on_from_their_files(layout, make_config, tm
 
 @pytest.fixture
 def poisoned(small_data, tmp_path):
-    """The dataset `small` with one more training cube, whose window is no number."""
+    """The dataset `small` with one more training patch, whose window is no number."""
     from data_prep.build import records
 
     folder = records.dataset_folder(small_data, 'small')
@@ -295,7 +295,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_good(poisoned, mak
     source, _, _ = reading.open_splits(make_config(**where))
 
     def poison_at(seed):
-        """The step that first meets the bad cube: each epoch leaves one of 13 cubes to the next."""
+        """The step that first meets the bad patch: each epoch leaves one of 13 to the next."""
         batches = reading.train_batches(source, 4, seed)
         return next(i for i in range(1, 9) if np.isnan(next(batches)['window']).any())
 

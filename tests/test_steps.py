@@ -25,7 +25,7 @@ STILL = {
 
 @pytest.fixture(scope='module')
 def batch():
-    """One cube four times, at four positions."""
+    """One patch four times, at four positions."""
     cube = np.random.default_rng(0).integers(-1000, 1000, CUBE).astype(np.int16)
     return {
         'cube': np.stack([cube] * 4),

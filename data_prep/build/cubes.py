@@ -1,4 +1,4 @@
-"""Scans to cubes without labels, by the paper's rule: what all of these preparations share."""
+"""Scans to patches without labels, by the paper's rule: what all of these preparations share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class CubeCutter:
 
     Attributes:
       modality: decides unit, window and padding.
-      rule: which cubes to take; of several channels the first one decides.
+      rule: which patches to take; of several channels the first one decides.
       spacing: mm along x, y, z to resample to; None keeps every scan's own.
       seed: of all draws.
       channels: names; empty: one, whatever it shows.
@@ -35,7 +35,7 @@ class CubeCutter:
     channels: tuple[str, ...] = ()
 
     def __call__(self, job: Job) -> Result:
-        """Reads one scan and cuts its cubes.
+        """Reads one scan and cuts its patches.
 
         Raises:
           ScanError: the scan cannot be used.

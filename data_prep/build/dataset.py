@@ -46,7 +46,7 @@ def prepare(
     recipe: Mapping[str, Any],
     config: str | None = None,
     notes: Sequence[str] = (),
-    parts: str = 'cubes',
+    parts: str = 'patches',
     sources: str = 'scans',
     per_scan: int = 1,
     skip_duplicates: bool = False,

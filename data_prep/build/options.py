@@ -57,26 +57,26 @@ def base_parser(
 
 
 def make_parser(module: str, description: str, source: str, name: str) -> Parser:
-    """A parser with the options of every preparation of cubes without labels."""
+    """A parser with the options of every preparation of patches without labels."""
     parser = base_parser(module, description, source, name)
-    cubes = parser.add_argument_group("cubes (defaults: the paper's rule for CT)")
+    cubes = parser.add_argument_group("patches (defaults: the paper's rule for CT)")
     add = partial(parser.option, group=cubes, default=None)
     whole, three, share = number(int, 1), triple(int, 0), number(float, -1, 1)
     text = 'voxels along x, y, z'
     add('cube_size', triple(int, 1), 'X,Y,Z', text, otherwise='64,64,32', dest='size')
-    text = 'cubes wanted from a scan'
+    text = 'patches wanted from a scan'
     add('cubes_per_scan', whole, 'N', text, otherwise='32', dest='per_scan')
     add('tries', whole, 'N', 'starts drawn to find them', otherwise='1600')
-    text = 'voxels left free before a cube'
+    text = 'voxels left free before a patch'
     add('border_low', three, 'X,Y,Z', text, otherwise='100,100,30; not CT: 0,0,0')
-    text = 'voxels left free after a cube'
+    text = 'voxels left free after a patch'
     add('border_high', three, 'X,Y,Z', text, otherwise='101,101,34; not CT: 0,0,0')
     text = "a voxel from here on is tissue, in the scan's unit"
     otherwise = "-150 HU; not CT: a tenth of the scan's window"
     add('tissue_threshold', number(float), 'VALUE', text, otherwise=otherwise)
-    text = 'refuse cubes of this share of tissue or less'
+    text = 'refuse patches of this share of tissue or less'
     add('min_tissue', share, 'SHARE', text, otherwise='0; not CT: 0.1; -1: none')
-    text = 'refuse cubes of more tissue'
+    text = 'refuse patches of more tissue'
     add('max_tissue', number(float, 0, 1), 'SHARE', text, otherwise='0.15; not CT: 1')
     return parser
 
@@ -88,7 +88,7 @@ def add_modality(parser: Parser, default: str | None = 'ct') -> None:
 
 
 def add_cube_size(parser: Parser, default: str = '64,64,32') -> None:
-    """The option of every labelled preparation for the size of its cubes or patches."""
+    """The option of every labelled preparation for the size of its patches."""
     text = 'voxels along x, y, z, multiples of 8'
     parser.option('cube_size', network_sides(3), 'X,Y,Z', text, default)
 
@@ -117,7 +117,7 @@ def run(
     if rule.min_tissue >= rule.max_tissue:
         parser.error(
             f'--min_tissue is {rule.min_tissue:g} and --max_tissue {rule.max_tissue:g}, which '
-            'refuses every cube; the first must be lower'
+            'refuses every patch; the first must be lower'
         )
 
     def work() -> Summary:

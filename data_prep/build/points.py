@@ -6,7 +6,7 @@ from genesis_jax.imaging.points import PointRule
 
 
 def cut_points(job: Job, rule: PointRule) -> Result:
-    """Cuts a cube around each point of a scan: what a worker does.
+    """Cuts a patch around each point of a scan: what a worker does.
 
     Raises:
       ScanError: the scan cannot be used.

@@ -20,7 +20,7 @@ import tensorflow_datasets as tfds
 from genesis_jax.errors import PrepareError
 
 VERSION = '1.0.0'
-SHARD_BYTES = 128 << 20  # of cubes in a file
+SHARD_BYTES = 128 << 20  # of patches in a file
 
 
 def features(

@@ -93,7 +93,6 @@ def run_segmentation(
                 'seed': reading.seed,
             },
             config=plan.config,
-            parts='patches',
             **destination(args),
         )
 

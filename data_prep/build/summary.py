@@ -33,7 +33,7 @@ class Summary:
     splits: Sequence[str]
     task: str | None = None
     classes: Sequence[str] = ()
-    parts: str = 'cubes'
+    parts: str = 'patches'
     sources: str = 'scans'
     per_scan: int = 1
     notes: Sequence[str] = ()
@@ -118,7 +118,7 @@ class Summary:
             return []
         air, tissue = (f'{count / self.tried:.1%}' for count in (self.air, self.tissue))
         refused = f'{self.parts.capitalize()} refused of {self.tried} looked at: {air} as air'
-        return [refused + f', {tissue} as tissue' * (self.parts == 'cubes')]
+        return [refused + f', {tissue} as tissue' * bool(self.tissue)]
 
     def _few(self) -> list[str]:
         if not self.few:

@@ -1,1 +1,1 @@
-"""Which cubes and patches of a scan to take."""
+"""Which patches of a scan to take."""

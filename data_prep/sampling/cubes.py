@@ -1,6 +1,6 @@
-"""The paper's cube sampling rule (MICCAI 2019, Genesis Chest CT), in pure NumPy.
+"""The paper's patch sampling rule (MICCAI 2019, Genesis Chest CT), in pure NumPy.
 
-Cubes are cut at random starts that stay clear of a border, and refused if they show too much
+Patches are cut at random starts that stay clear of a border, and refused if they show too much
 tissue (bone and muscle, which teach little about lungs) or nothing but air.
 """
 
@@ -13,21 +13,23 @@ from numpy.lib.stride_tricks import sliding_window_view
 from genesis_jax.errors import ScanError
 from genesis_jax.imaging.volumes import Modality
 
-_CANDIDATES_AT_ONCE = 64  # bounds memory to 64 cube faces, and leaves early once enough is found
+_CANDIDATES_AT_ONCE = (
+    64  # bounds memory to the faces of 64 patches, and leaves early once enough is found
+)
 
 
 @dataclass(frozen=True)
 class CubeRule:
-    """Which cubes to take from a scan; the defaults are the paper's for chest CT.
+    """Which patches to take from a scan; the defaults are the paper's for chest CT.
 
     Attributes:
       size: voxels along x, y, z.
-      per_scan: cubes wanted from one scan.
+      per_scan: patches wanted from one scan.
       tries: starts drawn to find them.
-      border_low, border_high: voxels left free before and after a cube along x, y, z.
+      border_low, border_high: voxels left free before and after a patch along x, y, z.
       tissue_threshold: a voxel from this value on is tissue, in the scan's unit; None means a
         tenth of the scan's window.
-      min_tissue, max_tissue: a cube is refused as air if its tissue score is not above the first,
+      min_tissue, max_tissue: a patch is refused as air if its tissue score is not above the first,
         as tissue if it is above the second.
     """
 
@@ -53,7 +55,7 @@ class Cubes:
     """What one scan gave.
 
     Attributes:
-      origins: int32 [N, 3], voxel indices of the cubes' first voxels.
+      origins: int32 [N, 3], voxel indices of the patches' first voxels.
       voxels: int16 [N, X, Y, Z], or with channels [N, X, Y, Z, C].
       tried, air, tissue: starts looked at up to the one that completed the set, and how many of
         them were refused as air and as tissue.
@@ -77,7 +79,7 @@ def default_rule(modality: Modality) -> CubeRule:
 
 
 def sample_cubes(rng: np.random.Generator, voxels: np.ndarray, rule: CubeRule) -> Cubes:
-    """Draws all starts at once and keeps the first `per_scan` accepted cubes, in drawing order.
+    """Draws all starts at once and keeps the first `per_scan` accepted patches, in drawing order.
 
     Args:
       rng: the scan's own generator.
@@ -85,7 +87,7 @@ def sample_cubes(rng: np.random.Generator, voxels: np.ndarray, rule: CubeRule) -
       rule: with its tissue threshold settled (`at_window`).
 
     Raises:
-      ScanError: the scan cannot hold one cube and its borders.
+      ScanError: the scan cannot hold one patch and its borders.
     """
     scored = voxels if voxels.ndim == 3 else voxels[..., 0]
     low, high = _start_range(scored.shape, rule)
@@ -116,7 +118,7 @@ def _start_range(shape: tuple[int, ...], rule: CubeRule) -> tuple[np.ndarray, np
     if (high < low).any():
         least = low + rule.size + rule.border_high
         raise ScanError(
-            f'has {" x ".join(map(str, shape))} voxels where a cube and its borders need at least '
+            f'has {" x ".join(map(str, shape))} voxels where a patch and its borders need at least '
             f'{" x ".join(map(str, least))}; lower --cube_size, --border_low or --border_high'
         )
     return low, high
@@ -125,10 +127,10 @@ def _start_range(shape: tuple[int, ...], rule: CubeRule) -> tuple[np.ndarray, np
 def _column_scores(
     voxels: np.ndarray, low: np.ndarray, high: np.ndarray, rule: CubeRule
 ) -> np.ndarray:
-    """Doubled tissue scores summed over a cube's depth, [starts along z, Y, X].
+    """Doubled tissue scores summed over a patch's depth, [starts along z, Y, X].
 
     A voxel scores 2 if it is tissue, else 1 if the next slice's is, else 0. Only the region that
-    cubes can reach is looked at, in memory order, slice by slice, so that a slice's arrays stay
+    patches can reach is looked at, in memory order, slice by slice, so that a slice's arrays stay
     in the processor's cache.
     """
     depth = rule.size[2]
@@ -160,7 +162,7 @@ def _tissue(region: np.ndarray, index: int, rule: CubeRule) -> np.ndarray:
 
 
 def _cube_scores(columns: np.ndarray, starts: np.ndarray, rule: CubeRule) -> np.ndarray:
-    """Mean tissue scores of the cubes at `starts` [N, 3] (x, y, z within the region)."""
+    """Mean tissue scores of the patches at `starts` [N, 3] (x, y, z within the region)."""
     width, height, _ = rule.size
     x, y, z = starts.T
     faces = sliding_window_view(columns, (height, width), axis=(1, 2))[z, y, x]
@@ -169,6 +171,6 @@ def _cube_scores(columns: np.ndarray, starts: np.ndarray, rule: CubeRule) -> np.
 
 
 def _cut(voxels: np.ndarray, starts: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
-    """The cubes [N, X, Y, Z] or [N, X, Y, Z, C] at `starts` [N, 3]."""
+    """The patches [N, X, Y, Z] or [N, X, Y, Z, C] at `starts` [N, 3]."""
     cubes = sliding_window_view(voxels, size, axis=(0, 1, 2))[tuple(starts.T)]
     return cubes if voxels.ndim == 3 else np.moveaxis(cubes, 1, -1)

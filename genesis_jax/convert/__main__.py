@@ -126,7 +126,7 @@ def _next(target: Path, format: str, card: Card) -> str:
         new = f'{str(target)!r}, out_channels=N, hidden=N'
         return f'genesis_jax.torch.Classifier{card.dimensions}D.from_pretrained({new})'
     if card.task:
-        flags = f'--input={card.called()[1].upper()}S --output=predicted'
+        flags = f'--input={card.called()[-1].upper()}S --output=predicted'
         return f'python -m genesis_jax.predict --model={quoted} {flags}'
     return ' '.join(usage.command(str(target), card))
 

@@ -82,8 +82,8 @@ def _opening(card, task):
     what, dataset = _NETWORKS[card.network], card.dataset
     on = f' on `{dataset}`' if dataset else ''
     if task == 'restoration':
-        example, source = card.called()
-        seen = f'{example}s' + (f' of {source}s' if source != example else '')
+        example, examples, source = card.called()
+        seen = examples + (f' of {source}s' if source != example else '')
         return f'{what}, pre-trained{on} to restore corrupted {seen} (Models Genesis).'
     if task:
         return f'{what}, trained{on} for {task}.'
@@ -110,7 +110,7 @@ def _network(card, parameters, dtype):
 
 def _data(card):
     config, spacing = card.config, card.spacing
-    example, source = card.called()
+    _, examples, source = card.called()
     yield 'dataset', card.dataset
     yield 'modality', card.modality
     if source == 'scan':  # images have neither folds nor millimetres, and are examples themselves
@@ -118,9 +118,9 @@ def _data(card):
         yield 'folds', _pairs(card.folds)
     yield 'patients', _pairs(card.patients)
     yield 'share of the training patients', config.get('label_fraction')
-    yield f'{example}s', _pairs(card.cubes)
+    yield examples, _pairs(card.cubes)
     yield 'examples', _pairs(card.examples)
-    elements = {'cube': 'voxels of a cube', 'image': 'pixels of an image'}[example]
+    elements = {3: 'voxels of a patch', 2: 'pixels of an image'}[card.dimensions]
     yield elements, _size((card.cube_shape or ())[:-1])
     if card.modality and source == 'scan':
         yield 'spacing', f'{_size(spacing)} mm' if spacing else "each scan's own"
@@ -140,13 +140,13 @@ def _training(card):
     yield 'tested on fold', card.fold
     yield 'epochs', card.epochs
     yield 'steps of these weights, the best', card.step
-    yield f'{card.called()[0]}s a second', _number(card.examples_per_second, 3)
+    yield f'{card.called()[1]} a second', _number(card.examples_per_second, 3)
     yield 'device', card.device
     yield 'hash of the config', card.config_hash
 
 
 def _losses(card, task):
-    baselines, (example, _) = card.baselines or {}, card.called()
+    baselines, (example, *_) = card.baselines or {}, card.called()
     yield 'loss', _TASKS[task][1] if task and card.validation_loss is not None else None
     yield 'on the validation examples', _number(card.validation_loss)
     yield f'of the corrupted {example} left unchanged', _number(baselines.get('unchanged'))
@@ -163,7 +163,7 @@ def _source(card):
 
 
 def _use(card, task):
-    _, source = card.called()
+    *_, source = card.called()
     if task and task != 'restoration':
         return (
             f'Research on {task} of {source}s like those above, prepared in the same way: as it '
@@ -177,7 +177,7 @@ def _use(card, task):
 
 
 def _limits(card, dtype):
-    _, source = card.called()
+    *_, source = card.called()
     yield 'For research. It is no medical device, and nothing here was tested for use on patients.'
     if card.dataset:
         yield (
@@ -200,7 +200,7 @@ def _intensities(card):
         window = (-1000, 1000)  # the only one that data_prep gives to CT
     if window:
         return f'{window[0]:g} … {window[1]:g} become 0 … 1, clipped'
-    _, source = card.called()
+    *_, source = card.called()
     if not card.modality or (source == 'image' and card.full_range is None):
         return None
     if source == 'image' and card.full_range:

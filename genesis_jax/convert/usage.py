@@ -34,7 +34,7 @@ def command(name: str, card: Card) -> tuple[str, str, str]:
         flags += ['--config.dimensions=2']
         flags += [f'--config.data.view={card.view}'] if card.view else []
     # Masks are prepared of scans only, so networks of images go on to classify.
-    segments = decodes and card.called()[1] == 'scan'
+    segments = decodes and card.called()[-1] == 'scan'
     # (only a config of segmentation has the field, and only a decoder needs it)
     fields = (*_ASKED, 'upsample') if segments else _ASKED
     flags += [f'--config.model.{field}={model[field]}' for field in fields if field in model]

@@ -49,7 +49,7 @@ class Labelled:
         return dict(zip(SPLITS, map(len, sources), strict=True))
 
     def tested(self, split: str) -> Any:
-        """What a test of a split predicts: whole scans or cubes instead of slices of them."""
+        """What a test of a split predicts: whole scans or patches instead of slices of them."""
         if split == 'test' and self.cases is not None:
             return self.cases
         source = getattr(self, split)

@@ -1,4 +1,4 @@
-"""From prepared cubes on disk to host batches, the same whatever the number of processes.
+"""From prepared patches on disk to host batches, the same whatever the number of processes.
 
 A batch is a dict of arrays: `cube` int16 `[B, X, Y, Z, C]` (2D: `[B, X, Y, C]`) in the scan's unit,
 `window` float32 `[B, C, 2]` (the values that become 0 and 1; of older datasets one for all

@@ -1,6 +1,6 @@
 """2D readings of 3D records: single slices, neighbouring slices, or three planes as channels.
 
-A view (`config.data.view`) makes records of cubes `[X, Y, Z, C]` into records of images
+A view (`config.data.view`) makes records of patches `[X, Y, Z, C]` into records of images
 `[X, Y, K * C]`, so that 2D networks learn, and are tested, on what 3D networks are:
 
 - 'slices': axial slices, K = 1;

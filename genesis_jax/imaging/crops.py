@@ -1,7 +1,7 @@
-"""Cubes around points of a scan, whatever its orientation and spacing.
+"""Patches around points of a scan, whatever its orientation and spacing.
 
-Points are in world mm, LPS as in DICOM and ITK. A cube is cut from the scan as prepared: LPS
-orientation, int16, and resampled if a spacing is asked for. Resampling only the cube gives the
+Points are in world mm, LPS as in DICOM and ITK. A patch is cut from the scan as prepared: LPS
+orientation, int16, and resampled if a spacing is asked for. Resampling only the patch gives the
 voxels that resampling the whole scan would give there.
 """
 
@@ -30,7 +30,7 @@ def prepare_image(image: sitk.Image, modality: Modality) -> tuple[sitk.Image, tu
 def crop(
     image: sitk.Image, centre, size, spacing=None, padding=CT_PADDING
 ) -> tuple[np.ndarray, Index]:
-    """Cuts the cube whose voxel `size // 2` is the one nearest to a point.
+    """Cuts the patch whose voxel `size // 2` is the one nearest to a point.
 
     Args:
       image: int16, in LPS orientation.
@@ -41,7 +41,7 @@ def crop(
 
     Returns:
       int16 [X, Y, Z], and the index of its first voxel in the scan as prepared, which is negative
-      where the cube begins outside.
+      where the patch begins outside.
     """
     start = _start(image, centre, size, spacing)
     if spacing is None:
@@ -51,7 +51,7 @@ def crop(
 
 
 def crop_mask(mask: sitk.Image, centre, size, spacing=None) -> np.ndarray:
-    """The mask (uint8, 0 and 1) of the cube that `crop` cuts, [X, Y, Z].
+    """The mask (uint8, 0 and 1) of the patch that `crop` cuts, [X, Y, Z].
 
     Resampled, a voxel belongs to the mask if its interpolated share is at least one half.
     """

@@ -1,4 +1,4 @@
-"""Labelled points of scans to cubes around them."""
+"""Labelled points of scans to patches around them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Points:
 
 @dataclass(frozen=True)
 class PointRule:
-    """How cubes are cut around points.
+    """How patches are cut around points.
 
     Attributes:
       size: voxels along x, y, z.
@@ -67,7 +67,7 @@ def gather(rows: Sequence[tuple[int, Sequence[float], int]]) -> Points:
 
 @dataclass(frozen=True)
 class Cuts:
-    """The cubes around the points of one scan.
+    """The patches around the points of one scan.
 
     Attributes:
       cubes: int16 [X, Y, Z, 1] each, in the order of the points.
@@ -101,7 +101,7 @@ def check_points(located: Iterable[tuple[Scan, Points]], rule: PointRule) -> Non
 
 
 def cut_points(scan: Scan, points: Points, rule: PointRule) -> Cuts:
-    """Reads a scan and cuts a cube around each of its points.
+    """Reads a scan and cuts a patch around each of its points.
 
     Raises:
       ScanError: the scan cannot be used.

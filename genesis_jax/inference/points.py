@@ -1,4 +1,4 @@
-"""Classes of candidate points: a cube around each, cut as those that the network was trained on."""
+"""Classes of candidate points: a patch around each, cut as those the network was trained on."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +30,7 @@ def classify(
     Args:
       scans: `imaging.volumes.Scan`s that the rows may name.
       table: the CSV file.
-      predict: maps batches of cubes to probabilities (`sliding.on_devices`).
+      predict: maps batches of patches to probabilities (`sliding.on_devices`).
       card: of the export.
       output: the folder to write to.
       batch_size: a multiple of the number of local devices.
@@ -87,6 +87,6 @@ def _located(scans, table, rows):
 
 
 def _examples(cuts, view):
-    """What the network sees of the cubes of one scan: `cube` int16 and `window` of each."""
+    """What the network sees of the patches of one scan: `cube` int16 and `window` of each."""
     records = [{'cube': cube, 'window': cuts.window} for cube in cuts.cubes]
     return list(views.viewed(records, view, records[0]['cube'].shape, every=False))

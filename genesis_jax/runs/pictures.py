@@ -18,9 +18,9 @@ def available() -> bool:
 
 
 def restorations(original: np.ndarray, corrupted: np.ndarray, restored: np.ndarray) -> np.ndarray:
-    """Draws cubes `[N, X, Y, Z, C]` or images `[N, X, Y, C]` in [0, 1], one row each.
+    """Draws patches `[N, X, Y, Z, C]` or images `[N, X, Y, C]` in [0, 1], one row each.
 
-    A cube shows its middle axial plane and, beside it, the coronal above the sagittal one; of
+    A patch shows its middle axial plane and, beside it, the coronal above the sagittal one; of
     several channels the first is shown.
 
     Returns:
@@ -94,7 +94,7 @@ class Examples:
         return [example for _, example in self._best.values()]
 
     def offer(self, batch: Mapping[str, np.ndarray], fetch: Callable[[], Sequence]) -> None:
-        """Looks at a batch of the split; `fetch()` gives its cubes and probabilities."""
+        """Looks at a batch of the split; `fetch()` gives its patches and probabilities."""
         outputs = None
         for row, (position, weight) in enumerate(
             zip(batch['position'], batch['weight'], strict=True)

@@ -8,6 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from genesis_jax import parallel
+from genesis_jax.card import EXAMPLES
 from genesis_jax.checkpoints import Progress
 from genesis_jax.config import config_hash
 from genesis_jax.config_json import flatten
@@ -36,8 +37,9 @@ def describe_recipe(config: ConfigDict, file: str, defaults: ConfigDict) -> str:
 def opening_pretraining(config, workdir, cube_shape, counts, state, resumed) -> Iterator[str]:
     """Lines that say what is about to run, on what, and where."""
     about = {
-        'data': f'{config.data.name}{_seen(config)}: {counts["train"]} {_example(config)}s of '
-        f'{_size(cube_shape)} for training, {counts["validation"]} for validation',
+        'data': f'{config.data.name}{_seen(config)}: {counts["train"]} '
+        f'{EXAMPLES[config.dimensions][1]} of {_size(cube_shape)} for training, '
+        f'{counts["validation"]} for validation',
         'corruption': registry.describe(config.transforms),
         'network': _network(config, state),
     }
@@ -84,7 +86,7 @@ def _examples(dataset):
     counts, size = dict(dataset.counts), _size(dataset.shape)
     scans = ''
     if dataset.tested('test') is not dataset.test:
-        what = 'whole scans' if dataset.cases is not None else 'whole cubes'
+        what = 'whole scans' if dataset.cases is not None else 'whole patches'
         scans = f', {counts.pop("test")} {what} to test'
     return ', '.join(f'{count} {split}' for split, count in counts.items()) + f' of {size}{scans}'
 
@@ -99,19 +101,14 @@ def _seen(config):
     return f' as {config.data.view}' if config.data.view else ''
 
 
-def _example(config):
-    """What a pre-training calls an example."""
-    return {3: 'cube', 2: 'image'}[config.dimensions]
-
-
 def _size(shape):
     return 'x'.join(map(str, shape))
 
 
 def write(workdir: Path, config: ConfigDict, cube_shape, counts, progress: Progress) -> None:
     """Writes and prints the closing report."""
-    about, example = describe(config), _example(config)
-    last = progress.last
+    about, last = describe(config), progress.last
+    example, examples = EXAMPLES[config.dimensions]
     samples = sorted((workdir / 'samples').glob('step_*.png'))
     rows = {
         'restoration, best': progress.best_loss,
@@ -124,7 +121,7 @@ def write(workdir: Path, config: ConfigDict, cube_shape, counts, progress: Progr
     lines = [
         f'# Pre-training on {config.data.name}',
         '',
-        f'| mean squared error on the validation {example}s | |',
+        f'| mean squared error on the validation {examples} | |',
         '| --- | --- |',
         *(f'| {name} | {value:.5f} |' for name, value in rows.items()),
         '',

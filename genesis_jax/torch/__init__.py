@@ -3,7 +3,7 @@
 from genesis_jax.torch import UNet3D
 
 network = UNet3D.from_pretrained('Genesis_Chest_CT.pt')  # or .h5, hub folder, export, run
-logits = network(cubes)  # [B, C, X, Y, Z] in [0, 1]; every side divides by 8
+logits = network(patches)  # [B, C, X, Y, Z] in [0, 1]; every side divides by 8
 
 UNet2D and Classifier2D take images [B, C, X, Y], whose sides divide by 32; their encoder is the
 standard ResNet-18, and from_pretrained takes ImageNet weights as torchvision and timm publish them.

@@ -111,7 +111,7 @@ class UNet(Network):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits `[B, out_channels, X, Y(, Z)]` of `[B, in_channels, X, Y(, Z)]`.
 
-        Restored cubes, and the probability of a single class, are their sigmoid.
+        Restored patches, and the probability of a single class, are their sigmoid.
         """
         *skips, x = self.encode(x)
         for up in self.ups:

@@ -1,4 +1,4 @@
-"""The composition: which transforms a cube goes through, in which order, how often."""
+"""The composition: which transforms a patch goes through, in which order, how often."""
 
 from collections.abc import Sequence
 from functools import partial

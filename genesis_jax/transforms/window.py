@@ -9,7 +9,7 @@ import jax.numpy as jnp
 def normalise(
     batch: Mapping[str, jax.Array], window: tuple[float, float] | None = None
 ) -> jax.Array:
-    """Cubes as float32 in [0, 1]: `window` (low, high), by default each scan's own, fills it.
+    """Patches as float32 in [0, 1]: `window` (low, high), by default each scan's own, fills it.
 
     A scan's own window is `[2]`, or `[C, 2]` with one for each channel.
     """
