@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from benchmarks import measure, numpy_corruption
-from benchmarks.recipe import CUBE, host_batch
+from benchmarks.recipe import PATCH, host_batch
 from genesis_jax.transforms import corrupt_batch
 from genesis_jax.transforms.window import normalise
 
@@ -29,10 +29,10 @@ _LOOP = 64  # patches of the NumPy loop in one repetition: what happens to each 
 
 def main():
     """Measures, shows and keeps; returns the figures."""
-    cubes = 64 if measure.on_cpu() else 512  # enough that about half of them are shuffled
-    volumes = normalise(host_batch(cubes))
-    keys = jax.random.split(jax.random.key(0), cubes)
-    figures = {'cube': list(CUBE), 'batch': cubes}
+    patches = 64 if measure.on_cpu() else 512  # enough that about half of them are shuffled
+    volumes = normalise(host_batch(patches))
+    keys = jax.random.split(jax.random.key(0), patches)
+    figures = {'cube': list(PATCH), 'batch': patches}
     # Started anew: a copy of this process would hold the accelerator, too.
     context = multiprocessing.get_context('spawn')
     with concurrent.futures.ProcessPoolExecutor(measure.cores(), mp_context=context) as pool:
@@ -44,31 +44,33 @@ def main():
                 'NumPy, one per core': functools.partial(_loop_in_all, pool, loop, _LOOP),
             }
             begun = [runs['genesis_jax'], functools.partial(_loop_in_all, pool, loop, 1)]
-            per_cube, samples = measure.compare(
+            per_patch, samples = measure.compare(
                 f'Corruption of a patch of 64x64x32, {name}',
                 runs,
-                dict(zip(runs, (cubes, _LOOP, _LOOP * measure.cores()), strict=True)),
+                dict(zip(runs, (patches, _LOOP, _LOOP * measure.cores()), strict=True)),
                 lambda _, seconds: {'patches/s': 1 / seconds},
                 warm_up=dict(enumerate(begun)),
             )
             figures[name] = {
-                'seconds_per_cube': per_cube,
+                'seconds_per_cube': per_patch,
                 'samples': samples,
-                'ratios': {who: value / per_cube['genesis_jax'] for who, value in per_cube.items()},
+                'ratios': {
+                    who: value / per_patch['genesis_jax'] for who, value in per_patch.items()
+                },
             }
     return measure.keep('corruption', figures)
 
 
-def _loop(function, cubes, seed=0):
+def _loop(function, patches, seed=0):
     rng = np.random.default_rng(seed)
-    cube = rng.random(CUBE[:-1], dtype=np.float32)
-    for _ in range(cubes):
-        getattr(numpy_corruption, function)(rng, cube)
+    patch = rng.random(PATCH[:-1], dtype=np.float32)
+    for _ in range(patches):
+        getattr(numpy_corruption, function)(rng, patch)
 
 
-def _loop_in_all(pool, function, cubes):
+def _loop_in_all(pool, function, patches):
     seeds = range(measure.cores())
-    list(pool.map(_loop, [function] * len(seeds), [cubes] * len(seeds), seeds))
+    list(pool.map(_loop, [function] * len(seeds), [patches] * len(seeds), seeds))
 
 
 if __name__ == '__main__':

@@ -26,8 +26,8 @@ def main():
     except ModuleNotFoundError as error:
         print(f'{error.name} is not installed: nothing can be read from disk here')
         return None
-    width, cubes = (4, 2) if measure.on_cpu() else (32, 16)
-    batch_size = cubes * jax.device_count()
+    width, patches = (4, 2) if measure.on_cpu() else (32, 16)
+    batch_size = patches * jax.device_count()
     run = Runner(make_steps(width, measure.dtype()), batch_size)
     with tempfile.TemporaryDirectory() as folder:
         source = write(Path(folder), host_batch(_RECORDS)['cube'])
@@ -38,7 +38,7 @@ def main():
             ),
         }
         taken, samples = measure.compare(
-            f'Training step, width {width}, {cubes} patches of 64x64x32',
+            f'Training step, width {width}, {patches} patches of 64x64x32',
             runs,
             dict.fromkeys(runs, _STEPS),
             repetitions=2,
@@ -48,7 +48,7 @@ def main():
         'data',
         {
             'width': width,
-            'cubes': cubes,
+            'cubes': patches,
             'steps': _STEPS,
             'dtype': measure.dtype(),
             'seconds': taken,
@@ -58,17 +58,17 @@ def main():
     )
 
 
-def write(folder, cubes):
+def write(folder, patches):
     """Writes patches, int16 `[N, X, Y, Z, 1]`, and returns the source that a training reads."""
     import tensorflow_datasets as tfds
 
     from data_prep.build.records import SplitsWriter, dataset_folder, features
 
-    writer = SplitsWriter(folder, _NAME, features(cubes.shape[1:-1]))
+    writer = SplitsWriter(folder, _NAME, features(patches.shape[1:-1]))
     about = {'origin': [0, 0, 0], 'spacing': [1.0, 1.0, 1.0], 'fold': 0, 'window': [(-1000, 1000)]}
     examples = [
-        {'cube': cube, 'scan_id': str(i), 'patient': str(i), **about}
-        for i, cube in enumerate(cubes)
+        {'cube': patch, 'scan_id': str(i), 'patient': str(i), **about}
+        for i, patch in enumerate(patches)
     ]
     writer.add('train', examples)
     writer.close({})

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from benchmarks import measure
-from benchmarks.recipe import CUBE
+from benchmarks.recipe import PATCH
 from genesis_jax.convert.names import describe, rows, to_torch
 from genesis_jax.errors import missing
 from genesis_jax.inference.sliding import on_devices, sliding_window, whole_batch
@@ -38,19 +38,19 @@ def main():
     else:
         cases = [(32, SCAN, 'float32', 5), (32, SCAN, 'bfloat16', 5)]
     return measure.keep(
-        'predict', {'window': list(CUBE[:-1]), 'cases': [_case(*case) for case in cases]}
+        'predict', {'window': list(PATCH[:-1]), 'cases': [_case(*case) for case in cases]}
     )
 
 
 def _case(width, shape, dtype, repetitions):
     """One network on one scan, in every way that this machine can."""
     scan = np.random.default_rng(0).random((*shape, 1), dtype=np.float32)
-    small_scan = scan[tuple(slice(2 * side) for side in CUBE[:-1])]  # to warm up
+    small_scan = scan[tuple(slice(2 * side) for side in PATCH[:-1])]  # to warm up
     network = UNet3D(width=width, dtype=dtype)
     key, small = jax.random.key(0), np.zeros((1, 16, 16, 16, 1), np.float32)
     variables = jax.jit(functools.partial(network.init, train=False))(key, small)
     predict = on_devices(lambda v, x: jax.nn.sigmoid(network.predict(v, x)), variables)
-    runs = {'genesis_jax': functools.partial(sliding_window, predict, window=CUBE[:-1])}
+    runs = {'genesis_jax': functools.partial(sliding_window, predict, window=PATCH[:-1])}
     if sliding_window_inference and (device := measure.torch_device(torch)):
         runs['MONAI'] = _monai(width, dtype, variables, device)
     results = {}
@@ -96,7 +96,7 @@ def _monai(width, dtype, variables, device):
         with torch.inference_mode(), narrow:
             probabilities = sliding_window_inference(
                 volume,
-                roi_size=CUBE[:-1],
+                roi_size=PATCH[:-1],
                 sw_batch_size=whole_batch(),
                 predictor=lambda x: torch.sigmoid(network(x).float()),
                 overlap=0.5,

@@ -16,7 +16,7 @@ from genesis_jax.training import optim
 from genesis_jax.training.losses import SquaredError
 from genesis_jax.training.steps import Steps, corrupted
 
-CUBE = (64, 64, 32, 1)
+PATCH = (64, 64, 32, 1)
 RECIPE = {  # what decides the optimisation
     'epochs': 1_000,
     'optimizer': {'name': 'sgd', 'learning_rate': 1.0, 'momentum': 0.9, 'weight_decay': 0.0},
@@ -44,33 +44,33 @@ def make_steps(width, dtype='float32', remat=False):
     return Steps(network, optimisation, corrupted, SquaredError())
 
 
-def host_batch(cubes, seed=0):
+def host_batch(patches, seed=0):
     """A batch of smooth noise in HU, as `genesis_jax.data` gives it."""
     rng = np.random.default_rng(seed)
-    coarse = rng.normal(-400, 400, (cubes, 16, 16, 8, 1))
+    coarse = rng.normal(-400, 400, (patches, 16, 16, 8, 1))
     fine = coarse.repeat(4, 1).repeat(4, 2).repeat(4, 3)
     return {
         'cube': np.clip(fine + rng.normal(0, 50, fine.shape), -1024, 3071).astype(np.int16),
-        'window': np.tile(np.float32([-1000, 1000]), (cubes, 1, 1)),
-        'position': np.arange(cubes, dtype=np.int32),
+        'window': np.tile(np.float32([-1000, 1000]), (patches, 1, 1)),
+        'position': np.arange(patches, dtype=np.int32),
     }
 
 
 def first_step():
     """One step from a cold start, in a process of its own; prints of which size."""
     parallel.start()
-    width, cubes = (8, 2) if measure.on_cpu() else (32, 16)
-    run = Runner(make_steps(width, measure.dtype()), cubes * jax.device_count())
+    width, patches = (8, 2) if measure.on_cpu() else (32, 16)
+    run = Runner(make_steps(width, measure.dtype()), patches * jax.device_count())
     jax.block_until_ready(run())
-    print(json.dumps({'width': width, 'cubes': cubes, 'dtype': measure.dtype()}))
+    print(json.dumps({'width': width, 'cubes': patches, 'dtype': measure.dtype()}))
 
 
 class Runner:
     """Takes one step after the other with one batch that stays on the device."""
 
-    def __init__(self, steps, cubes):
+    def __init__(self, steps, patches):
         self.state = parallel.create(steps.init)
-        self.batch = parallel.shard(host_batch(cubes))
+        self.batch = parallel.shard(host_batch(patches))
         self._train = steps.train.lower(self.state, self.batch).compile()
 
     def __call__(self):

@@ -25,7 +25,7 @@ class Step:
         self._layout = torch.channels_last_3d if best else torch.contiguous_format
         network = UNet3D(width=width).to(self._device, memory_format=self._layout)
         self._optimizer = torch.optim.SGD(network.parameters(), lr=1.0, momentum=0.9)
-        self._cubes, self._target = (self._place(array) for array in (corrupted, target))
+        self._patches, self._target = (self._place(array) for array in (corrupted, target))
         self.compiled = best and self._device.type == 'cuda'
         self._network = torch.compile(network) if self.compiled else network
         if not self.compiled:
@@ -45,7 +45,7 @@ class Step:
     def _gradients(self):
         torch.backends.cudnn.benchmark = self._best
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._best):
-            logits = self._network(self._cubes)
+            logits = self._network(self._patches)
         loss = functional.mse_loss(torch.sigmoid(logits.float()), self._target)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -21,7 +21,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from benchmarks import measure
-from benchmarks.recipe import CUBE, Runner, host_batch, make_steps
+from benchmarks.recipe import PATCH, Runner, host_batch, make_steps
 from genesis_jax.models import UNet3D
 from genesis_jax.training.losses import squared_error
 from genesis_jax.transfer import shapes_of
@@ -39,21 +39,21 @@ def main():
     if torch_step is None:
         print('PyTorch is not installed: nothing to compare with')
     cases = [(8, 2), (32, 2)] if measure.on_cpu() else [(8, 2), (32, 6), (32, 16)]
-    figures = {'cube': list(CUBE), 'first_step': first_step}
+    figures = {'cube': list(PATCH), 'first_step': first_step}
     figures['cases'] = [_case(*case) for case in cases]
     figures['limits'] = _share_of_limits(figures['cases'][-1])
     return measure.keep('train_step', figures)
 
 
-def _case(width, cubes_each):
+def _case(width, patches_each):
     """One size of network and batch (for each device), in every way that this machine can."""
-    cubes = cubes_each * jax.device_count()
-    runners = {'genesis_jax, float32': Runner(make_steps(width), cubes)}
+    patches = patches_each * jax.device_count()
+    runners = {'genesis_jax, float32': Runner(make_steps(width), patches)}
     if (dtype := measure.dtype()) != 'float32':
-        runners[f'genesis_jax, {dtype}'] = Runner(make_steps(width, dtype), cubes)
+        runners[f'genesis_jax, {dtype}'] = Runner(make_steps(width, dtype), patches)
     # The corruption alone, as each device runs it.
-    volumes = normalise(host_batch(cubes_each))
-    keys = jax.random.split(jax.random.key(0), cubes_each)
+    volumes = normalise(host_batch(patches_each))
+    keys = jax.random.split(jax.random.key(0), patches_each)
     corrupt = functools.partial(jax.jit(corrupt_batch), keys, volumes)
     others = {}
     if torch_step and (device := measure.torch_device(torch_step.torch)):
@@ -62,12 +62,12 @@ def _case(width, cubes_each):
             'PyTorch, eager float32': torch_step.Step(width, *pair, device),
             'PyTorch, at its best': torch_step.Step(width, *pair, device, best=True),
         }
-    flops = flops_by_hand(runners['genesis_jax, float32'].state.params, cubes)
+    flops = flops_by_hand(runners['genesis_jax, float32'].state.params, patches)
     taken, samples = measure.compare(
-        f'Training step, width {width}, {cubes} patches of 64x64x32',
+        f'Training step, width {width}, {patches} patches of 64x64x32',
         {**runners, **others, 'corruption alone': corrupt},
         more=lambda name, seconds: {
-            'patches/s': cubes / seconds,
+            'patches/s': patches / seconds,
             'TFLOP/s': None if name.startswith('corruption') else flops / seconds / 1e12,
         },
         repetitions=2 if measure.on_cpu() and width > 8 else 5,  # such a step takes ten seconds
@@ -76,20 +76,20 @@ def _case(width, cubes_each):
     best = min(taken[name] for name in runners)
     return {
         'width': width,
-        'cubes': cubes,
+        'cubes': patches,
         'seconds': taken,
         'samples': samples,
         'compiled_by_pytorch': [name for name, step in others.items() if step.compiled],
         'flops_by_hand': flops,
-        'flops_by_xla': cubes * flops_by_xla(width),
-        'memory': _memory(width, cubes_each, runners[f'genesis_jax, {dtype}']),
+        'flops_by_xla': patches * flops_by_xla(width),
+        'memory': _memory(width, patches_each, runners[f'genesis_jax, {dtype}']),
         'share_of_corruption': taken['corruption alone'] / best,
         'ratios': {name: taken[name] / taken['genesis_jax, float32'] for name in others},
         'ratios_at_our_best': {name: taken[name] / best for name in others},
     }
 
 
-def flops_by_hand(params, cubes):
+def flops_by_hand(params, patches):
     """Multiplications and additions of the convolutions of a step, counted by hand.
 
     Forwards once, backwards twice (towards the input and towards the kernel); the first layer needs
@@ -101,10 +101,10 @@ def flops_by_hand(params, cubes):
             continue
         name = next((part for part in path if part.startswith(('level_', 'up_'))), 'level_0')
         level = int(name.rpartition('_')[2]) + name.startswith('up_')  # a block per voxel below
-        flops = 2 * array.size * math.prod(CUBE[:-1]) / 8**level
+        flops = 2 * array.size * math.prod(PATCH[:-1]) / 8**level
         forward += flops
         first = flops if path[:3] == ('encoder', 'level_0', 'block_0') else first
-    return cubes * (3 * forward - first)
+    return patches * (3 * forward - first)
 
 
 def flops_by_xla(width):
@@ -114,16 +114,16 @@ def flops_by_xla(width):
     counts one turn, and on GPUs calls of a library, of which it counts nothing.
     """
     network = UNet3D(width=width)
-    cube = jax.ShapeDtypeStruct((1, *CUBE), np.float32)
-    variables = shapes_of(network, CUBE[-1])
+    patch = jax.ShapeDtypeStruct((1, *PATCH), np.float32)
+    variables = shapes_of(network, PATCH[-1])
 
-    def loss(params, variables, cube):
+    def loss(params, variables, patch):
         variables = variables | {'params': params}
-        logits, _ = network.apply(variables, cube, train=True, mutable=['batch_stats'])
-        return squared_error(jax.nn.sigmoid(logits), cube).mean()
+        logits, _ = network.apply(variables, patch, train=True, mutable=['batch_stats'])
+        return squared_error(jax.nn.sigmoid(logits), patch).mean()
 
     with jax.default_device(jax.devices('cpu')[0]):
-        traced = jax.jit(jax.grad(loss)).trace(variables['params'], variables, cube)
+        traced = jax.jit(jax.grad(loss)).trace(variables['params'], variables, patch)
         return traced.lower(lowering_platforms=('tpu',)).cost_analysis()['flops']
 
 
@@ -150,16 +150,16 @@ def _share_of_limits(case):
     return limits
 
 
-def _memory(width, cubes, run):
+def _memory(width, patches, run):
     """Bytes on a device that a step takes beside state and batch, per patch."""
-    remat = Runner(make_steps(width, measure.dtype(), remat=True), cubes * jax.device_count())
+    remat = Runner(make_steps(width, measure.dtype(), remat=True), patches * jax.device_count())
     figures = {
         'dtype': measure.dtype(),
-        'kept': run.memory() / cubes,
-        'rematerialised': remat.memory() / cubes,
+        'kept': run.memory() / patches,
+        'rematerialised': remat.memory() / patches,
     }
     measure.show(
-        f'Device memory of a step, width {width}, {cubes} patches, {figures["dtype"]}',
+        f'Device memory of a step, width {width}, {patches} patches, {figures["dtype"]}',
         [
             {'activations': name, 'MiB per patch': figures[name] / 2**20}
             for name in ('kept', 'rematerialised')

@@ -152,9 +152,9 @@ def _check_axes(fields):
 
 def check_cubes(config: ConfigDict, shape: tuple[int, ...], count: int) -> None:
     """Raises UserError if examples `[X, Y(, Z), C]` do not fit the transforms or the batch."""
-    cube = jax.ShapeDtypeStruct(shape, jnp.float32)
+    patch = jax.ShapeDtypeStruct(shape, jnp.float32)
     try:
-        jax.eval_shape(partial(corrupt, **config.transforms.to_dict()), jax.random.key(0), cube)
+        jax.eval_shape(partial(corrupt, **config.transforms.to_dict()), jax.random.key(0), patch)
     except OptionError as error:
         raise UserError(f'config.transforms: {error}') from None
     if count < config.batch_size:

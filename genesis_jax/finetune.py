@@ -125,8 +125,8 @@ class _Segmentations:
 
     def _on_host(self, outputs):
         """Patches and probabilities of all devices of this process, as batches."""
-        cubes, answers = (np.concatenate(part) for part in jax.device_get(outputs))
-        return cubes[..., self._own :], answers
+        patches, answers = (np.concatenate(part) for part in jax.device_get(outputs))
+        return patches[..., self._own :], answers
 
 
 def _card(config, dataset, progress, start) -> Card:

@@ -27,8 +27,8 @@ def rng():
 
 
 def test_the_numpy_loop_shuffles_as_published(rng, statistics):
-    cube = np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
-    changed = [(numpy_corruption.local_shuffle(rng, cube) != cube).mean() for _ in range(6)]
+    patch = np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
+    changed = [(numpy_corruption.local_shuffle(rng, patch) != patch).mean() for _ in range(6)]
     assert abs(np.mean(changed) - statistics['shuffle']['changed']['mean']) < 0.006
 
 
@@ -57,11 +57,11 @@ def test_operations_are_counted_by_hand():
     }
     voxels = np.prod(SHAPE)
     first, second = 2 * 27 * 4 * voxels, 2 * 27 * 32 * voxels / 8
-    assert flops_by_hand(params, cubes=2) == 2 * (2 * first + 3 * second)
+    assert flops_by_hand(params, patches=2) == 2 * (2 * first + 3 * second)
 
 
 def test_xla_counts_nearly_as_many():
-    by_hand = flops_by_hand(shapes_of(UNet3D(width=2), 1)['params'], cubes=1)
+    by_hand = flops_by_hand(shapes_of(UNet3D(width=2), 1)['params'], patches=1)
     assert 0.9 < flops_by_xla(2) / by_hand < 1  # it leaves out what meets the padding
 
 
@@ -69,9 +69,9 @@ def test_xla_counts_nearly_as_many():
 def test_pytorch_takes_the_same_step(rng):
     torch_step = pytest.importorskip('benchmarks.torch_step', reason='PyTorch is not installed')
     network = UNet3D(width=2)
-    cubes, target = rng.random((2, 2, 16, 16, 16, 1), dtype=np.float32)
-    variables = jax.jit(lambda: network.init(jax.random.key(0), cubes, train=True))()
-    step = torch_step.Step(2, cubes, target, 'cpu')
+    patches, target = rng.random((2, 2, 16, 16, 16, 1), dtype=np.float32)
+    variables = jax.jit(lambda: network.init(jax.random.key(0), patches, train=True))()
+    step = torch_step.Step(2, patches, target, 'cpu')
     card = describe(step._network.state_dict(), 'the network')
     arrays = to_torch(jax.device_get(variables), rows(card))
     tensors = {name: torch_step.torch.from_numpy(a.copy()) for name, a in arrays.items()}
@@ -79,7 +79,7 @@ def test_pytorch_takes_the_same_step(rng):
 
     def loss(params):
         logits, _ = network.apply(
-            variables | {'params': params}, cubes, train=True, mutable=['batch_stats']
+            variables | {'params': params}, patches, train=True, mutable=['batch_stats']
         )
         return jnp.mean((jax.nn.sigmoid(logits) - target) ** 2)
 

@@ -146,10 +146,10 @@ def test_our_networks_and_their_cards_come_back(kind, tmp_path, capsys):
     assert told == card
     if 'task' in card:  # it is fit to be predicted with and evaluated
         assert load_model(tmp_path / 'ours')[1] == card
-        cube = np.ones((1, *card['cube_shape']), np.float32)
+        patch = np.ones((1, *card['cube_shape']), np.float32)
         predict = jax.jit(lambda network, *x: network.predict(*x), static_argnums=0)
-        expected = predict(from_card(card), variables, cube)
-        np.testing.assert_array_equal(predict(from_card(told), found, cube), expected)
+        expected = predict(from_card(card), variables, patch)
+        np.testing.assert_array_equal(predict(from_card(told), found, patch), expected)
 
     # The names alone say as much about the network as its card did.
     torch.save(load(tmp_path / 'a.pt')['state_dict'], tmp_path / 'names.pt')

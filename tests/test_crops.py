@@ -47,11 +47,11 @@ def test_a_point_of_the_world_lies_in_the_middle(rng, orientation, degrees):
     point = image.TransformIndexToPhysicalPoint(BRIGHT)
     stored = sitk.DICOMOrient(image, orientation)
     prepared, window = prepare_image(stored, 'ct')
-    cube, origin = crop(prepared, point, (7, 6, 4))
-    assert cube.dtype == np.int16 and cube.shape == (7, 6, 4) and window == (-1000, 1000)
-    assert cube[3, 3, 2] == 3000
+    patch, origin = crop(prepared, point, (7, 6, 4))
+    assert patch.dtype == np.int16 and patch.shape == (7, 6, 4) and window == (-1000, 1000)
+    assert patch[3, 3, 2] == 3000
     assert origin == (2, 9, 7)
-    np.testing.assert_array_equal(cube, voxels[2:9, 9:15, 7:11])
+    np.testing.assert_array_equal(patch, voxels[2:9, 9:15, 7:11])
 
 
 def test_the_nearest_voxel_is_the_middle(rng):
@@ -59,8 +59,8 @@ def test_the_nearest_voxel_is_the_middle(rng):
     image = scan_of(voxels, 20)
     for shift in (-0.45, 0.45):
         index = [n + shift for n in BRIGHT]
-        cube, _ = crop(image, image.TransformContinuousIndexToPhysicalPoint(index), (5, 5, 3))
-        assert cube[2, 2, 1] == voxels[BRIGHT]
+        patch, _ = crop(image, image.TransformContinuousIndexToPhysicalPoint(index), (5, 5, 3))
+        assert patch[2, 2, 1] == voxels[BRIGHT]
 
 
 @pytest.mark.parametrize('degrees', [0, 20])
@@ -71,9 +71,9 @@ def test_a_resampled_cube_is_cut_from_the_resampled_scan(tmp_path, rng, spacing,
     whole = read_volume(Scan('scan', 'scan', (tmp_path / 'scan.nrrd',)), 'ct', spacing).voxels
     prepared, _ = prepare_image(stored, 'ct')
     point = oriented(stored).TransformIndexToPhysicalPoint(BRIGHT)
-    cube, origin = crop(prepared, point, (5, 4, 3), spacing)
+    patch, origin = crop(prepared, point, (5, 4, 3), spacing)
     x, y, z = origin
-    np.testing.assert_array_equal(cube, whole[x : x + 5, y : y + 4, z : z + 3])
+    np.testing.assert_array_equal(patch, whole[x : x + 5, y : y + 4, z : z + 3])
     middle = np.array(origin) + (2, 2, 1)
     off = np.abs(middle * spacing - np.array(BRIGHT) * SPACING)
     assert (off <= np.array(spacing) / 2 + 1e-6).all()
@@ -83,10 +83,10 @@ def test_a_resampled_cube_is_cut_from_the_resampled_scan(tmp_path, rng, spacing,
 def test_voxels_outside_the_scan_are_padded(rng, spacing):
     image = scan_of(noise(rng))
     corner = image.TransformIndexToPhysicalPoint((0, 0, 0))
-    cube, origin = crop(image, corner, (8, 8, 8), spacing)
+    patch, origin = crop(image, corner, (8, 8, 8), spacing)
     assert origin == (-4, -4, -4)
-    assert (cube[:4] == -1024).all() and (cube[:, :, :2] == -1024).all()
-    assert (cube[4:, 4:, 4:] > -1024).all()
+    assert (patch[:4] == -1024).all() and (patch[:, :, :2] == -1024).all()
+    assert (patch[4:, 4:, 4:] > -1024).all()
     far, _ = crop(image, (1e4, 0, 0), (3, 3, 3), spacing, padding=7)
     assert (far == 7).all()
 
@@ -96,9 +96,9 @@ def test_ct_padding_is_raised_and_other_modalities_are_not_touched(rng):
     voxels[0, 0, 0] = -2000
     for modality, lowest in (('ct', -1024), ('mri', -2000)):
         prepared, _ = prepare_image(scan_of(voxels), modality)
-        cube, _ = crop(prepared, prepared.GetOrigin(), (3, 3, 3), padding=padding_of(modality))
-        assert cube[1, 1, 1] == lowest
-        assert cube[0, 0, 0] == padding_of(modality) == {'ct': -1024, 'mri': 0}[modality]
+        patch, _ = crop(prepared, prepared.GetOrigin(), (3, 3, 3), padding=padding_of(modality))
+        assert patch[1, 1, 1] == lowest
+        assert patch[0, 0, 0] == padding_of(modality) == {'ct': -1024, 'mri': 0}[modality]
 
 
 def test_a_mask_is_cut_like_its_scan():

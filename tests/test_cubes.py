@@ -71,14 +71,14 @@ def cases(draw):
 def test_the_fast_rule_is_the_plain_rule(case):
     rule, voxels, seed = case
     kept, tried, air, tissue = plain_sample(np.random.default_rng(seed), voxels, rule)
-    cubes = sample_cubes(np.random.default_rng(seed), voxels, rule)
-    assert cubes.origins.dtype == np.int32 and cubes.voxels.dtype == np.int16
-    assert cubes.voxels.shape == (len(kept), *rule.size)
-    np.testing.assert_array_equal(cubes.origins, np.reshape(kept, (-1, 3)))
-    assert (cubes.tried, cubes.air, cubes.tissue) == (tried, air, tissue)
-    for (x, y, z), cube in zip(cubes.origins, cubes.voxels, strict=True):
+    patches = sample_cubes(np.random.default_rng(seed), voxels, rule)
+    assert patches.origins.dtype == np.int32 and patches.voxels.dtype == np.int16
+    assert patches.voxels.shape == (len(kept), *rule.size)
+    np.testing.assert_array_equal(patches.origins, np.reshape(kept, (-1, 3)))
+    assert (patches.tried, patches.air, patches.tissue) == (tried, air, tissue)
+    for (x, y, z), patch in zip(patches.origins, patches.voxels, strict=True):
         dx, dy, dz = rule.size
-        np.testing.assert_array_equal(cube, voxels[x : x + dx, y : y + dy, z : z + dz])
+        np.testing.assert_array_equal(patch, voxels[x : x + dx, y : y + dy, z : z + dz])
 
 
 def test_a_deep_cube_does_not_overflow():
@@ -126,8 +126,8 @@ def test_a_scan_too_small_is_refused_with_what_it_needs(shape):
 def test_all_air_is_refused_as_air_and_all_tissue_as_tissue():
     for value, air, tissue in ((-1000, 100, 0), (0, 0, 100)):
         voxels = np.full((10, 10, 10), value, np.int16)
-        cubes = sample_cubes(np.random.default_rng(0), voxels, FREE)
-        assert (len(cubes.origins), cubes.air, cubes.tissue) == (0, air, tissue)
+        patches = sample_cubes(np.random.default_rng(0), voxels, FREE)
+        assert (len(patches.origins), patches.air, patches.tissue) == (0, air, tissue)
 
 
 def test_the_tissue_limit_is_included():

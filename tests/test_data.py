@@ -34,9 +34,9 @@ def test_splits_hold_what_was_prepared(splits):
 
 def test_an_epoch_shows_every_cube_once_and_the_next_in_another_order(splits):
     first, second = (take(it, 3) for it in [reading.train_batches(splits[0], 4, seed=0)] * 2)
-    cubes = [[c.tobytes() for b in epoch for c in b['cube']] for epoch in (first, second)]
-    assert set(cubes[0]) == set(cubes[1]) == {record['cube'].tobytes() for record in splits[0]}
-    assert cubes[0] != cubes[1]
+    patches = [[c.tobytes() for b in epoch for c in b['cube']] for epoch in (first, second)]
+    assert set(patches[0]) == set(patches[1]) == {record['cube'].tobytes() for record in splits[0]}
+    assert patches[0] != patches[1]
     assert (
         first[0]['cube'].dtype == np.int16 and first[0]['window'].tolist() == [[[-1000, 1000]]] * 4
     )
@@ -72,14 +72,14 @@ def test_validation_shows_every_cube_once_in_order(splits, processes):
     assert sum(len(b['cube']) for b in batches) == 16
     counted = {}
     for batch in batches:
-        for cube, position, weight in zip(
+        for patch, position, weight in zip(
             batch['cube'], batch['position'], batch['weight'], strict=True
         ):
             if weight:
-                counted[int(position)] = cube
+                counted[int(position)] = patch
     assert sorted(counted) == list(range(12))
-    for position, cube in counted.items():
-        np.testing.assert_array_equal(cube, train[position]['cube'])
+    for position, patch in counted.items():
+        np.testing.assert_array_equal(patch, train[position]['cube'])
 
 
 def test_the_window_becomes_zero_to_one():

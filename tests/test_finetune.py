@@ -36,8 +36,8 @@ def test_a_segmentation_from_data_to_report(make_target, pretrained, tmp_path, c
         assert (run / 'samples').is_dir() and (run / 'report.md').exists()
         variables, card = load_export(run / 'export' / 'model')
         assert card['classes'] == ['background', 'ball1'] and card['outputs'] == 1
-        cube = np.zeros((1, 16, 16, 16, 1), np.float32)
-        logits = jax.eval_shape(from_card(card).predict, variables, cube)
+        patch = np.zeros((1, 16, 16, 16, 1), np.float32)
+        logits = jax.eval_shape(from_card(card).predict, variables, patch)
         assert logits.shape == (1, 16, 16, 16, 1)
     table = rows_of(tmp_path / 'results.csv')
     assert [row['seed'] for row in table] == ['0', '1']

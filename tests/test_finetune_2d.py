@@ -56,10 +56,10 @@ def rows_of(file):
 
 def slice_by_slice(variables, card, record):
     """Probabilities `[X, Y, Z, 1]` of a record as large as the network's window."""
-    network, cube = from_card(card), (record['cube'] + 1000.0) / 2000
-    below = np.concatenate([cube[:, :, :1], cube[:, :, :-1]], axis=2)
-    above = np.concatenate([cube[:, :, 1:], cube[:, :, -1:]], axis=2)
-    seen = np.concatenate([below, cube, above], axis=-1).clip(0, 1).astype(np.float32)
+    network, patch = from_card(card), (record['cube'] + 1000.0) / 2000
+    below = np.concatenate([patch[:, :, :1], patch[:, :, :-1]], axis=2)
+    above = np.concatenate([patch[:, :, 1:], patch[:, :, -1:]], axis=2)
+    seen = np.concatenate([below, patch, above], axis=-1).clip(0, 1).astype(np.float32)
     logits = jax.jit(network.predict)(variables, np.moveaxis(seen, 2, 0))
     return np.moveaxis(1 / (1 + np.exp(-np.asarray(logits))), 0, 2)
 

@@ -150,9 +150,9 @@ def test_padding_of_the_last_validation_batch_does_not_count(make_target):
 def test_training_augments_and_turns_masks_with_cubes(make_target, monkeypatch, new_programs):
     calls = []
 
-    def recorded(key, cube, mask, **options):
-        calls.append((cube.shape, mask.shape, options))
-        return jnp.zeros_like(cube), jnp.ones_like(mask)
+    def recorded(key, patch, mask, **options):
+        calls.append((patch.shape, mask.shape, options))
+        return jnp.zeros_like(patch), jnp.ones_like(mask)
 
     monkeypatch.setattr('genesis_jax.training.steps.augment', recorded)
     config = make_target('seg', augment__noise_sd=0.25)

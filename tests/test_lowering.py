@@ -14,7 +14,7 @@ from genesis_jax import parallel
 from genesis_jax.config import resolve
 from genesis_jax.pretrain import make_steps
 
-CUBE = (64, 64, 32, 1)
+PATCH = (64, 64, 32, 1)
 
 
 @pytest.fixture(scope='module')
@@ -22,7 +22,7 @@ def lower():
     """Lowers the training step of the published recipe (at width 4) for a platform."""
     config = genesis_ct.get_config()
     config.model.width = 4
-    steps = make_steps(resolve(config, devices=1), CUBE, steps_per_epoch=100)
+    steps = make_steps(resolve(config, devices=1), PATCH, steps_per_epoch=100)
     mesh = Mesh(np.array(jax.devices()[:1]), (parallel.AXIS,))
     step = jax.shard_map(
         steps._train,
@@ -32,7 +32,7 @@ def lower():
         check_vma=False,
     )
     batch = {
-        'cube': jax.ShapeDtypeStruct((6, *CUBE), jnp.int16),
+        'cube': jax.ShapeDtypeStruct((6, *PATCH), jnp.int16),
         'window': jax.ShapeDtypeStruct((6, 2), jnp.float32),
         'position': jax.ShapeDtypeStruct((6,), jnp.int32),
     }

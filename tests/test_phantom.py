@@ -61,9 +61,9 @@ def test_nodules_are_where_they_are_said_to_be():
 def test_the_papers_rule_finds_cubes_in_every_patient():
     for seed in range(3):
         hu, _ = thorax(np.random.default_rng(seed), (288, 288, 112), SPACING)
-        cubes = sample_cubes(np.random.default_rng(0), hu, CubeRule())
-        assert len(cubes.origins) == 32
-        assert cubes.tissue > 0
+        patches = sample_cubes(np.random.default_rng(0), hu, CubeRule())
+        assert len(patches.origins) == 32
+        assert patches.tissue > 0
 
 
 def test_the_folder_is_luna16(tmp_path):

@@ -51,7 +51,7 @@ def test_a_picture_shows_each_patients_richest_example():
         offer(examples, masks)
         assert [example.patient for example in examples.chosen] == list(named)
     np.testing.assert_array_equal(examples.chosen[0].mask, masks[1])  # two classes
-    np.testing.assert_array_equal(examples.chosen[0].cube[..., 0], masks[1] / 4)
+    np.testing.assert_array_equal(examples.chosen[0].patch[..., 0], masks[1] / 4)
     assert offer(pictures.Examples(['a'] * 8, 1), [mask_of(2)] * 8) == 1  # nothing better to fetch
 
 
@@ -79,8 +79,8 @@ class Steps:
     """Steps that predict what is bright."""
 
     def evaluate(self, state, batch):
-        cubes = np.asarray(batch['cube'], np.float32)
-        return {'loss': np.float32(state)}, (cubes, cubes > 0)
+        patches = np.asarray(batch['cube'], np.float32)
+        return {'loss': np.float32(state)}, (patches, patches > 0)
 
     def conclude(self, totals):
         return totals

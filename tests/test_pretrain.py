@@ -26,7 +26,7 @@ from genesis_jax.run import _validate
 from genesis_jax.runs import pictures
 from genesis_jax.training.profile import Profile
 
-CUBE = (24, 24, 8, 1)
+PATCH = (24, 24, 8, 1)
 
 
 def rows_of(workdir):
@@ -79,10 +79,10 @@ def test_baselines_are_those_of_the_validation_cubes(run, make_config):
     """`cube_mean` recomputed from the records: flips do not change a variance."""
     workdir, _ = run
     _, validation, _ = reading.open_splits(make_config())
-    cubes = [np.clip((record['cube'] + 1000.0) / 2000, 0, 1) for record in validation]
+    patches = [np.clip((record['cube'] + 1000.0) / 2000, 0, 1) for record in validation]
     for row in rows_of(workdir):
         if 'epoch' in row:
-            expected = np.mean([cube.var() for cube in cubes])
+            expected = np.mean([patch.var() for patch in patches])
             assert row['validation/cube_mean'] == pytest.approx(expected, rel=1e-4)
             assert row['validation/unchanged'] > 0
 
@@ -142,7 +142,7 @@ def test_a_picture_shows_the_own_channel_of_different_scans(make_config, monkeyp
 def test_exports_are_the_best_state(run, make_config):
     workdir, progress = run
     config = resolve(make_config(), 4)
-    like = parallel.create(make_steps(config, CUBE, 3).init)
+    like = parallel.create(make_steps(config, PATCH, 3).init)
     with Checkpoints(workdir / 'checkpoints') as checkpoints:
         best, _, _ = checkpoints.load(progress.best_step, like)
     whole, card = load_export(workdir / 'export' / 'encoder_decoder')
@@ -209,15 +209,15 @@ def test_validation_corrupts_alike_each_time_and_on_any_number_of_devices(make_c
     _, validation, _ = reading.open_splits(make_config())
     seen = {}
     for batch_size in (4, 8):
-        steps = make_steps(resolve(make_config(batch_size=batch_size), 4), CUBE, 3)
+        steps = make_steps(resolve(make_config(batch_size=batch_size), 4), PATCH, 3)
         state = parallel.create(steps.init)
         for _ in range(2):
             (batch,) = reading.validation_batches(validation, batch_size)
             sums, images = steps.evaluate(state, parallel.shard(batch))
             assert float(sums['examples']) == 4
-            cubes = np.concatenate(jax.device_get(images[1]))[:4]
-            for position, cube in enumerate(cubes):
-                np.testing.assert_array_equal(seen.setdefault(position, cube), cube)
+            patches = np.concatenate(jax.device_get(images[1]))[:4]
+            for position, patch in enumerate(patches):
+                np.testing.assert_array_equal(seen.setdefault(position, patch), patch)
 
 
 def test_training_stops_when_epochs_bring_no_gain(make_config, tmp_path):
@@ -263,8 +263,8 @@ def test_two_channels_are_pretrained_on_from_their_files(layout, make_config, tm
         assert record['patient'] == record['scan_id'] and record['window'].shape == (2, 2)
         x, y, z = record['origin']
         scan = stored[record['scan_id'].decode()]
-        cube = scan[x : x + 16, y : y + 16, z : z + 8]
-        np.testing.assert_array_equal(record['cube'], cube)
+        patch = scan[x : x + 16, y : y + 16, z : z + 8]
+        np.testing.assert_array_equal(record['cube'], patch)
         own = np.percentile(scan, (0.5, 99.5), axis=(0, 1, 2)).T  # of each channel
         np.testing.assert_allclose(record['window'], own, atol=200)  # it is of a sample
     if layout == 'numbered':
@@ -283,7 +283,7 @@ def poisoned(small_data, tmp_path):
     builder = tfds.builder_from_directory(folder)
     splits = {split: list(builder.as_data_source(split)) for split in ('train', 'validation')}
     splits['train'].append(splits['train'][0] | {'window': np.full((1, 2), np.nan, np.float32)})
-    writer = records.SplitsWriter(tmp_path, 'poisoned', records.features(CUBE[:3]))
+    writer = records.SplitsWriter(tmp_path, 'poisoned', records.features(PATCH[:3]))
     for split, given in splits.items():
         writer.add(split, [record | {'scan_id': 'a', 'patient': 'a'} for record in given])
     writer.close({})
@@ -329,7 +329,7 @@ def test_equal_losses_end_well(make_config, tmp_path):
 
 
 def test_the_last_three_checkpoints_and_the_best_are_kept(make_config, tmp_path):
-    state = parallel.create(make_steps(resolve(make_config(), 4), CUBE, 3).init)
+    state = parallel.create(make_steps(resolve(make_config(), 4), PATCH, 3).init)
     with Checkpoints(tmp_path) as checkpoints:
         for step, loss in enumerate([0.5, 0.1, 0.3, 0.4, 0.6, 0.7, None], start=1):
             checkpoints.save(state.replace(step=jnp.int32(step)), {}, Progress(), loss)
@@ -361,4 +361,4 @@ def test_options_train(fields, make_config, tmp_path):
 
 def test_a_batch_of_one_can_be_read(make_config):
     source, _, _ = reading.open_splits(make_config())
-    assert next(reading.train_batches(source, 1, seed=0))['cube'].shape == (1, *CUBE)
+    assert next(reading.train_batches(source, 1, seed=0))['cube'].shape == (1, *PATCH)

@@ -95,11 +95,11 @@ def test_slices_are_resized_whole(scans, run, tmp_path):
     for record in read(tmp_path)['train']:
         number, z = int(record['scan_id'].decode()[1:]), record['origin'][2]
         np.testing.assert_allclose(record['spacing'], (1.5, 1.5, 2))
-        cube = record['cube'][..., 0]
-        assert (cube[10:22, 10:22] == 10 * number + z).all()
-        assert cube[1:6, 1:6].min() >= -1024 and cube[3:6, 1:6].max() == -1000
+        image = record['cube'][..., 0]
+        assert (image[10:22, 10:22] == 10 * number + z).all()
+        assert image[1:6, 1:6].min() >= -1024 and image[3:6, 1:6].max() == -1000
         whole = np.maximum(volume_of(number)[:, :, z], -1024).mean()
-        assert abs(cube.mean() - whole) < 12
+        assert abs(image.mean() - whole) < 12
 
 
 def test_at_most_so_many_slices_of_a_scan(scans, run, tmp_path):

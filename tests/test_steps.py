@@ -8,7 +8,7 @@ from genesis_jax import parallel
 from genesis_jax.config import resolve
 from genesis_jax.pretrain import make_steps
 
-CUBE = (24, 24, 8, 1)
+PATCH = (24, 24, 8, 1)
 ALL = {'transforms__shuffle_probability': 0.5, 'transforms__nonlinear_probability': 0.9}
 STILL = {
     'transforms__flip_probability': 0.0,
@@ -26,9 +26,9 @@ STILL = {
 @pytest.fixture(scope='module')
 def batch():
     """One patch four times, at four positions."""
-    cube = np.random.default_rng(0).integers(-1000, 1000, CUBE).astype(np.int16)
+    patch = np.random.default_rng(0).integers(-1000, 1000, PATCH).astype(np.int16)
     return {
-        'cube': np.stack([cube] * 4),
+        'cube': np.stack([patch] * 4),
         'window': np.tile(np.float32([-1000, 1000]), (4, 1)),
         'position': np.arange(4, dtype=np.int32),
         'weight': np.ones(4, np.float32),
@@ -40,7 +40,7 @@ def make(make_config):
     """Steps of a config, and a new state."""
 
     def make(**fields):
-        steps = make_steps(resolve(make_config(**fields), 4), CUBE, steps_per_epoch=3)
+        steps = make_steps(resolve(make_config(**fields), 4), PATCH, steps_per_epoch=3)
         return steps, parallel.create(steps.init)
 
     return make
@@ -64,7 +64,7 @@ def trained(steps, state, batch, count):
 def test_each_example_is_corrupted_in_its_own_way(make, batch):
     steps, state = make(**ALL)
     _, _, corrupted, _ = evaluate(steps, state, batch)
-    assert len({cube.tobytes() for cube in corrupted}) == 4
+    assert len({patch.tobytes() for patch in corrupted}) == 4
 
 
 def test_each_step_corrupts_anew(make, batch):

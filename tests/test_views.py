@@ -70,12 +70,12 @@ def test_neighbours_are_those_of_the_whole_volume(record):
 def test_orthogonal_planes_are_resampled_to_the_axial_one():
     """Linear ramps along each axis stay linear, with the values of the voxels' centres."""
     x, y, z = np.meshgrid(*map(np.arange, (64, 64, 32)), indexing='ij')
-    cube = np.stack([x, y, z], axis=-1).astype(np.int16) * 10
-    axial, coronal, sagittal = np.split(views.orthogonal(cube), 3, axis=-1)
-    np.testing.assert_array_equal(axial, cube[:, :, 16])
-    np.testing.assert_array_equal(coronal[..., 0], cube[:, 32, :1, 0].repeat(64, axis=1))
+    patch = np.stack([x, y, z], axis=-1).astype(np.int16) * 10
+    axial, coronal, sagittal = np.split(views.orthogonal(patch), 3, axis=-1)
+    np.testing.assert_array_equal(axial, patch[:, :, 16])
+    np.testing.assert_array_equal(coronal[..., 0], patch[:, 32, :1, 0].repeat(64, axis=1))
     assert (coronal[..., 1] == 320).all() and (sagittal[..., 0] == 320).all()
-    np.testing.assert_array_equal(sagittal[..., 1], cube[32, :, :1, 1].repeat(64, axis=1))
+    np.testing.assert_array_equal(sagittal[..., 1], patch[32, :, :1, 1].repeat(64, axis=1))
     centres = np.clip((np.arange(64) + 0.5) / 2 - 0.5, 0, 31) * 10
     for plane in (coronal, sagittal):
         np.testing.assert_allclose(plane[5, :, 2], centres, atol=0.5)

@@ -49,15 +49,15 @@ class CubeCutter:
         volumes = [as_volume(image, self.modality) for image in images]
         first, voxels = volumes[0], stacked([volume.voxels for volume in volumes])
         rule = self.rule.at_window(first.window)
-        cubes = sample_cubes(generator(self.seed, job.scan_id), voxels, rule)
-        pairs = zip(first.clean(cubes.voxels), cubes.origins, strict=True)
+        patches = sample_cubes(generator(self.seed, job.scan_id), voxels, rule)
+        pairs = zip(first.clean(patches.voxels), patches.origins, strict=True)
         return Result(
             [Patch(cube, origin) for cube, origin in pairs],
             first.spacing,
             np.array([volume.window for volume in volumes]),
-            tried=cubes.tried,
-            air=cubes.air,
-            tissue=cubes.tissue,
+            tried=patches.tried,
+            air=patches.air,
+            tissue=patches.tissue,
         )
 
 

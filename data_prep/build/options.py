@@ -59,8 +59,8 @@ def base_parser(
 def make_parser(module: str, description: str, source: str, name: str) -> Parser:
     """A parser with the options of every preparation of patches without labels."""
     parser = base_parser(module, description, source, name)
-    cubes = parser.add_argument_group("patches (defaults: the paper's rule for CT)")
-    add = partial(parser.option, group=cubes, default=None)
+    group = parser.add_argument_group("patches (defaults: the paper's rule for CT)")
+    add = partial(parser.option, group=group, default=None)
     whole, three, share = number(int, 1), triple(int, 0), number(float, -1, 1)
     text = 'voxels along x, y, z'
     add('cube_size', triple(int, 1), 'X,Y,Z', text, otherwise='64,64,32', dest='size')

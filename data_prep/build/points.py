@@ -16,6 +16,6 @@ def cut_points(job: Job, rule: PointRule) -> Result:
     cuts = points.cut_points(scan, labelled, rule)
     patches = [
         Patch(cube, origin, int(label))
-        for cube, origin, label in zip(cuts.cubes, cuts.origins, labelled.labels, strict=True)
+        for cube, origin, label in zip(cuts.patches, cuts.origins, labelled.labels, strict=True)
     ]
     return Result(patches, cuts.spacing, cuts.window, identity=cuts.identity)

@@ -172,5 +172,5 @@ def _cube_scores(columns: np.ndarray, starts: np.ndarray, rule: CubeRule) -> np.
 
 def _cut(voxels: np.ndarray, starts: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
     """The patches [N, X, Y, Z] or [N, X, Y, Z, C] at `starts` [N, 3]."""
-    cubes = sliding_window_view(voxels, size, axis=(0, 1, 2))[tuple(starts.T)]
-    return cubes if voxels.ndim == 3 else np.moveaxis(cubes, 1, -1)
+    patches = sliding_window_view(voxels, size, axis=(0, 1, 2))[tuple(starts.T)]
+    return patches if voxels.ndim == 3 else np.moveaxis(patches, 1, -1)

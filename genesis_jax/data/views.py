@@ -70,23 +70,23 @@ class Viewed:
 
 def take(record: dict[str, Any], view: str, z: int) -> dict[str, Any]:
     """The record of one image: slice `z` of a record, or its orthogonal planes."""
-    cube = record['cube']
+    patch = record['cube']
     if view == 'orthogonal':
-        image = orthogonal(cube)
+        image = orthogonal(patch)
     else:
-        places = [z] if view == 'slices' else neighbours(z, cube.shape[2])
-        image = np.concatenate([cube[:, :, place] for place in places], axis=-1)
+        places = [z] if view == 'slices' else neighbours(z, patch.shape[2])
+        image = np.concatenate([patch[:, :, place] for place in places], axis=-1)
     taken = record | {'cube': image, 'window': ranges(record['window'], view)}
     if 'mask' in record:
         taken['mask'] = record['mask'][:, :, z]
     return taken
 
 
-def orthogonal(cube: np.ndarray) -> np.ndarray:
+def orthogonal(patch: np.ndarray) -> np.ndarray:
     """The central planes of `[X, Y, Z, C]`: axial, coronal, sagittal; `[X, Y, 3 * C]`."""
-    x, y, z = (side // 2 for side in cube.shape[:3])
-    planes = [cube[:, :, z], cube[:, y], cube[x]]
-    return np.concatenate([_resized(plane, cube.shape[:2]) for plane in planes], axis=-1)
+    x, y, z = (side // 2 for side in patch.shape[:3])
+    planes = [patch[:, :, z], patch[:, y], patch[x]]
+    return np.concatenate([_resized(plane, patch.shape[:2]) for plane in planes], axis=-1)
 
 
 def ranges(window: np.ndarray, view: str | None) -> np.ndarray:

@@ -91,13 +91,13 @@ def _start(image: sitk.Image, centre, size, spacing) -> Index:
 
 def _cut(image: sitk.Image, start: Index, size, padding) -> np.ndarray:
     voxels = sitk.GetArrayViewFromImage(image).T
-    cube = np.full(size, padding, voxels.dtype)
+    patch = np.full(size, padding, voxels.dtype)
     low = np.maximum(start, 0)
     high = np.minimum(np.add(start, size), voxels.shape)
     if (low < high).all():
         inside = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
-        cube[inside] = voxels[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
-    return cube
+        patch[inside] = voxels[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    return patch
 
 
 def _resampled(image: sitk.Image, start, size, spacing, padding, kind) -> sitk.Image:

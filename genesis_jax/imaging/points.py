@@ -70,14 +70,14 @@ class Cuts:
     """The patches around the points of one scan.
 
     Attributes:
-      cubes: int16 [X, Y, Z, 1] each, in the order of the points.
+      patches: int16 [X, Y, Z, 1] each, in the order of the points.
       origins: of each, in voxels of the scan as prepared.
       spacing: mm along x, y, z.
       window: float [1, 2], the values that become 0 and 1.
       identity: the same for images of the same voxels.
     """
 
-    cubes: list[np.ndarray]
+    patches: list[np.ndarray]
     origins: list[Index]
     spacing: tuple[float, ...]
     window: np.ndarray
@@ -113,7 +113,7 @@ def cut_points(scan: Scan, points: Points, rule: PointRule) -> Cuts:
     padding = padding_of(rule.modality)
     cut = [crop(image, centre, rule.size, rule.spacing, padding) for centre in centres]
     return Cuts(
-        cubes=[cube[..., None] for cube, _ in cut],
+        patches=[patch[..., None] for patch, _ in cut],
         origins=[origin for _, origin in cut],
         spacing=rule.spacing or image.GetSpacing(),
         window=np.array([window]),

@@ -52,7 +52,7 @@ class Volume:
     Attributes:
       voxels: int16 [X, Y, Z], not to be written to, in the scan's own unit (HU for CT). CT padding
         outside the field of view is left as stored, because raising it in a whole scan takes as
-        long as finding the cubes: `clean` does it for any part.
+        long as finding the patches: `clean` does it for any part.
       spacing: mm along x, y, z.
       window: the values that normalisation maps to 0 and 1.
       floor: the lowest value that is not padding.

@@ -88,5 +88,5 @@ def _located(scans, table, rows):
 
 def _examples(cuts, view):
     """What the network sees of the patches of one scan: `cube` int16 and `window` of each."""
-    records = [{'cube': cube, 'window': cuts.window} for cube in cuts.cubes]
+    records = [{'cube': patch, 'window': cuts.window} for patch in cuts.patches]
     return list(views.viewed(records, view, records[0]['cube'].shape, every=False))

@@ -33,10 +33,10 @@ def restorations(original: np.ndarray, corrupted: np.ndarray, restored: np.ndarr
     figure = Figure((3.4 * len(_COLUMNS), height * rows + 0.5), dpi=100, layout='constrained')
     axes = figure.subplots(rows, len(_COLUMNS), squeeze=False)
     for row, (first, second, third) in enumerate(zip(original, corrupted, restored, strict=True)):
-        for column, cube in enumerate((first, second, third, third - first)):
+        for column, patch in enumerate((first, second, third, third - first)):
             is_difference = column == len(_COLUMNS) - 1
             axes[row, column].imshow(
-                _planes(cube),
+                _planes(patch),
                 cmap='RdBu_r' if is_difference else 'gray',
                 vmin=-0.5 if is_difference else 0,
                 vmax=0.5 if is_difference else 1,
@@ -55,13 +55,13 @@ class Example:
     Attributes:
       patient: the name.
       mask: class indices `[X, Y, Z]`, or `[X, Y]`.
-      cube: `[X, Y, Z, C]`, or `[X, Y, C]`, in [0, 1].
+      patch: `[X, Y, Z, C]`, or `[X, Y, C]`, in [0, 1].
       probabilities: `[X, Y, Z, n]`, or `[X, Y, n]`, where one is that of class 1.
     """
 
     patient: str
     mask: np.ndarray
-    cube: np.ndarray
+    patch: np.ndarray
     probabilities: np.ndarray
 
     @property
@@ -181,10 +181,10 @@ def _colour(index):
 def _plane(example):
     """Image, truth and prediction `[X, Y]` in the axial plane to show."""
     if example.mask.ndim == 2:
-        return example.cube[..., 0], example.mask, example.answer
+        return example.patch[..., 0], example.mask, example.answer
     covered = (example.mask > 0).sum(axis=(0, 1))
     z = int(covered.argmax()) if covered.any() else example.mask.shape[2] // 2
-    return example.cube[:, :, z, 0], example.mask[:, :, z], example.answer[:, :, z]
+    return example.patch[:, :, z, 0], example.mask[:, :, z], example.answer[:, :, z]
 
 
 def _legend(figure, classes, indices, columns):
@@ -201,16 +201,16 @@ def _short(name):
     return name if len(name) <= _NAME_LENGTH else f'…{name[1 - _NAME_LENGTH :]}'
 
 
-def _planes(cube):
+def _planes(patch):
     """The three middle planes of `[X, Y, Z, C]` as one image, as a radiologist looks at them.
 
     Of `[X, Y, C]`, that image.
     """
-    if cube.ndim == 3:
-        return cube[..., 0].T
-    x, y, z = (n // 2 for n in cube.shape[:3])
-    axial = cube[:, :, z, 0].T
-    coronal, sagittal = cube[:, y, ::-1, 0].T, cube[x, :, ::-1, 0].T
+    if patch.ndim == 3:
+        return patch[..., 0].T
+    x, y, z = (n // 2 for n in patch.shape[:3])
+    axial = patch[:, :, z, 0].T
+    coronal, sagittal = patch[:, y, ::-1, 0].T, patch[x, :, ::-1, 0].T
     return _join(axial, _join(coronal.T, sagittal.T).T)
 
 

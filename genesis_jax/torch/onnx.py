@@ -46,10 +46,10 @@ def write(path: str | Path, variables: dict[str, Any], card: Card, dtype: str = 
     network = from_variables(variables, card)
     divisor = network.divisor
     smallest = [divisor * n for n in (2, 3, 4)[: network.rank]]
-    cubes = torch.rand((2, card.in_channels, *smallest), generator=torch.Generator().manual_seed(0))
+    batch = torch.rand((2, card.in_channels, *smallest), generator=torch.Generator().manual_seed(0))
     if dtype != 'float32':
-        network = _narrowed(network, getattr(torch, dtype), cubes)
-    model = _exported(network, cubes, divisor)
+        network = _narrowed(network, getattr(torch, dtype), batch)
+    model = _exported(network, batch, divisor)
     model.metadata_props['genesis_jax'] = json.dumps(card.to_dict())
     proto = ir.to_proto(model)
     del model
@@ -58,16 +58,16 @@ def write(path: str | Path, variables: dict[str, Any], card: Card, dtype: str = 
     Path(path).write_bytes(proto.SerializeToString())
 
 
-def _exported(network, cubes, divisor):
+def _exported(network, batch, divisor):
     """The network in ONNX, for any batch and any sides that divide by `divisor`."""
-    sides = dict(enumerate('xyz'[: cubes.ndim - 2], start=2))
+    sides = dict(enumerate('xyz'[: batch.ndim - 2], start=2))
     # With dimensions that it knows as numbers, PyTorch takes less than half of the time.
-    model = _traced(network, cubes)
+    model = _traced(network, batch)
     if not {node.op_type for node in model.graph} <= _OF_ANY_SHAPE:
         shapes = {0: Dim('batch', min=1)}
-        return _traced(network, cubes, shapes | {i: divisor * Dim(sides[i], min=1) for i in sides})
+        return _traced(network, batch, shapes | {i: divisor * Dim(sides[i], min=1) for i in sides})
     (inputs,), (logits,) = model.graph.inputs, model.graph.outputs
-    shape = ['batch', cubes.shape[1], *(f'{divisor}*{sides[i]}' for i in sides)]
+    shape = ['batch', batch.shape[1], *(f'{divisor}*{sides[i]}' for i in sides)]
     _, outputs, *spatial = logits.shape
     for node in model.graph:
         for value in node.outputs:
@@ -77,12 +77,12 @@ def _exported(network, cubes, divisor):
     return model
 
 
-def _traced(network, cubes, dynamic=None):
-    """What PyTorch exports; `dynamic`: the axes that are not as in `cubes`."""
+def _traced(network, batch, dynamic=None):
+    """What PyTorch exports; `dynamic`: the axes that are not as in `batch`."""
     with _quiet():
         return torch.onnx.export(
             network,
-            (cubes,),
+            (batch,),
             input_names=['cubes'],
             output_names=['logits'],
             dynamic_shapes=dynamic and (dynamic,),
@@ -91,12 +91,12 @@ def _traced(network, cubes, dynamic=None):
         ).model
 
 
-def _narrowed(network, dtype, cubes):
+def _narrowed(network, dtype, batch):
     """The network in `dtype`; UserError if that computes something else."""
     with torch.no_grad():
-        expected = network(cubes)
+        expected = network(batch)
         # Sums in float32 are those of onnxruntime; in float16 PyTorch takes minutes on a CPU.
-        outputs = _Narrow(copy.deepcopy(network), dtype, torch.float32)(cubes)
+        outputs = _Narrow(copy.deepcopy(network), dtype, torch.float32)(batch)
         error = (outputs - expected).abs().max()
     # Not `>`: numbers that overflow become nan.
     if not error <= _TOLERANCE * expected.abs().max():

@@ -82,19 +82,19 @@ class Steps:
         return jax.lax.psum(totals, parallel.AXIS), (*target, inputs, answers)
 
 
-def corrupted(keys, cubes, batch, train, **transforms) -> tuple[jax.Array, Batch]:
+def corrupted(keys, patches, batch, train, **transforms) -> tuple[jax.Array, Batch]:
     """Examples of restoration, also in evaluation: `transforms` are options of `corrupt`."""
-    inputs, target = corrupt_batch(keys, cubes, **transforms)
+    inputs, target = corrupt_batch(keys, patches, **transforms)
     return inputs, {**batch, 'corrupted': inputs, 'target': target}
 
 
-def augmented(keys, cubes, batch, train, **options) -> tuple[jax.Array, Batch]:
+def augmented(keys, patches, batch, train, **options) -> tuple[jax.Array, Batch]:
     """Labelled examples: in training turned and with noise, `options` of `augment`."""
     if not train:
-        return cubes, batch
-    augment_one = jax.vmap(lambda key, cube, mask: augment(key, cube, mask, **options))
-    cubes, mask = augment_one(keys, cubes, batch.get('mask'))
-    return cubes, {**batch, 'mask': mask}
+        return patches, batch
+    augment_one = jax.vmap(lambda key, patch, mask: augment(key, patch, mask, **options))
+    patches, mask = augment_one(keys, patches, batch.get('mask'))
+    return patches, {**batch, 'mask': mask}
 
 
 def merge(variables: Mapping[str, Any], loaded: Mapping[str, Any]) -> dict[str, Any]:
