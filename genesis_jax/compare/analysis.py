@@ -8,6 +8,7 @@ import numpy as np
 
 from genesis_jax.compare import pairing, published, recipes, statistics
 from genesis_jax.compare.runs import Tested, Workdir, read_tests
+from genesis_jax.compare.savings import Saving, savings
 from genesis_jax.errors import UserError
 from genesis_jax.metrics import AUC_INTERVAL
 from genesis_jax.provenance import short_name
@@ -65,6 +66,7 @@ class Comparison:
     test: str
     rows: list[Row]  # by metric, label fraction, method as given
     patients: list[PatientRow]
+    savings: list[Saving]  # of labels, where there are several shares of them
     notes: list[str]
     recipes: list[str]  # in what else the configs differ
     published: published.Task | None
@@ -140,6 +142,10 @@ def analyse(
         notes += [f'{entry}: {note}'] * bool(note)
         if paired:
             patients.append(PatientRow(entry.method, entry.workdir.label_fraction, paired))
+    curves: dict[str, dict[float, tuple[Workdir, list[Tested]]]] = {}
+    for entry in entries:
+        point = (entry.workdir, tests[entry.workdir.path])
+        curves.setdefault(entry.method, {})[entry.workdir.label_fraction] = point
     return Comparison(
         task=first.task,
         dataset=first.dataset,
@@ -147,6 +153,7 @@ def analyse(
         test="Welch's t-test" if welch else 'independent two-sample t-test',
         rows=rows,
         patients=patients,
+        savings=savings(curves, baseline, draws, seed),
         notes=notes,
         recipes=recipes.differences(entries),
         published=published.TASKS.get(first.task_name.lower()),

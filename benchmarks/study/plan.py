@@ -1,0 +1,242 @@
+"""What a study is, and the steps that lead from its raw files to its runs."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.study.tuning import chosen_rate
+from genesis_jax.compare.writers import percent
+from genesis_jax.errors import UserError
+
+Command = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A target task: a config of `configs/` and its flags.
+
+    Attributes:
+      rates: learning rates of which each start gets the best on the validation split; a single one
+        is not tried.
+      tuned_at: share of the labels at which they are tried.
+    """
+
+    config: str
+    flags: str = ''
+    rates: Sequence[float] = ()
+    tuned_at: float = 1.0
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a target task begins with: scratch, or a pre-training by its name; and more flags.
+
+    Attributes:
+      tuned_as: a start whose learning rate this one takes over instead of trying them.
+      targets: the tasks that are run from here; empty: all.
+      fractions: shares of the labels; empty: all of the study.
+    """
+
+    init: str = 'scratch'
+    flags: str = ''
+    tuned_as: str = ''
+    targets: Sequence[str] = ()
+    fractions: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
+class Study:
+    """A comparison of starts on target tasks.
+
+    Commands are those of a shell without the `python`; `{raw}` is the folder of the raw files,
+    `{NAME}` that of a source.
+
+    Attributes:
+      title, about: what is asked; on which data.
+      raw: what `--source` has to be; empty: nothing is needed.
+      sources: by name, a command that fills `--out={NAME}`.
+      datasets: by name, a command of `data_prep` without `--name` and `--data_dir`.
+      pretrainings: by name, config and flags of `main.py`.
+      targets, starts: by the names that tables show.
+      fractions: shares of the labels.
+      seeds: runs of each start on each task; `tuning_seeds` of each learning rate.
+      minutes: expected of a source or dataset, a pre-training and a run, on `device`.
+      layouts: of the tables: names in `benchmarks.study.tables.LAYOUTS`.
+    """
+
+    title: str
+    about: str
+    raw: str = ''
+    sources: Mapping[str, str] = field(default_factory=dict)
+    datasets: Mapping[str, str] = field(default_factory=dict)
+    pretrainings: Mapping[str, str] = field(default_factory=dict)
+    targets: Mapping[str, Target] = field(default_factory=dict)
+    starts: Mapping[str, Start] = field(default_factory=dict)
+    fractions: Sequence[float] = (1.0,)
+    seeds: int = 5
+    tuning_seeds: int = 1
+    minutes: tuple[float, float, float] = (1, 60, 5)
+    device: str = 'two CPU cores'
+    layouts: Sequence[str] = ('labels',)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command that is run unless `done`; it is made when its turn comes.
+
+    Attributes:
+      runs: what the plan counts: runs of a fine-tuning, else 1.
+    """
+
+    kind: str
+    name: str
+    command: Callable[[], Command]
+    done: Callable[[], bool]
+    minutes: float
+    runs: int = 1
+
+
+def workdir(out: Path, target: str, start: str, fraction: float) -> Path:
+    """The runs of a start on a target task, at a share of the labels."""
+    return out / 'runs' / f'{target}_{_slug(start)}_{100 * fraction:g}'
+
+
+def make_steps(study: Study, out: Path, raw: Path | None) -> list[Step]:
+    """All steps of a study, in their order."""
+    _check(study, raw)
+    return [
+        *_data_steps(study, out, raw),
+        *_pretraining_steps(study, out),
+        *_tuning_steps(study, out),
+        *_run_steps(study, out),
+    ]
+
+
+def _check(study, raw):
+    if study.raw and raw is None:
+        raise UserError(f'the study needs --source=DIR, {study.raw}; give it')
+    if raw is not None and not study.raw:
+        raise UserError('the study draws its own scans; leave --source out')
+
+
+def _data_steps(study, out, raw):
+    minutes = study.minutes[0]
+    folders = {name: out / 'raw' / name for name in study.sources} | {'raw': raw}
+    for name, text in study.sources.items():
+        command = _words(f'-m {text}', folders) + (f'--out={folders[name]}',)
+        yield Step('source', f'raw files: {name}', _fixed(command), folders[name].exists, minutes)
+    data = out / 'data'
+    for name, text in study.datasets.items():
+        options = (f'--name={name}', f'--data_dir={data}')
+        command = _words(f'-m data_prep.{text}', folders) + options
+        yield Step('dataset', f'dataset: {name}', _fixed(command), (data / name).exists, minutes)
+
+
+def _pretraining_steps(study, out):
+    for name, text in study.pretrainings.items():
+        folder = out / 'runs' / name
+        command = _main(text, folder, out)
+        done = (folder / 'export' / 'encoder_decoder').exists
+        yield Step('pre-training', f'pre-training: {name}', _fixed(command), done, study.minutes[1])
+
+
+def _tuning_steps(study, out):
+    for target_name, target in study.targets.items():
+        if len(target.rates) < 2:
+            continue
+        for start_name, start in study.starts.items():
+            if start.tuned_as or not _meets(start, target_name):
+                continue
+            for rate in target.rates:
+                folder = tuning_folder(out, target_name, start_name, rate)
+                yield _fine_tuning(
+                    study, out, target_name, start, target.tuned_at, folder,
+                    kind='tuning',
+                    name=f'{target_name} from {start_name}, learning rate {rate:g}',
+                    rate=lambda rate=rate: rate,
+                    seeds=study.tuning_seeds,
+                )  # fmt: skip
+
+
+def _run_steps(study, out):
+    for fraction in study.fractions:
+        for target_name in study.targets:
+            for start_name, start in starts_of(study, target_name, fraction):
+                yield _fine_tuning(
+                    study, out, target_name, start, fraction,
+                    workdir(out, target_name, start_name, fraction),
+                    kind='fine-tuning',
+                    name=f'{target_name} from {start_name}, {percent(fraction)} of the labels',
+                    rate=lambda t=target_name, s=start_name: rate_of(study, out, t, s),
+                    seeds=study.seeds,
+                )  # fmt: skip
+
+
+def starts_of(study: Study, target: str, fraction: float) -> Iterator[tuple[str, Start]]:
+    """The starts of a target task at a share of the labels."""
+    for name, start in study.starts.items():
+        if _meets(start, target) and fraction in (start.fractions or study.fractions):
+            yield name, start
+
+
+def rate_of(study: Study, out: Path, target: str, start: str) -> float | None:
+    """The learning rate of a start on a target task; None: that of the config."""
+    rates = study.targets[target].rates
+    if len(rates) < 2:
+        return rates[0] if rates else None
+    name = study.starts[start].tuned_as or start
+    return chosen_rate({rate: tuning_folder(out, target, name, rate) for rate in rates})
+
+
+def tuning_folder(out: Path, target: str, start: str, rate: float) -> Path:
+    """The runs of a start on a target task with a learning rate."""
+    return out / 'tuning' / f'{target}_{_slug(start)}_{rate:g}'
+
+
+def _fine_tuning(study, out, target_name, start, fraction, folder, *, kind, name, rate, seeds):
+    target = study.targets[target_name]
+    init = start.init if start.init == 'scratch' else out / 'runs' / start.init
+
+    def command():
+        flags = f'{target.config} {target.flags} {start.flags} --config.init={init}'
+        flags += f' --config.label_fraction={fraction} --config.runs={seeds}'
+        if (value := rate()) is not None:
+            flags += f' --config.optimizer.learning_rate={value}'
+        return _main(flags, folder, out)
+
+    def done():
+        complete = {file.parent.name.split('_fold_')[0] for file in folder.glob('*/results.json')}
+        return (folder / 'results.csv').exists() and len(complete) >= seeds
+
+    return Step(kind, name, command, done, seeds * study.minutes[2], seeds)
+
+
+def _main(text, folder, out):
+    config, *flags = text.split()
+    return ('main.py', f'--config=configs/{config}', *flags) + (
+        f'--config.data.dir={out / "data"}',
+        f'--workdir={folder}',
+    )
+
+
+def _words(text, folders):
+    """The words of a command; `{NAME}` in them become folders, whatever these are called."""
+    return tuple(word.format(**folders) for word in text.split())
+
+
+def _fixed(command):
+    return lambda: command
+
+
+def _meets(start, target):
+    return not start.targets or target in start.targets
+
+
+def _slug(name):
+    return ''.join(c if c.isalnum() else '_' for c in name.lower())
+
+
+def hours(steps: Sequence[Step]) -> float:
+    """Expected of these steps."""
+    return math.fsum(step.minutes for step in steps) / 60
