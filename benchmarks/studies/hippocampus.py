@@ -9,14 +9,14 @@ segment from 1 to 112 of them; 28 validate.
 
 from dataclasses import replace
 
-from benchmarks.study.plan import Start, Study, Target
+from benchmarks.study.plan import Layout, Start, Study, Target
 
-SIZE = '24,40,24'
+FRACTIONS = (0.05, 0.02, 0.01, 0.1, 0.25, 1.0)  # the most telling first
 _PRETRAINING = (
     'genesis_mri.py --config.data.name=images --config.model.width=8 --config.batch_size=8 '
     '--config.optimizer.name=adamw --config.optimizer.learning_rate=3e-3 '
     '--config.optimizer.weight_decay=0.05 --config.schedule.name=cosine '
-    '--config.schedule.warmup_steps=200 --config.transforms.shuffle_windows=1760 --config.epochs=9'
+    '--config.schedule.warmup_steps=200 --config.transforms.shuffle_windows=1440 --config.epochs=9'
 )
 _FINETUNING = (
     '--config.data.name=labels --config.model.width=8 --config.batch_size=4 '
@@ -33,9 +33,9 @@ def study(quick: bool = False) -> Study:
         raw='the folder Task04_Hippocampus of the Medical Segmentation Decathlon',
         sources={'split': 'benchmarks.study.hold_out --source={raw} --test=60'},
         datasets={
-            'images': f'scans --source={{split}}/imagesTr --modality=mri --cube_size={SIZE} '
+            'images': 'scans --source={split}/imagesTr --modality=mri --cube_size=24,32,24 '
             '--border_low=0,0,0 --border_high=0,0,0 --max_tissue=1',
-            'labels': f'nnunet --source={{split}} --modality=mri --cube_size={SIZE} '
+            'labels': 'nnunet --source={split} --modality=mri --cube_size=24,40,24 '
             '--patches_per_scan=4',
         },
         pretrainings={'genesis': _PRETRAINING},
@@ -45,11 +45,10 @@ def study(quick: bool = False) -> Study:
             )
         },
         starts={'scratch': Start(), 'Genesis': Start('genesis')},
-        fractions=(0.01, 0.02, 0.05, 0.1, 0.25, 1.0),
+        layouts=[Layout('labels', ['hippocampus'], ['scratch', 'Genesis'], FRACTIONS)],
         seeds=5,
         tuning_seeds=2,
         minutes=(0.5, 100, 3),
-        layouts=('labels',),
     )
     return _shrunk(whole) if quick else whole
 
@@ -63,7 +62,7 @@ def _shrunk(whole):
         datasets={name: f'{text} --workers=1' for name, text in whole.datasets.items()},
         pretrainings={'genesis': whole.pretrainings['genesis'] + tiny},
         targets={name: replace(target, flags=f'{target.flags}{tiny}', rates=(1e-3, 1e-2))},
-        fractions=(0.5, 1.0),
+        layouts=[replace(layout, fractions=(0.5, 1.0)) for layout in whole.layouts],
         seeds=2,
         tuning_seeds=1,
         minutes=(0.1, 0.5, 0.2),

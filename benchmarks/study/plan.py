@@ -34,15 +34,25 @@ class Start:
 
     Attributes:
       tuned_as: a start whose learning rate this one takes over instead of trying them.
-      targets: the tasks that are run from here; empty: all.
-      fractions: shares of the labels; empty: all of the study.
     """
 
     init: str = 'scratch'
     flags: str = ''
     tuned_as: str = ''
-    targets: Sequence[str] = ()
-    fractions: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A table of a study, and the runs that it is made of: targets by starts by shares of labels.
+
+    Attributes:
+      kind: a name in `benchmarks.study.tables.LAYOUTS`.
+    """
+
+    kind: str
+    targets: Sequence[str]
+    starts: Sequence[str]
+    fractions: Sequence[float] = (1.0,)
 
 
 @dataclass(frozen=True)
@@ -59,10 +69,9 @@ class Study:
       datasets: by name, a command of `data_prep` without `--name` and `--data_dir`.
       pretrainings: by name, config and flags of `main.py`.
       targets, starts: by the names that tables show.
-      fractions: shares of the labels.
+      layouts: the tables; what they need is run, in their order.
       seeds: runs of each start on each task; `tuning_seeds` of each learning rate.
       minutes: expected of a source or dataset, a pre-training and a run, on `device`.
-      layouts: of the tables: names in `benchmarks.study.tables.LAYOUTS`.
     """
 
     title: str
@@ -73,12 +82,24 @@ class Study:
     pretrainings: Mapping[str, str] = field(default_factory=dict)
     targets: Mapping[str, Target] = field(default_factory=dict)
     starts: Mapping[str, Start] = field(default_factory=dict)
-    fractions: Sequence[float] = (1.0,)
+    layouts: Sequence[Layout] = ()
     seeds: int = 5
     tuning_seeds: int = 1
     minutes: tuple[float, float, float] = (1, 60, 5)
     device: str = 'two CPU cores'
-    layouts: Sequence[str] = ('labels',)
+
+    @property
+    def runs(self) -> list[tuple[str, str, float]]:
+        """Target, start and share of the labels of all runs, each once."""
+        return [
+            *dict.fromkeys(
+                (target, start, fraction)
+                for layout in self.layouts
+                for fraction in layout.fractions
+                for target in layout.targets
+                for start in layout.starts
+            )
+        ]
 
 
 @dataclass(frozen=True)
@@ -142,42 +163,35 @@ def _pretraining_steps(study, out):
 
 
 def _tuning_steps(study, out):
-    for target_name, target in study.targets.items():
-        if len(target.rates) < 2:
-            continue
-        for start_name, start in study.starts.items():
-            if start.tuned_as or not _meets(start, target_name):
-                continue
-            for rate in target.rates:
-                folder = tuning_folder(out, target_name, start_name, rate)
-                yield _fine_tuning(
-                    study, out, target_name, start, target.tuned_at, folder,
-                    kind='tuning',
-                    name=f'{target_name} from {start_name}, learning rate {rate:g}',
-                    rate=lambda rate=rate: rate,
-                    seeds=study.tuning_seeds,
-                )  # fmt: skip
+    pairs = dict.fromkeys((target, _tuned(study, start)) for target, start, _ in study.runs)
+    for target_name, start_name in pairs:
+        target = study.targets[target_name]
+        for rate in target.rates if len(target.rates) > 1 else ():
+            yield _fine_tuning(
+                study, out, target_name, start_name, target.tuned_at,
+                tuning_folder(out, target_name, start_name, rate),
+                kind='tuning',
+                name=f'{target_name} from {start_name}, learning rate {rate:g}',
+                rate=lambda rate=rate: rate,
+                seeds=study.tuning_seeds,
+            )  # fmt: skip
 
 
 def _run_steps(study, out):
-    for fraction in study.fractions:
-        for target_name in study.targets:
-            for start_name, start in starts_of(study, target_name, fraction):
-                yield _fine_tuning(
-                    study, out, target_name, start, fraction,
-                    workdir(out, target_name, start_name, fraction),
-                    kind='fine-tuning',
-                    name=f'{target_name} from {start_name}, {percent(fraction)} of the labels',
-                    rate=lambda t=target_name, s=start_name: rate_of(study, out, t, s),
-                    seeds=study.seeds,
-                )  # fmt: skip
+    for target, start, fraction in study.runs:
+        yield _fine_tuning(
+            study, out, target, start, fraction,
+            workdir(out, target, start, fraction),
+            kind='fine-tuning',
+            name=f'{target} from {start}, {percent(fraction)} of the labels',
+            rate=lambda target=target, start=start: rate_of(study, out, target, start),
+            seeds=study.seeds,
+        )  # fmt: skip
 
 
-def starts_of(study: Study, target: str, fraction: float) -> Iterator[tuple[str, Start]]:
-    """The starts of a target task at a share of the labels."""
-    for name, start in study.starts.items():
-        if _meets(start, target) and fraction in (start.fractions or study.fractions):
-            yield name, start
+def _tuned(study, start):
+    """The start whose learning rate this one gets."""
+    return study.starts[start].tuned_as or start
 
 
 def rate_of(study: Study, out: Path, target: str, start: str) -> float | None:
@@ -185,8 +199,8 @@ def rate_of(study: Study, out: Path, target: str, start: str) -> float | None:
     rates = study.targets[target].rates
     if len(rates) < 2:
         return rates[0] if rates else None
-    name = study.starts[start].tuned_as or start
-    return chosen_rate({rate: tuning_folder(out, target, name, rate) for rate in rates})
+    tuned = _tuned(study, start)
+    return chosen_rate({rate: tuning_folder(out, target, tuned, rate) for rate in rates})
 
 
 def tuning_folder(out: Path, target: str, start: str, rate: float) -> Path:
@@ -194,8 +208,8 @@ def tuning_folder(out: Path, target: str, start: str, rate: float) -> Path:
     return out / 'tuning' / f'{target}_{_slug(start)}_{rate:g}'
 
 
-def _fine_tuning(study, out, target_name, start, fraction, folder, *, kind, name, rate, seeds):
-    target = study.targets[target_name]
+def _fine_tuning(study, out, target_name, start_name, fraction, folder, *, kind, name, rate, seeds):
+    target, start = study.targets[target_name], study.starts[start_name]
     init = start.init if start.init == 'scratch' else out / 'runs' / start.init
 
     def command():
@@ -227,10 +241,6 @@ def _words(text, folders):
 
 def _fixed(command):
     return lambda: command
-
-
-def _meets(start, target):
-    return not start.targets or target in start.targets
 
 
 def _slug(name):
