@@ -21,10 +21,15 @@ from genesis_jax.pretrain import pretrain
 from genesis_jax.runs import report
 
 _CONFIG = config_flags.DEFINE_config_file(
-    'config', None, 'The experiment: configs/NAME.py[:VARIANT].'
+    'config',
+    None,
+    'The experiment: configs/NAME.py[:VARIANT]. --config.FIELD=VALUE changes a field.',
 )
 _WORKDIR = flags.DEFINE_string(
-    'workdir', None, 'Folder of the run: checkpoints, logs, exports.', required=True
+    'workdir',
+    None,
+    'Folder of the run, also gs://BUCKET/...: checkpoints, logs, exports.',
+    required=True,
 )
 
 
@@ -70,5 +75,6 @@ def _recipe():
 
 
 if __name__ == '__main__':
+    flags.FLAGS['config'].default_as_str = None  # it has none, so the help shows none
     flags.mark_flag_as_required('config')
     app.run(main, flags_parser=parse_flags)

@@ -6,41 +6,40 @@ The commands before it stand in the README. Prints Dice by label, in the test sl
 comparison only) in those of the training, and draws the picture of the README.
 """
 
-import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
 from data_prep.demo_labels import LABELS, is_test
+from genesis_jax.cli.arguments import Parser, existing_file, existing_folder, path
 from genesis_jax.metrics import dice
 from genesis_jax.runs.pictures import overlay
 
 
 def main(argv=None):
     """Prints the table, draws the picture, returns the exit status."""
-    parser = argparse.ArgumentParser(prog='python -m benchmarks.chest_labels')
-    parser.add_argument('--source', type=Path, required=True, help='what demo_labels wrote')
-    parser.add_argument('--predicted', type=Path, required=True, help='what predict wrote')
-    parser.add_argument('--picture', type=Path, help='PNG to draw')
+    parser = Parser(prog='python -m benchmarks.chest_labels')
+    parser.option('source', existing_folder, 'DIR', 'what demo_labels wrote', required=True)
+    parser.option('predicted', existing_file, 'FILE', 'what predict wrote', required=True)
+    parser.option('picture', path, 'FILE', 'PNG to draw')
     args = parser.parse_args(argv)
     files = (args.source / 'scan.nrrd', args.source / 'labels.nrrd', args.predicted)
     # In LPS order the rows of a slice run from front to back, as radiologists look at it.
     images = (sitk.DICOMOrient(sitk.ReadImage(str(file)), 'LPS') for file in files)
-    scan, truth, found = (sitk.GetArrayFromImage(image) for image in images)
+    scan, truth, prediction = (sitk.GetArrayFromImage(image) for image in images)
     test = np.array([is_test(z, len(scan)) for z in range(len(scan))])
     print(f'| Dice | {test.sum()} test slices | {(~test).sum()} training slices |')
     print('| --- | --- | --- |')
     for value, name in enumerate(LABELS[1:], start=1):
-        scores = [dice(found[part] == value, truth[part] == value) for part in (test, ~test)]
+        scores = [dice(prediction[part] == value, truth[part] == value) for part in (test, ~test)]
         print(f'| {name.replace("_", " ")} | {scores[0]:.3f} | {scores[1]:.3f} |')
     if args.picture:
-        draw(scan, truth, found, test).savefig(args.picture, dpi=80)
+        draw(scan, truth, prediction, test).savefig(args.picture, dpi=80)
     return 0
 
 
-def draw(scan, truth, found, test):
+def draw(scan, truth, prediction, test):
     """Test slices of the body, top to bottom: the truth above, the prediction below."""
     from matplotlib.figure import Figure
 
@@ -49,7 +48,7 @@ def draw(scan, truth, found, test):
     axes = figure.subplots(2, len(chosen))
     window = ((scan + 1000) / 1400).clip(0, 1)
     for column, z in enumerate(chosen):
-        for row, (title, labels) in enumerate((('truth', truth), ('prediction', found))):
+        for row, (title, labels) in enumerate((('truth', truth), ('prediction', prediction))):
             overlay(axes[row, column], window[z].T, labels[z].T)
             axes[row, column].set_title(f'{title}, slice {z}')
     return figure

@@ -32,7 +32,7 @@ def main():
     cubes = 64 if measure.on_cpu() else 512  # enough that about half of them are shuffled
     volumes = normalise(host_batch(cubes))
     keys = jax.random.split(jax.random.key(0), cubes)
-    found = {'cube': list(CUBE), 'batch': cubes}
+    figures = {'cube': list(CUBE), 'batch': cubes}
     # Started anew: a copy of this process would hold the accelerator, too.
     context = multiprocessing.get_context('spawn')
     with concurrent.futures.ProcessPoolExecutor(measure.cores(), mp_context=context) as pool:
@@ -51,12 +51,12 @@ def main():
                 lambda _, seconds: {'cubes/s': 1 / seconds},
                 warm_up=dict(enumerate(begun)),
             )
-            found[name] = {
+            figures[name] = {
                 'seconds_per_cube': per_cube,
                 'samples': samples,
                 'ratios': {who: value / per_cube['genesis_jax'] for who, value in per_cube.items()},
             }
-    return measure.keep('corruption', found)
+    return measure.keep('corruption', figures)
 
 
 def _loop(function, cubes, seed=0):

@@ -17,6 +17,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
+from genesis_jax.cli.arguments import Parser
 from genesis_jax.runs.files import write_atomically
 
 RESULTS = Path(__file__).parent / 'results'
@@ -56,20 +57,20 @@ def times(functions, repetitions=5, calls=1, warm_up=None):
     """
     for function in (warm_up or functions).values():
         _wait(function())
-    found = {name: [] for name in functions}
+    seconds = {name: [] for name in functions}
     for _ in range(repetitions):
         for name, function in functions.items():
             start = time.perf_counter()
             for _ in range(calls):
                 result = function()
             _wait(result)
-            found[name].append((time.perf_counter() - start) / calls)
-    return found
+            seconds[name].append((time.perf_counter() - start) / calls)
+    return seconds
 
 
-def medians(found):
+def medians(seconds):
     """`{name: median}` of what `times` returns."""
-    return {name: statistics.median(values) for name, values in found.items()}
+    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 def on_cpu():
@@ -133,7 +134,7 @@ def limits():
 
 def command(main, description):
     """Runs `main` as a command that has no option but `--help`."""
-    argparse.ArgumentParser(
+    Parser(
         prog=f'python -m {sys.modules["__main__"].__spec__.name}',
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -150,16 +151,16 @@ def show(title, rows):
         print(name.ljust(first), *map(str.rjust, values, widths), sep='  ')
 
 
-def keep(name, found):
+def keep(name, figures):
     """Writes one benchmark's figures into this device's file, beside the others'; returns them."""
     about = device()
     label = about['kind'] + (f' {about["cores"]} cores' if on_cpu() else '')
     path = RESULTS / f'{re.sub("[^a-z0-9]+", "_", label.lower()).strip("_")}.json'
     kept = json.loads(path.read_text('utf-8')) if path.exists() else {}
-    kept[name] = {'date': time.strftime('%Y-%m-%d'), 'device': about, **found}
+    kept[name] = {'date': time.strftime('%Y-%m-%d'), 'device': about, **figures}
     write_atomically(path, json.dumps(kept, indent=2) + '\n')
     print(f'on {about["devices"]} x {about["kind"]}; kept in benchmarks/results/{path.name}')
-    return found
+    return figures
 
 
 def _wait(result):

@@ -65,7 +65,7 @@ def _case(width, shape, dtype, repetitions):
         repetitions=repetitions,
         warm_up={name: functools.partial(kept, name, small_scan) for name in runs},
     )
-    found = {
+    figures = {
         'scan': list(shape),
         'width': width,
         'dtype': dtype,
@@ -73,11 +73,11 @@ def _case(width, shape, dtype, repetitions):
         'samples': samples,
     }
     if 'MONAI' in taken:
-        found |= {
+        figures |= {
             'ratio': taken['MONAI'] / taken['genesis_jax'],
             'largest_difference': float(np.abs(results['MONAI'] - results['genesis_jax']).max()),
         }
-    return found
+    return figures
 
 
 def _monai(width, dtype, variables, device):
@@ -94,7 +94,7 @@ def _monai(width, dtype, variables, device):
         volume = torch.from_numpy(scan[..., 0].copy())[None, None]
         narrow = torch.autocast(device, torch.bfloat16, enabled=dtype == 'bfloat16')
         with torch.inference_mode(), narrow:
-            found = sliding_window_inference(
+            probabilities = sliding_window_inference(
                 volume,
                 roi_size=CUBE[:-1],
                 sw_batch_size=whole_batch(),
@@ -104,7 +104,7 @@ def _monai(width, dtype, variables, device):
                 sw_device=device,
                 device=device,
             )
-        return found[0, 0, ..., None].cpu().numpy()
+        return probabilities[0, 0, ..., None].cpu().numpy()
 
     return run
 

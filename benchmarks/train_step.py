@@ -39,10 +39,10 @@ def main():
     if torch_step is None:
         print('PyTorch is not installed: nothing to compare with')
     cases = [(8, 2), (32, 2)] if measure.on_cpu() else [(8, 2), (32, 6), (32, 16)]
-    found = {'cube': list(CUBE), 'first_step': first_step}
-    found['cases'] = [_case(*case) for case in cases]
-    found['limits'] = _share_of_limits(found['cases'][-1])
-    return measure.keep('train_step', found)
+    figures = {'cube': list(CUBE), 'first_step': first_step}
+    figures['cases'] = [_case(*case) for case in cases]
+    figures['limits'] = _share_of_limits(figures['cases'][-1])
+    return measure.keep('train_step', figures)
 
 
 def _case(width, cubes_each):
@@ -153,19 +153,19 @@ def _share_of_limits(case):
 def _memory(width, cubes, run):
     """Bytes on a device that a step takes beside state and batch, per cube."""
     remat = Runner(make_steps(width, measure.dtype(), remat=True), cubes * jax.device_count())
-    found = {
+    figures = {
         'dtype': measure.dtype(),
         'kept': run.memory() / cubes,
         'rematerialised': remat.memory() / cubes,
     }
     measure.show(
-        f'Device memory of a step, width {width}, {cubes} cubes, {found["dtype"]}',
+        f'Device memory of a step, width {width}, {cubes} cubes, {figures["dtype"]}',
         [
-            {'activations': name, 'MiB per cube': found[name] / 2**20}
+            {'activations': name, 'MiB per cube': figures[name] / 2**20}
             for name in ('kept', 'rematerialised')
         ],
     )
-    return found
+    return figures
 
 
 def _first_steps():
@@ -180,18 +180,18 @@ def _first_steps():
                 command, env=environment, check=True, stdout=subprocess.PIPE, text=True
             )
             samples.append(time.perf_counter() - start)
-    found = json.loads(run.stdout.splitlines()[-1])
-    found |= {
+    figures = json.loads(run.stdout.splitlines()[-1])
+    figures |= {
         'first start': samples[0],
         'second start': statistics.median(samples[1:]),
         'second starts': samples[1:],
     }
-    found['ratio'] = found['second start'] / found['first start']
+    figures['ratio'] = figures['second start'] / figures['first start']
     measure.show(
-        f'From start to first step, width {found["width"]}, {found["cubes"]} cubes',
-        [{'': name, 'seconds': found[name]} for name in ('first start', 'second start')],
+        f'From start to first step, width {figures["width"]}, {figures["cubes"]} cubes',
+        [{'': name, 'seconds': figures[name]} for name in ('first start', 'second start')],
     )
-    return found
+    return figures
 
 
 if __name__ == '__main__':

@@ -8,14 +8,13 @@ simpler than real ones: this shows that the machinery transfers something, not h
 a clinical task.
 """
 
-import argparse
 import json
 import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
+from genesis_jax.cli.arguments import Parser, count, number, path
 from genesis_jax.runs.files import write_atomically
 
 WIDTH = 4
@@ -28,17 +27,14 @@ TASKS = {  # config: phantom, preparation
 
 def main(argv=None):
     """Runs the study and returns the exit status."""
-    parser = argparse.ArgumentParser(prog='python -m benchmarks.transfer', description=__doc__)
-    parser.add_argument('--out', type=Path, required=True, help='folder for data, runs and tables')
-    parser.add_argument('--seeds', type=int, default=5, help='runs of each start (default: 5)')
-    parser.add_argument(
-        '--fraction', type=float, default=0.2, help='of the training patients (default: 0.2)'
-    )
-    parser.add_argument('--patients', type=int, default=20, help='of a target task (default: 20)')
-    parser.add_argument(
-        '--pretrain_epochs', type=int, default=12, help='of the restoration (default: 12)'
-    )
-    parser.add_argument('--epochs', type=int, default=40, help='of a target task (default: 40)')
+    parser = Parser(prog='python -m benchmarks.transfer', description=__doc__)
+    option = parser.option
+    option('out', path, 'DIR', 'folder for data, runs and tables', required=True)
+    option('seeds', count, 'N', 'runs of each init', '5')
+    option('fraction', number(float, 0, 1), 'SHARE', 'of the training patients', '0.2')
+    option('patients', count, 'N', 'of a target task', '20')
+    option('pretrain_epochs', count, 'N', 'of the restoration', '12')
+    option('epochs', count, 'N', 'of a target task', '40')
     args = parser.parse_args(argv)
     clock = time.perf_counter()
     _pretrain(args)
@@ -47,7 +43,7 @@ def main(argv=None):
         for name, init in (('scratch', 'scratch'), ('genesis', args.out / 'runs' / 'genesis')):
             _finetune(args, task, name, init)
         _compare(args, task)
-    settings = {k: v for k, v in vars(args).items() if k != 'out'}
+    settings = {k: v for k, v in vars(args).items() if k not in ('out', 'given')}
     about = json.loads((args.out / 'runs' / 'genesis' / 'config.json').read_text('utf-8'))
     settings |= {'device': about['device'], 'versions': about['versions']}
     settings |= {'width': WIDTH, 'cube': SIZE, 'minutes': (time.perf_counter() - clock) / 60}

@@ -3,7 +3,7 @@
 2018: HGG and LGG hold a folder per scan with SCAN_{t1,t1ce,t2,flair,seg}.nii.gz.
 2013 (the VSD's layout): a folder per scan holds one folder per sequence, such as
 VSD.Brain.XX.O.MR_Flair.54512, with a .mha in it, and one of the ground truth, VSD.Brain.XX.O.OT
-or VSD.Brain_3more.XX.XX.OT. Scans are dealt into folds by patient.
+or VSD.Brain_3more.XX.XX.OT. Scans are assigned to folds by patient.
 """
 
 import argparse
@@ -72,19 +72,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def list_jobs(source: Path, channels: Sequence[str], folds: int, seed: int) -> list[Job]:
     """Every scan of either layout, with the files of these channels."""
-    found = _find(source)
-    if not found:
+    files_of = _find(source)
+    if not files_of:
         raise PrepareError(
             f'{source} holds no case_flair.nii.gz and no VSD.Brain....mha; check --source'
         )
-    for scan_id, files in found.items():
+    for scan_id, files in files_of.items():
         for kind in (*channels, 'seg'):
             if kind not in files:
                 raise PrepareError(
                     f'{scan_id} has no file of {"its labels" if kind == "seg" else kind} (found: '
                     f'{", ".join(sorted(files))}); add it or move the scan away'
                 )
-    patients = {scan_id: _EXAMINATION.sub(r'\1', scan_id) for scan_id in found}
+    patients = {scan_id: _EXAMINATION.sub(r'\1', scan_id) for scan_id in files_of}
     fold_of = assign_folds(patients.values(), folds, seed)
     return [
         Job(
@@ -93,7 +93,9 @@ def list_jobs(source: Path, channels: Sequence[str], folds: int, seed: int) -> l
             split=f'fold_{fold_of[patient]}',
             fold=fold_of[patient],
             shown=scan_id,
-            source=Files(tuple(found[scan_id][kind] for kind in channels), found[scan_id]['seg']),
+            source=Files(
+                tuple(files_of[scan_id][kind] for kind in channels), files_of[scan_id]['seg']
+            ),
         )
         for scan_id, patient in patients.items()
     ]
@@ -101,7 +103,7 @@ def list_jobs(source: Path, channels: Sequence[str], folds: int, seed: int) -> l
 
 def _find(source: Path) -> dict[str, dict[str, Path]]:
     """Files by kind, by scan; a scan is named by its folder below the source."""
-    found: dict[str, dict[str, Path]] = defaultdict(dict)
+    files: dict[str, dict[str, Path]] = defaultdict(dict)
     for path in sorted(source.rglob('*')):
         folder = path.parent
         if match := _NIFTI.fullmatch(path.name):
@@ -117,13 +119,13 @@ def _find(source: Path) -> dict[str, dict[str, Path]]:
             continue
         scan_id = folder.relative_to(source).as_posix()
         scan_id = source.resolve().name if scan_id == '.' else scan_id
-        if first := found[scan_id].get(kind):
+        if first := files[scan_id].get(kind):
             raise PrepareError(
                 f'{first.relative_to(source)} and {path.relative_to(source)} are the same of one '
                 'scan; keep one of them'
             )
-        found[scan_id][kind] = path
-    return dict(found)
+        files[scan_id][kind] = path
+    return dict(files)
 
 
 def _channels(text: str) -> tuple[str, ...]:

@@ -110,7 +110,7 @@ def _make_parser() -> Parser:
         'axes'
     )
     parser.option('extent', number(float, 1e-3), 'MM', text, '20')
-    parser.add_argument('--native', action='store_true', help="keep every scan's own spacing")
+    parser.switch('native', "keep every scan's own spacing")
     return parser
 
 
@@ -131,15 +131,15 @@ def list_jobs(
     """
     points: dict[str, list] = {}
     allotment = Allotment(table, 'scan', split_column, folds, seed)
-    found: dict[str, Scan] = {}
+    scan_of: dict[str, Scan] = {}
     for line, row, scan in with_scans(rows, scans, table, 'source'):
         label = class_index(table, line, row['label'], classes)
         allotment.add(line, row, scan.scan_id, otherwise=scan.scan_id)
         position = parse_position(table, line, row, 'xyz')
         points.setdefault(scan.scan_id, []).append((line, position, label))
-        found[scan.scan_id] = scan
+        scan_of[scan.scan_id] = scan
     return [
-        Job(scan_id, *place, found[scan_id].shown, (found[scan_id], gather(points[scan_id])))
+        Job(scan_id, *place, scan_of[scan_id].shown, (scan_of[scan_id], gather(points[scan_id])))
         for scan_id, place in allotment.places().items()
     ]
 

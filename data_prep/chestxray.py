@@ -71,8 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     def listing() -> tuple[list[Radiograph], list[str]]:
         for name in names:
             check_absent(args.data_dir, name, _way_out(args.data_dir, name, names))
-        wanted = FINDINGS[: args.findings]
-        return list_radiographs(args.source, args.csv, wanted, args.validation_share, args.seed)
+        findings = FINDINGS[: args.findings]
+        return list_radiographs(args.source, args.csv, findings, args.validation_share, args.seed)
 
     def report_on(name: str) -> int:
         own = argparse.Namespace(**vars(args), name=name)
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def list_radiographs(
     source: Path,
     table: Path | None,
-    wanted: Sequence[str],
+    findings: Sequence[str],
     validation_share: float,
     seed: int,
 ) -> tuple[list[Radiograph], list[str]]:
@@ -94,7 +94,7 @@ def list_radiographs(
       PrepareError: a table or list is missing, or contradicts itself or the other.
     """
     table = table or find_table(source, _TABLES)
-    described = _read_table(table, wanted)
+    described = _read_table(table, findings)
     parts = _read_lists(source)
     images = _by_name(find_images(source))
     usable = [name for name in parts if name in described and name in images]
@@ -169,13 +169,13 @@ def _make_parser() -> Parser:
     return parser
 
 
-def _read_table(table: Path, wanted: Sequence[str]) -> dict[str, tuple[str, tuple[int, ...]]]:
+def _read_table(table: Path, findings: Sequence[str]) -> dict[str, tuple[str, tuple[int, ...]]]:
     """The patient and the labels of every image."""
     described = {}
     for line, row in read_rows(table, _COLUMNS):
         name, labels, patient = (row[column] for column in _COLUMNS)
-        found = findings_of(labels)
-        if stray := [finding for finding in found if finding not in FINDINGS]:
+        positives = findings_of(labels)
+        if stray := [finding for finding in positives if finding not in FINDINGS]:
             raise PrepareError(
                 f'{table}, row {line}: the finding is {stray[0]!r}, expected one of '
                 f'{", ".join(FINDINGS)} or No Finding; correct it'
@@ -184,7 +184,7 @@ def _read_table(table: Path, wanted: Sequence[str]) -> dict[str, tuple[str, tupl
             raise PrepareError(
                 f'{table}, row {line}: the image {name} is listed twice; remove one of the rows'
             )
-        described[name] = (patient, tuple(int(finding in found) for finding in wanted))
+        described[name] = (patient, tuple(int(finding in positives) for finding in findings))
     return described
 
 

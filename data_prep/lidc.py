@@ -18,7 +18,7 @@ from data_prep.build.options import add_cube_size, base_parser, destination, rep
 from data_prep.build.summary import Summary
 from data_prep.formats.lidc_xml import Mask, consensus, group, rasterise, read_markings, series_of
 from data_prep.splits.draws import ranked
-from data_prep.types import SPLITS, Declaration, Job, Patch, Result
+from data_prep.types import SPLITS, Declaration, Job, Patch, Result, counted
 from genesis_jax.cli.arguments import existing_folder, number
 from genesis_jax.errors import PrepareError, ScanError
 from genesis_jax.imaging import dicom
@@ -76,34 +76,34 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def list_jobs(source: Path, annotations: Path, seed: int) -> list[Job]:
-    """Every CT series below the source with its XML; radiographs and their XML are passed over.
+    """Every CT series below the source with its XML; radiographs and their XML are skipped.
 
     Raises:
       PrepareError: there is none, or one has no XML.
     """
     by_series, by_folder = _find_annotations(annotations)
-    found, without = [], []
+    series, without = [], []
     for folder, uid, patient, files in _find_series(source):
         shown = folder.relative_to(source).as_posix()
         xml = by_series.get(uid) or by_folder.get(folder)
         if xml is None:
             without.append(shown)
             continue
-        found.append((uid, patient, shown, (Scan(uid, shown, files, is_dicom=True), xml)))
+        series.append((uid, patient, shown, (Scan(uid, shown, files, is_dicom=True), xml)))
     if without:
         raise PrepareError(
             f"{len(without)} CT series have no readers' XML, the first is {without[0]}; put it "
             'beside the slices, or unpack the collection of XML files and give --annotations'
         )
-    if not found:
+    if not series:
         raise PrepareError(f'{source} holds no CT series of DICOM slices; check --source')
     patients: dict[str, int] = {}
-    for _, patient, *_ in found:
+    for _, patient, *_ in series:
         patients[patient] = patients.get(patient, 0) + 1
     splits = split_patients(patients, seed)
     return [
         Job(uid, patient, splits[patient], SPLITS.index(splits[patient]), shown, files_and_xml)
-        for uid, patient, shown, files_and_xml in found
+        for uid, patient, shown, files_and_xml in series
     ]
 
 
@@ -114,7 +114,8 @@ def split_patients(patients: dict[str, int], seed: int) -> dict[str, str]:
     """
     if len(patients) < len(SPLITS):
         raise PrepareError(
-            f'{len(patients)} patients cannot be split into {", ".join(SPLITS)}; add patients'
+            f'{counted(len(patients), "patients")} cannot be split into {", ".join(SPLITS)}; add '
+            'patients'
         )
     total, whole = sum(patients.values()), sum(_SPLIT_SCANS)
     room = [max(1, round(total * scans / whole)) for scans in _SPLIT_SCANS]
@@ -196,7 +197,7 @@ def _find_series(source: Path) -> list[tuple[Path, str, str, tuple[Path, ...]]]:
 
     One header of a folder is read here, because all of LIDC-IDRI are 240,000 files.
     """
-    found = []
+    series = []
     for folder, paths in walk(source):
         files = tuple(path for path in paths if path.suffix != '.xml' and dicom.is_dicom(path))
         header = _first_header(files)
@@ -204,8 +205,8 @@ def _find_series(source: Path) -> list[tuple[Path, str, str, tuple[Path, ...]]]:
             continue
         inside = folder.relative_to(source).parts
         patient = dicom.tag_of(header, '0010|0020') or (inside[0] if inside else source.name)
-        found.append((folder, dicom.tag_of(header, '0020|000e'), patient, files))
-    return found
+        series.append((folder, dicom.tag_of(header, '0020|000e'), patient, files))
+    return series
 
 
 def _first_header(files: Sequence[Path]) -> sitk.ImageFileReader | None:

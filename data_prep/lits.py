@@ -30,14 +30,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prepares LiTS and returns the exit status."""
     parser = segmentation_parser('data_prep.lits', 'Patches of the LiTS abdominal CT scans.', 'lcs')
     add_random_patches(parser)
-    text = 'how many indices, from 0 on, train, validate and test; scans of higher indices stay out'
+    text = (
+        'how many indices, from 0 on, train, validate and test; scans of higher indices are skipped'
+    )
     otherwise = '%(default)s: scans 0-99, 100-114 and 115-129, as in the paper'
     parser.option('split', _counts, 'N,N,N', text, '100,15,15', otherwise)
-    parser.add_argument(
-        '--lesion',
-        action='store_true',
-        help='keep lesions as a class of their own (default: they count as liver)',
-    )
+    parser.switch('lesion', 'keep lesions as a class of their own (default: they count as liver)')
     args = parser.parse_args(argv)
     classes = ('background', 'liver', 'lesion') if args.lesion else ('background', 'liver')
 
@@ -60,14 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def list_jobs(source: Path, split: Sequence[int]) -> list[Job]:
     """Every scan with its labels, split by index; each is a patient."""
-    found: dict[str, dict[int, Path]] = {'volume': {}, 'segmentation': {}}
+    files: dict[str, dict[int, Path]] = {'volume': {}, 'segmentation': {}}
     for path in sorted(source.rglob('*')):
         if match := _FILE.fullmatch(path.name):
             kind, index = match[1].lower(), int(match[2])
-            if first := found[kind].get(index):
+            if first := files[kind].get(index):
                 raise PrepareError(f'{first} and {path} are the same {kind}; keep one of them')
-            found[kind][index] = path
-    volumes, labels = found.values()
+            files[kind][index] = path
+    volumes, labels = files.values()
     if not volumes:
         raise PrepareError(f'{source} holds no volume-N.nii or .nii.gz; check --source')
     for kind, index in _unpaired(volumes, labels):

@@ -49,8 +49,8 @@ def folds_of(parser: Parser, args: argparse.Namespace) -> dict[str, Sequence[int
 def list_jobs(source: Path, folds: Mapping[str, Sequence[int]]) -> list[Job]:
     """Every scan of the subsets asked for; its id is its series UID."""
     present = [fold for fold in _FOLDS if (source / f'subset{fold}').is_dir()]
-    wanted = [fold for numbers in folds.values() for fold in numbers]
-    if missing := [fold for fold in wanted if fold not in present]:
+    subsets = [fold for numbers in folds.values() for fold in numbers]
+    if missing := [fold for fold in subsets if fold not in present]:
         raise PrepareError(
             f'{source} has no {_named(missing)} (found: {_named(present) or "none"}); unpack '
             'them there or name others with --train_folds, --validation_folds and so on'

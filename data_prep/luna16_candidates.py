@@ -63,8 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.option(f'{split}_folds', fold_numbers, 'N,N,...', text, default)
     args = parser.parse_args(argv)
     folds = {split: getattr(args, f'{split}_folds') for split in _FOLDS}
-    asked = [fold for numbers in folds.values() for fold in numbers]
-    if shared := {fold for fold in asked if asked.count(fold) > 1}:
+    subsets = [fold for numbers in folds.values() for fold in numbers]
+    if shared := {fold for fold in subsets if subsets.count(fold) > 1}:
         parser.error(f'fold {min(shared)} is asked for in two splits; leave it out of one')
     training, test = args.negatives_per_positive, args.test_negatives_per_positive
     ratios = {'train': training, 'validation': training, 'test': test}
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 'seed': args.seed,
             },
             config='ncc',
-            notes=[f'Rows passed over, whose scan is not there: {absent}'] if absent else (),
+            notes=[f'Rows skipped, whose scan is not there: {absent}'] if absent else (),
             **destination(args),
         )
 
@@ -145,7 +145,7 @@ def read_candidates(table: Path) -> dict[str, Points]:
         rows.setdefault(row['seriesuid'], []).append((line, position, int(row['class'])))
     if not rows:
         raise PrepareError(f'{table} holds no candidate; download it again')
-    return {uid: gather(found) for uid, found in rows.items()}
+    return {uid: gather(candidates) for uid, candidates in rows.items()}
 
 
 def count_absent(source: Path, table: Path, points: Mapping[str, Points]) -> int:
@@ -157,14 +157,14 @@ def count_absent(source: Path, table: Path, points: Mapping[str, Points]) -> int
     folders = [source / f'subset{n}' for n in range(_ALL_SUBSETS)]
     present = [folder for folder in folders if folder.is_dir()]
     scans = {scan.scan_id for folder in present for scan in find_scans(folder)}
-    absent = {uid: found for uid, found in points.items() if uid not in scans}
+    absent = {uid: candidates for uid, candidates in points.items() if uid not in scans}
     if absent and len(present) == _ALL_SUBSETS:
-        uid, found = next(iter(absent.items()))
+        uid, candidates = next(iter(absent.items()))
         raise PrepareError(
-            f'{table}, row {found.rows[0]}: no subset of {source} holds the scan {uid}; unpack it '
-            'there or remove its rows'
+            f'{table}, row {candidates.rows[0]}: no subset of {source} holds the scan {uid}; '
+            'unpack it there or remove its rows'
         )
-    return sum(len(found.rows) for found in absent.values())
+    return sum(len(candidates.rows) for candidates in absent.values())
 
 
 def draw(points: Mapping[str, Points], ratio: float, seed: int) -> dict[str, Points]:
@@ -173,15 +173,18 @@ def draw(points: Mapping[str, Points], ratio: float, seed: int) -> dict[str, Poi
     A negative's lot depends on the seed, its scan and its place among the scan's candidates, so
     that a larger ratio keeps what a smaller one keeps.
     """
-    lots = {uid: generator(seed, uid).random(len(found.labels)) for uid, found in points.items()}
-    positives = sum(int((found.labels == 1).sum()) for found in points.values())
-    negatives = [lots[uid][found.labels == 0] for uid, found in points.items()]
+    lots = {
+        uid: generator(seed, uid).random(len(candidates.labels))
+        for uid, candidates in points.items()
+    }
+    positives = sum(int((candidates.labels == 1).sum()) for candidates in points.values())
+    negatives = [lots[uid][candidates.labels == 0] for uid, candidates in points.items()]
     ordered = np.sort(np.concatenate(negatives)) if negatives else np.empty(0)
-    wanted = min(len(ordered), ratio * max(positives, 1))
-    limit = ordered[round(wanted) - 1] if round(wanted) else -1.0
+    count = min(len(ordered), ratio * max(positives, 1))
+    limit = ordered[round(count) - 1] if round(count) else -1.0
     return {
-        uid: found.select((found.labels == 1) | (lots[uid] <= limit))
-        for uid, found in points.items()
+        uid: candidates.select((candidates.labels == 1) | (lots[uid] <= limit))
+        for uid, candidates in points.items()
     }
 
 

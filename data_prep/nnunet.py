@@ -6,7 +6,7 @@ The source holds dataset.json, imagesTr and labelsTr. nnU-Net (version 2) has on
 imagesTr/CASE_0000.nii.gz; the Decathlon one 4D file per scan, listed in dataset.json.
 
 If labelsTs is there, its scans are the test split, and training scans are split into train and
-validation. Else the scans are dealt into folds by patient, or as splits_final.json in the source
+validation. Else the scans are assigned to folds by patient, or as splits_final.json in the source
 says, nnU-Net's own file.
 """
 

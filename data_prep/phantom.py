@@ -16,6 +16,7 @@ import numpy as np
 from data_prep.phantoms import images, lidc, points, volumes
 from data_prep.phantoms.files import Shape, as_image, new_uid, write_image
 from data_prep.phantoms.thorax import thorax
+from data_prep.types import counted
 from genesis_jax.cli.arguments import Parser, number, path, sides
 
 _SUBSETS = 10
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif args.scans_per_subset:
         parser.error(f'--scans_per_subset is for luna16 only; give --patients for {args.layout}')
     layout.write(args.out, patients, args.shape or layout.shape, args.seed)
-    print(f'Wrote {patients} patients to {args.out}')
+    print(f'Wrote {counted(patients, "patients")} to {args.out}')
     quarter = max(1, patients // 4)
     split = f'{max(1, patients - 2 * quarter)},{quarter},{quarter}'
     command = layout.prepare.format(out=args.out, split=split)

@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser(
         'data_prep.scans',
         f'Cubes of all scans below a folder: {SCANS}. '
-        'Files that are labels by their names (CASE_seg, CASE_mask, labelsTr/, ...) are left out.',
+        'Files that are labels by their names (CASE_seg, CASE_mask, labelsTr/, ...) are skipped.',
         'folder that holds the scans, at any depth',
         '',
     )
@@ -70,7 +70,7 @@ def list_jobs(
 ) -> tuple[list[Job], list[str]]:
     """Every scan below the source, split by patient, and lines on what decided that.
 
-    Files that are labels by their names are left out, and with `channels` those of none of them.
+    Files that are labels by their names are skipped, and with `channels` those of none of them.
     Without a `pattern` that finds the patient in
     a scan's id, folders and files tell: see `patients.infer_patients`.
 
@@ -88,7 +88,7 @@ def list_jobs(
     if channels and (grouped := group_channels(scans, channels)):
         used = {file for own in grouped.values() for file in own}
         if other := [scan.shown for scan in scans if scan not in used]:
-            notes = [*notes, f'Left out, as of no channel by their names: {listed(other)}']
+            notes = [*notes, f'Skipped, as of no channel by their names: {listed(other)}']
         files = grouped
         named = {scan_id: next(filter(None, own)) for scan_id, own in files.items()}
         scans = [replace(scan, scan_id=scan_id) for scan_id, scan in named.items()]
@@ -149,8 +149,8 @@ def _how(patients: Mapping[str, str], pattern: re.Pattern | None) -> list[str]:
     if pattern is not None:
         return [split_line(names)]
     if len(names) < len(patients):
-        shown = ', '.join(names[:3]) + (', ...' if names[3:] else '')
-        how = f'told by folders and files ({shown}); if they are not, give --patient_pattern'
+        examples = ', '.join(names[:3]) + (', ...' if names[3:] else '')
+        how = f'told by folders and files ({examples}); if they are not, give --patient_pattern'
         doubt = like_sequences(patients)
         return [split_line(names, how), *([doubt] if doubt else [])]
     return [

@@ -60,14 +60,14 @@ class SliceCutter:
         (scan,) = job.source
         volume = read_volume(scan, self.modality, self.spacing)
         rule = default_rule(self.modality).at_window(volume.window)
-        shown = [
+        usable = [
             bool((volume.voxels[:, :, z] >= rule.tissue_threshold).mean() > self.min_tissue)
             for z in range(volume.voxels.shape[2])
         ]
-        taken = spread(np.flatnonzero(shown).tolist(), self.per_scan)
+        taken = spread(np.flatnonzero(usable).tolist(), self.per_scan)
         images = np.empty((len(taken), *self.size, self.channels), np.int16)
         for image, z in zip(images, taken, strict=True):
-            places = [z] if self.channels == 1 else neighbours(z, len(shown))
+            places = [z] if self.channels == 1 else neighbours(z, len(usable))
             for channel, place in enumerate(places):
                 pixels = volume.clean(volume.voxels[:, :, place])
                 image[..., channel] = np.rint(resized(pixels, self.size))
@@ -76,8 +76,8 @@ class SliceCutter:
             [Patch(image, (0, 0, z)) for image, z in zip(images, taken, strict=True)],
             np.multiply(volume.spacing, scale).tolist(),
             np.tile(volume.window, (self.channels, 1)),
-            tried=len(shown),
-            air=len(shown) - sum(shown),
+            tried=len(usable),
+            air=len(usable) - sum(usable),
         )
 
 

@@ -1,5 +1,6 @@
 """What preparations hand to each other: scans and their splits, and what was read from them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 Task = Literal['classification', 'multilabel', 'segmentation']
 SPLITS = ('train', 'validation', 'test')
 _LISTED = 10  # names in a line
+_PLURAL_END = re.compile('(?<=ch)es$|s$')
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,11 @@ class Files:
 
     images: tuple[Path, ...]
     label: Path
+
+
+def counted(count: int, name: str) -> str:
+    """A number of things, of which `name` is the plural: 1 scan, 2 scans."""
+    return f'{count} {_PLURAL_END.sub("", name) if count == 1 else name}'
 
 
 def listed(names: Sequence[str]) -> str:

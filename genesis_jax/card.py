@@ -80,20 +80,20 @@ class Card(Mapping):
     pytorch: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if found := list(wrong(self)):
-            raise CardError('; '.join(found))
+        if faults := list(wrong(self)):
+            raise CardError('; '.join(faults))
 
     @classmethod
-    def from_dict(cls, found: Any, source: object = 'the network') -> Self:
+    def from_dict(cls, content: Any, source: object = 'the network') -> Self:
         """The card in JSON of this or an earlier version; `source` is for the error.
 
         Raises:
           UserError: an entry is missing, or none that a network has.
         """
-        if isinstance(found, cls):
-            return found
+        if isinstance(content, cls):
+            return content
         try:
-            return cls(**_fields(found))
+            return cls(**_fields(content))
         except CardError as error:
             raise UserError(
                 f'the card of {source} is damaged: {error}; mend it, or export or convert the '
@@ -197,18 +197,18 @@ def split(network: str) -> tuple[str, int]:
     return network[:-2], int(network[-2])
 
 
-def renamed(found: Mapping[str, Any]) -> dict[str, Any]:
+def renamed(entries: Mapping[str, Any]) -> dict[str, Any]:
     """JSON whose entries have the names of today."""
-    return {_RENAMED.get(name, name): value for name, value in found.items()}
+    return {_RENAMED.get(name, name): value for name, value in entries.items()}
 
 
-def _fields(found):
+def _fields(content):
     """The arguments of a card in JSON; CardError if it is none."""
-    if not isinstance(found, Mapping):
-        raise CardError(f'it is {found!r}, expected entries by name')
-    if found.get('version', 1) > VERSION:
-        raise CardError(f'it is of version {found["version"]}, expected up to {VERSION}')
-    entries = renamed(found)
+    if not isinstance(content, Mapping):
+        raise CardError(f'it is {content!r}, expected entries by name')
+    if content.get('version', 1) > VERSION:
+        raise CardError(f'it is of version {content["version"]}, expected up to {VERSION}')
+    entries = renamed(content)
     fields = {field.name: field.default for field in dataclasses.fields(Card)}
     required = [name for name, default in fields.items() if default is dataclasses.MISSING]
     if missing := [name for name in required if name not in entries]:
@@ -216,8 +216,8 @@ def _fields(found):
     known = {name: value for name, value in entries.items() if name in fields}
     if isinstance(config := known['config'], dict) and isinstance(config.get('model'), dict):
         known['config'] = config | {'model': renamed(config['model'])}
-    if 'provenance' in found or 'start' in found:
-        known['provenance'] = Provenance.from_dict(found)
+    if 'provenance' in content or 'start' in content:
+        known['provenance'] = Provenance.from_dict(content)
     if isinstance(known.get('source'), Mapping):
         known['source'] = Source(**known['source'])
     return known

@@ -46,8 +46,8 @@ def _is_list(value, fits):
 
 
 def _one_of(*values):
-    shown = ('null' if value is None else value for value in values)
-    return lambda value: value in values, f'one of {", ".join(shown)}'
+    texts = ('null' if value is None else value for value in values)
+    return lambda value: value in values, f'one of {", ".join(texts)}'
 
 
 def _optional(fits, expected):

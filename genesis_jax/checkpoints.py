@@ -147,18 +147,18 @@ def load_export(directory: str | Path, expected: str = _ANY) -> tuple[dict[str, 
         raise UserError(f'there is no folder {directory}; expected {expected}')
     try:
         metadata = _metadata(path)
-        found = metadata.custom_metadata or {}
+        entries = metadata.custom_metadata or {}
     except ocp.errors.InvalidLayoutError:
-        found = {}
+        entries = {}
     except _DAMAGE:
         raise _damaged(directory) from None
-    if 'network' not in found:
+    if 'network' not in entries:
         folder = as_path(directory)
-        inside = (found for pattern in _INSIDE for found in sorted(folder.glob(pattern)))
+        inside = (export for pattern in _INSIDE for export in sorted(folder.glob(pattern)))
         if example := next(inside, None):
             expected = f'a folder such as {example}'
         raise UserError(f'{directory} is no exported network; expected {expected}')
-    card = Card.from_dict(found, directory)
+    card = Card.from_dict(entries, directory)
     if not isinstance(metadata.metadata, dict):
         raise _damaged(directory)
     try:

@@ -54,18 +54,20 @@ def evaluate(
     source = dataset.tested(split)
     records = grain.MapDataset.source(source).to_iter_dataset(_AHEAD)
     if source is getattr(dataset, split):
-        found = predict_examples(predict, records, whole_batch(config.batch_size), card.window)
+        predictions = predict_examples(
+            predict, records, whole_batch(config.batch_size), card.window
+        )
     else:
-        found = (
+        predictions = (
             (r, predict_scan(predict, card, r['cube'], r['window'], overlap=config.overlap))
             for r in records
         )
-    shown = tqdm(found, desc=split, total=len(source), unit='example', disable=None)
+    pairs = tqdm(predictions, desc=split, total=len(source), unit='example', disable=None)
     if card.task == 'segmentation':
-        return _segmented(shown, card.classes)
+        return _segmented(pairs, card.classes)
     if card.task == 'multilabel':
-        return _found(shown, card.classes)
-    return _classified(shown, card.classes, of_scans=_is_complete(dataset.about, split))
+        return _multilabel(pairs, card.classes)
+    return _classified(pairs, card.classes, of_scans=_is_complete(dataset.about, split))
 
 
 def _is_complete(about, split):
@@ -86,7 +88,7 @@ def _classified(pairs, classes, of_scans):
     return rows, metrics.classification_metrics(np.array(labels), np.array(scores), scans)
 
 
-def _found(pairs, findings):
+def _multilabel(pairs, findings):
     """Of several findings at once: for each its label, and its probability."""
     rows, labels, scores = [], [], []
     for record, predicted in pairs:
@@ -134,21 +136,22 @@ def _make_parser():
         prog='python -m genesis_jax.evaluate', description='Tests a fine-tuned network.'
     )
     option = parser.option
-    option('model', str, 'DIR', 'a run (WORKDIR/seed_0) or its export/model', required=True)
+    option('model', path_or_url, 'DIR', 'a run (WORKDIR/seed_0) or its export/model', required=True)
     option('output', path_or_url, 'DIR', 'folder for the tables', required=True)
-    parser.add_argument('--data_dir', metavar='DIR', help='default: that of the training')
-    parser.add_argument('--name', help='of the dataset (default: that of the training)')
-    parser.add_argument('--split', choices=labelled.SPLITS, default='test', help='(default: test)')
-    parser.add_argument('--overwrite', action='store_true', help='replace earlier results')
+    training = 'that of the training'
+    option('data_dir', path_or_url, 'DIR', 'folder of all datasets', otherwise=training)
+    option('name', str, None, 'of the dataset', otherwise=training)
+    option('split', labelled.SPLITS, None, 'to predict', 'test')
+    parser.switch('overwrite', 'replace earlier results')
     text = 'patients of the same names as those of the training are others'
-    parser.add_argument('--other_patients', action='store_true', help=text)
+    parser.switch('other_patients', text)
     return parser
 
 
 def _main(args):
     variables, card = load_model(args.model)
     config = config_of(card)
-    config.data.dir = args.data_dir or config.data.dir
+    config.data.dir = str(args.data_dir or config.data.dir)
     config.data.name = args.name or config.data.name
     dataset = labelled.open_labelled(config, other='--name')
     check_data(card, dataset, args.model, config.data.name)
@@ -160,12 +163,12 @@ def _main(args):
         return
     patients = dataset.patients[args.split]
     seen = 0 if args.other_patients else count_seen(card, patients)
-    found = {
+    result = {
         'task': card.task,
         'dataset': config.data.name,
         'split': args.split,
         'classes': card.classes,
-        'model': args.model,
+        'model': str(args.model),
         'card_hash': card_hash(card),
         **results.measured(card.task, card.classes, measured, rows),
         'examples': dataset.counts[args.split],
@@ -175,8 +178,8 @@ def _main(args):
     try:
         for name in _WRITTEN:
             (args.output / name).unlink(missing_ok=True)
-        results.write_tables(args.output, found, rows, args.split)
-        write_atomically(args.output / RESULTS, json.dumps(found, indent=2) + '\n')
+        results.write_tables(args.output, result, rows, args.split)
+        write_atomically(args.output / RESULTS, json.dumps(result, indent=2) + '\n')
     except OSError as error:
         raise _unwritable(args.output, error) from None
     if seen:

@@ -22,7 +22,7 @@ from genesis_jax.runs.workdir import RESULTS, open_group, open_workdir
 from genesis_jax.tasks import TASKS
 from genesis_jax.training.layer_rates import make_scales
 from genesis_jax.training.steps import Steps, make_network, make_steps
-from genesis_jax.transfer import open_start, shapes_of
+from genesis_jax.transfer import check_init, open_start, shapes_of
 
 
 def finetune(
@@ -42,14 +42,17 @@ def finetune(
     Raises:
       UserError: something is wrong that the user can mend.
     """
+    # --- What is cheap to check comes first: a dataset may take hours to prepare.
     config = resolve(config, jax.device_count())
+    check_init(config)
+    open_group(workdir, config, write=False)
     programs: dict[int, Steps] = {}  # compiled once for runs that differ in nothing but the seed
     seeds = range(config.seed, config.seed + config.runs)
     members = [_member(config, *one) for one in itertools.product(seeds, labelled.folds(config))]
-    found = [_run(member, workdir, programs, recipe) for member in members]
+    all_results = [_run(member, workdir, programs, recipe) for member in members]
     if parallel.is_main_process():
         summarise(as_path(workdir), config)
-    return found
+    return all_results
 
 
 def _member(config, seed, fold):
@@ -62,7 +65,7 @@ def _member(config, seed, fold):
 
 
 def _run(config, group, programs, recipe):
-    # --- What is asked for, checked before anything is compiled.
+    # --- What the config asks for, checked before anything is compiled.
     dataset = labelled.open_labelled(config)
     examples = len(dataset.train)
     steps_per_epoch = config.steps_per_epoch or max(1, examples // config.batch_size)
@@ -98,10 +101,10 @@ def _run(config, group, programs, recipe):
     # --- The best state is tested.
     card = _card(config, dataset, progress, start)
     rows, metrics = evaluate.evaluate(jax.device_get(variables), card, dataset)
-    found = results.describe(config, dataset, start, progress, metrics, rows, recipe)
+    result = results.describe(config, dataset, start, progress, metrics, rows, recipe)
     if parallel.is_main_process():
-        results.write(workdir, found, rows)
-    return found
+        results.write(workdir, result, rows)
+    return result
 
 
 class _Segmentations:

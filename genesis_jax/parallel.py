@@ -69,7 +69,7 @@ def create(init: Callable, *arguments: Any) -> Any:
 def _mapped(init, count):
     """`init` of so many arguments, mapped; compiled once for runs that differ in the seed."""
     in_axes = (0, *[None] * count)
-    return jax.pmap(lambda _, *given: init(*given), AXIS, in_axes=in_axes, out_axes=None)
+    return jax.pmap(lambda _, *arguments: init(*arguments), AXIS, in_axes=in_axes, out_axes=None)
 
 
 def spmd(function: Callable, *, out_axes: Any = None, donate: bool = False) -> Callable:
@@ -118,13 +118,13 @@ def interruption() -> Interruption:
     return Interruption(noted=(), as_sigterm=(signal.SIGINT,))
 
 
-def should_stop(told: bool, step: int) -> bool:
-    """Whether to stop after this step, given whether this process was told to.
+def should_stop(stop: bool, step: int) -> bool:
+    """Whether to stop after this step; `stop`: whether this process was asked to.
 
     Several processes must stop at the same step, on which JAX's preemption service agrees.
     """
     if jax.process_count() == 1:
-        return told
+        return stop
     return multihost_utils.reached_preemption_sync_point(step)
 
 

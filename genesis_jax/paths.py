@@ -67,11 +67,11 @@ def _check_bucket(name):
     # TensorStore and other hosts write there, too: what was listed once may have changed since.
     fsspec.config.conf.setdefault('gs', {})['use_listings_cache'] = False
     try:
-        found = epath.Path(_SCHEME + name).exists()
+        exists = epath.Path(_SCHEME + name).exists()
     except Exception as error:  # each of the libraries below has its own
         raise UserError(
             f'{_SCHEME}{name} cannot be reached ({error}); check the network, and sign in with '
             'gcloud auth application-default login'
         ) from None
-    if not found:
+    if not exists:
         raise UserError(f'there is no bucket {_SCHEME}{name} that you may read; check its name')

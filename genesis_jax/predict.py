@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from genesis_jax import parallel
-from genesis_jax.cli.arguments import Parser, count, path, share
+from genesis_jax.cli.arguments import Parser, count, path, path_or_url, share
 from genesis_jax.errors import UserError, need
 from genesis_jax.inference.sliding import answers, on_devices, whole_batch
 from genesis_jax.models import from_card
@@ -42,11 +42,11 @@ def _make_parser():
         description='Predicts on scans, or on images, with a fine-tuned network.',
     )
     option = parser.option
-    option('model', str, 'DIR', 'a run (WORKDIR/seed_0) or its export/model', required=True)
+    option('model', path_or_url, 'DIR', 'a run (WORKDIR/seed_0) or its export/model', required=True)
     text = (
         'a scan, a DICOM folder, or a folder of scans at any depth; of several channels, '
         'files named CASE_0000, CASE_0001, ... or one 4D file; label files in a folder '
-        '(segmentation-N, labelsTr/, CASE_seg, CASE_mask) are left out; for a network trained on '
+        '(segmentation-N, labelsTr/, CASE_seg, CASE_mask) are skipped; for a network trained on '
         'images, an image (PNG, JPEG, TIFF, BMP) or a folder of them'
     )
     option('input', path, 'PATH', text, required=True)
@@ -61,8 +61,8 @@ def _make_parser():
     text = 'windows, cubes or images predicted together, over all devices'
     option('batch_size', count, 'N', text, otherwise='8 per device, on the CPU 1')
     text = 'segmentation: write the probabilities of every class too'
-    parser.add_argument('--probabilities', action='store_true', help=text)
-    parser.add_argument('--overwrite', action='store_true', help='replace earlier results')
+    parser.switch('probabilities', text)
+    parser.switch('overwrite', 'replace earlier results')
     return parser
 
 
@@ -94,7 +94,7 @@ def _classify(args, card, predict):
     options = {'batch_size': whole_batch(args.batch_size), 'overwrite': args.overwrite}
     if card.of_images:
         return classify_images(args.input, predict, card, args.output, **options)
-    scans = [asked.channels[0] for asked in find_inputs(args.input, card.channels, args.output)]
+    scans = [source.channels[0] for source in find_inputs(args.input, card.channels, args.output)]
     return classify(scans, args.candidates, predict, card, args.output, **options)
 
 

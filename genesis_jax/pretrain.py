@@ -34,8 +34,9 @@ def pretrain(config: ml_collections.ConfigDict, workdir: str | Path) -> Progress
     Raises:
       UserError: something is wrong that the user can mend.
     """
-    # --- What is asked for, checked before anything is compiled.
+    # --- What the config asks for, checked before anything is compiled.
     config = resolve(config, jax.device_count())
+    open_workdir(workdir, config, write=False)  # cheap, where a dataset may take hours to prepare
     *sources, features = reading.open_splits(config)
     stored = features['cube'].shape
     cube_shape = check_shape(config, stored)
@@ -126,16 +127,16 @@ def _card(config, cube_shape, counts, progress, parts) -> Card:
     )
 
 
-def view_and_window(wanted: ml_collections.ConfigDict) -> dict[str, Any]:
+def view_and_window(data: ml_collections.ConfigDict) -> dict[str, Any]:
     """What the examples show and their window, where `data.provenance` does not tell.
 
     `view` is of slices, also of those that were prepared as slices; `full_range` of images.
 
     Args:
-      wanted: `config.data`.
+      data: `config.data`.
     """
-    about = reading.open_dataset(wanted, 'scans').info.metadata or {}
+    about = reading.open_dataset(data, 'scans').info.metadata or {}
     recipe = about.get('recipe') or {}
     prepared = {1: 'slices', 3: 'adjacent'}.get(recipe.get('channels', 0))
     images = {'full_range': recipe['window'] == 'depth'} if 'window' in recipe else {}
-    return {'view': wanted.view or prepared, **images}
+    return {'view': data.view or prepared, **images}

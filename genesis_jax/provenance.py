@@ -39,7 +39,7 @@ class Provenance:
       loaded, parameters: names of the loaded parts, and how many numbers these have.
       unused: parts that are there and were not loaded.
       absent: parts that were asked for and are not there.
-      new: parts that are drawn at random.
+      new: parts that are randomly initialised.
       channels: of the input, there and here, if they differ.
       views: what the channels show (`data.views`), there and here, if that differs.
       told: the sentences of an earlier version, which kept no fields.
@@ -63,14 +63,14 @@ class Provenance:
     told: list[str] = dataclasses.field(default_factory=list)
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> Self:
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
         """That of a card or of a run's results, whose earlier versions have sentences only."""
         fields = {field.name for field in dataclasses.fields(cls)}
-        known = {n: v for n, v in (found.get('provenance') or {}).items() if n in fields}
+        known = {n: v for n, v in (content.get('provenance') or {}).items() if n in fields}
         if 'source' in known:
             known['source'] = Source(**known['source'])
         if not known:
-            known = {'init': found.get('init'), 'told': list(found.get('start') or ())}
+            known = {'init': content.get('init'), 'told': list(content.get('start') or ())}
         return cls(**known)
 
     def to_dict(self) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Provenance:
 
     def _lines(self):
         if self.init == 'scratch':
-            yield f'from scratch: {", ".join(self.new)} are drawn at random'
+            yield f'from scratch: {", ".join(self.new)} are randomly initialised'
             return
         if self.folder:
             count = f' ({self.parameters:,} parameters)' if self.parameters else ''
@@ -103,7 +103,7 @@ class Provenance:
         elif self.task and self.dataset:
             yield f'trained for {self.task} of {self.dataset}'
         if self.source and self.source.left_out:
-            yield f'left out: {", ".join(self.source.left_out)}'
+            yield f'skipped: {", ".join(self.source.left_out)}'
         if self.assumed:
             values = ', '.join(f'{name}={value}' for name, value in self.assumed.items())
             file = self.source.file if self.source else 'the file'
@@ -120,7 +120,7 @@ class Provenance:
         if self.unused:
             yield f'not loaded from there: {", ".join(self.unused)}'
         if self.new:
-            yield f'drawn at random: {", ".join(self.new)}'
+            yield f'randomly initialised: {", ".join(self.new)}'
 
 
 def short_name(init: str) -> str:

@@ -75,6 +75,8 @@ def run(config: ml_collections.ConfigDict, workdir: Path, job: Job) -> tuple[Pro
 
         # --- Training.
         profile = Profile(workdir / 'profile', config.get('profile_steps') if main else None)
+        if profile.is_past(resumed or 0):
+            log.say(f'config.profile_steps traces nothing: step {resumed} is done already')
         validate = partial(_validate, config, job, log, progress)
         kept = (state, progress, batches, checkpoints, log)
         state = train(job.steps, validate, *kept, config, job.steps_per_epoch, profile)
@@ -105,5 +107,5 @@ def _validate(config, job, log, progress, state, epoch, step):
 def _is_pictured(config, progress, epoch):
     """Whether this epoch's validation leaves a picture: the first, some between, the last."""
     last = epoch == config.epochs or progress.epochs_without_gain + 1 >= config.patience
-    wanted = epoch == 1 or epoch % config.picture_epochs == 0 or last
-    return config.pictures and wanted and parallel.is_main_process() and pictures.available()
+    due = epoch == 1 or epoch % config.picture_epochs == 0 or last
+    return config.pictures and due and parallel.is_main_process() and pictures.available()

@@ -39,14 +39,14 @@ def scales(width: int, dimensions: int) -> list[int]:
 def up_levels(width: int, dimensions: int) -> list[UpLevel]:
     """The levels of the decoder, deepest first."""
     *skips, below = scales(width, dimensions)
-    found = []
+    levels = []
     for level, skip in reversed(list(enumerate(skips))):
         name = f'up_tr{64 * 2**level}' if dimensions == 3 else f'up_layer{level}'
-        found.append(UpLevel(level, name, below, skip, skip))
+        levels.append(UpLevel(level, name, below, skip, skip))
         below = skip
     if dimensions == 2:
-        found.append(UpLevel('last', 'up_last', below, 0, last_features(width)))
-    return found
+        levels.append(UpLevel('last', 'up_last', below, 0, last_features(width)))
+    return levels
 
 
 def last_features(width: int) -> int:

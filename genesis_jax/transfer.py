@@ -50,6 +50,12 @@ class Start:
         return self.provenance.lines
 
 
+def check_init(config: Any) -> None:
+    """Raises UserError if `config.init` names nothing that can be read; loads nothing."""
+    if config.init != 'scratch':
+        _folder(config)
+
+
 def open_start(config: Any, expected: dict[str, Any]) -> Start:
     """Loads what `config.init` and `config.transfer` ask for.
 
@@ -62,29 +68,29 @@ def open_start(config: Any, expected: dict[str, Any]) -> Start:
     own = [part for part in ALL_PARTS if part in expected['params']]
     if config.init == 'scratch':
         return Start({}, Provenance(init=config.init, new=own))
-    wanted = [part for part in PARTS[config.transfer] if part in own]
+    parts = [part for part in PARTS[config.transfer] if part in own]
     absent = []
     folder = _folder(config)
     variables, card = convert.read(folder)
-    if card.is_foreign_resnet and 'decoder' in wanted:  # none can have been forgotten
-        wanted, absent = ['encoder'], ['decoder']
-    missing = [part for part in wanted if part not in variables['params']]
+    if card.is_foreign_resnet and 'decoder' in parts:  # none can have been forgotten
+        parts, absent = ['encoder'], ['decoder']
+    missing = [part for part in parts if part not in variables['params']]
     if missing:
         raise UserError(
             f'{folder} holds {", ".join(variables["params"])} and no {missing[0]}; name an export '
             f'with it as config.init, or ask for --config.transfer=encoder'
         )
     _check_dimensions(variables, expected, folder)
-    _check_network(config, card, folder, wanted)
+    _check_network(config, card, folder, parts)
     loaded = {
-        name: {part: tree[part] for part in wanted if part in tree}
+        name: {part: tree[part] for part in parts if part in tree}
         for name, tree in variables.items()
     }
     there, here = (first_kernel.get(tree).shape[-2] for tree in (loaded, expected))
     if there != here:
         loaded = first_kernel.with_channels(loaded, here)
     views = [card.view, config.data.view]
-    _check_fit(loaded, expected, wanted, folder)
+    _check_fit(loaded, expected, parts, folder)
     provenance = dataclasses.replace(
         card.origin(),
         init=config.init,
@@ -94,11 +100,11 @@ def open_start(config: Any, expected: dict[str, Any]) -> Start:
         task=card.objective,
         dataset=card.dataset,
         modality=card.modality,
-        loaded=wanted,
+        loaded=parts,
         parameters=sum(leaf.size for leaf in jax.tree.leaves(loaded['params'])),
-        unused=[part for part in variables['params'] if part not in wanted],
+        unused=[part for part in variables['params'] if part not in parts],
         absent=absent,
-        new=[part for part in own if part not in wanted],
+        new=[part for part in own if part not in parts],
         channels=[there, here] if there != here else [],
         views=views if there == here and None not in views and len(set(views)) > 1 else [],
     )
@@ -126,9 +132,9 @@ def _check_dimensions(variables, expected, folder):
         )
 
 
-def _check_network(config: Any, card: Card, folder: Path, wanted: list[str]) -> None:
+def _check_network(config: Any, card: Card, folder: Path, parts: list[str]) -> None:
     """That the loaded parts would compute here what they did there."""
-    compared = [n for n in _COMPARED if n != 'upsample' or 'decoder' in wanted]
+    compared = [n for n in _COMPARED if n != 'upsample' or 'decoder' in parts]
     there = {n: card.model.get(n, config.model.get(n)) for n in compared}
     differ = [n for n in compared if there[n] != config.model.get(n)]
     if differ:
@@ -140,13 +146,13 @@ def _check_network(config: Any, card: Card, folder: Path, wanted: list[str]) -> 
         )
 
 
-def _check_fit(loaded, expected, wanted, folder):
+def _check_fit(loaded, expected, parts, folder):
     """Raises UserError with every name that is missing, unexpected or of another shape."""
     have, need = (
         {
             name: leaf.shape
             for name, leaf in flatten_dict(tree, sep='/').items()
-            if name.split('/')[1] in wanted
+            if name.split('/')[1] in parts
         }
         for tree in (loaded, expected)
     )

@@ -65,6 +65,7 @@ def test_xla_counts_nearly_as_many():
     assert 0.9 < flops_by_xla(2) / by_hand < 1  # it leaves out what meets the padding
 
 
+@pytest.mark.slow
 def test_pytorch_takes_the_same_step(rng):
     torch_step = pytest.importorskip('benchmarks.torch_step', reason='PyTorch is not installed')
     network = UNet3D(width=2)

@@ -91,7 +91,7 @@ def test_brats_refuses_missing_files(copied, tmp_path, capsys):
     assert 'no file of its labels' in said
     shutil.rmtree(source / 'HGG')
     said = refused(brats, source, data_dir, capsys=capsys)
-    assert '1 patients cannot be dealt into 3 folds' in said
+    assert '1 patient cannot be assigned to 3 folds' in said
 
 
 @pytest.mark.parametrize(

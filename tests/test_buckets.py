@@ -59,6 +59,7 @@ def run(bucket, small_data, make_config, tmp_path_factory):
     return workdir, local
 
 
+@pytest.mark.slow
 def test_a_pretraining_leaves_the_same_files_and_numbers_as_in_a_folder(run):
     there, here = run
     assert comparable(rows_of(there)) == comparable(rows_of(here))
@@ -75,6 +76,7 @@ def test_a_pretraining_leaves_the_same_files_and_numbers_as_in_a_folder(run):
         np.testing.assert_equal(mine, theirs)
 
 
+@pytest.mark.slow
 def test_it_resumes_from_the_last_checkpoint_in_the_bucket(run, bucket, make_config, capsys):
     workdir, local = run
     steps = sorted(int(file.name) for file in (workdir / 'checkpoints').iterdir())
@@ -87,6 +89,7 @@ def test_it_resumes_from_the_last_checkpoint_in_the_bucket(run, bucket, make_con
         pretrain(make_config(data__dir=f'{ROOT}/data', seed=1), f'{ROOT}/run')
 
 
+@pytest.mark.slow
 def test_a_fine_tuning_from_there_is_evaluated_and_compared(
     run, bucket, balls, make_target, tmp_path, monkeypatch, capsys
 ):
@@ -106,6 +109,7 @@ def test_a_fine_tuning_from_there_is_evaluated_and_compared(
     assert (paths.as_path(f'{ROOT}/compared') / 'comparison.md').exists()
 
 
+@pytest.mark.slow
 def test_a_file_of_another_format_is_read_from_the_bucket(run, bucket, tmp_path):
     pytest.importorskip('safetensors')
     convert.convert(f'{ROOT}/run', tmp_path / 'hub')

@@ -143,7 +143,7 @@ NAME = 'p0/scan0'
         ((NAME, -15, 10, 110, 0), (), 'row 20: the column patient is empty'),
         ((NAME, -15, 10, 110, 'clot', 'patient0'), ('--classes=a,b',), "label is 'clot', expected"),
         ((NAME, -15, 10, 110, 2, 'patient0'), ('--classes=a,b',), "the label is '2', expected one"),
-        ((NAME, -15, 10, 110, 1, 'patient0'), ('--folds=4',), '3 patients cannot be dealt into 4'),
+        ((NAME, -15, 10, 110, 1, 'patient0'), ('--folds=4',), '3 patients cannot be assigned to 4'),
         ((NAME, -15, 10, 110, 1, 'patient0'), ('--split_column=q',), 'lacks the column q'),
         ((NAME, -15, 10, 110, 1, 'patient0'), ('--split_column=y',), "the split is '"),
     ],

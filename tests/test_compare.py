@@ -308,10 +308,8 @@ def test_a_seed_without_a_value_is_no_run_of_that_metric(two):
     assert len(workdir.values('hd95')) == 2 and len(workdir.values('dice')) == 3
 
 
-@pytest.mark.parametrize(
-    ('name', 'changed'),
-    [('cls', 'label_fraction'), pytest.param('seg', 'layer_decay', marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(('name', 'changed'), [('cls', 'label_fraction'), ('seg', 'layer_decay')])
 def test_what_fine_tuning_leaves_can_be_compared(name, changed, make_target, tmp_path):
     for folder, value in (('all', 1.0), ('less', 0.5)):
         config = make_target(name, epochs=1, runs=2, **{changed: value})

@@ -171,7 +171,8 @@ def test_a_missing_dataset_of_ones_own_names_what_can_prepare_it(name, fields, c
 
 def test_help_explains_itself():
     done = run_main('--help')
-    assert 'configs/NAME.py' in done.stdout and 'checkpoints, logs' in done.stdout
+    assert 'configs/NAME.py' in done.stdout and 'gs://BUCKET' in done.stdout
+    assert 'None' not in done.stdout
 
 
 @pytest.mark.parametrize(

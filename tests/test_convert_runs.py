@@ -60,6 +60,7 @@ def test_a_checkpoint_of_a_training_is_read(tmp_path):
         convert.read(step)
 
 
+@pytest.mark.slow
 def test_fine_tuning_starts_from_a_file(make_target, tmp_path):
     torch = pytest.importorskip('torch', reason='PyTorch files need PyTorch')
     loaded, card = make('restores')

@@ -54,6 +54,22 @@ def _full(**_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def test_paths_are_local_or_in_a_bucket(runs, tmp_path, monkeypatch, capsys):
+    model, data, output = f'--model={runs["cls"]}', '--data_dir=~/none', f'--output={tmp_path}'
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert f"there is no dataset 'cls' in '{tmp_path}/none'" in refusal(capsys, model, data, output)
+    said = refusal(capsys, '--model=s3://b/run', output, status=2)
+    assert 'argument --model: s3://b/run is a URL; expected a local path or gs://BUCKET' in said
+
+
+def test_help_says_what_may_be_in_a_bucket(capsys):
+    with pytest.raises(SystemExit):
+        evaluate.main(['--help'])
+    words = ' '.join(capsys.readouterr().out.split())
+    options = [part.split()[0] for part in words.split(' --')[1:] if 'gs://BUCKET' in part]
+    assert options == ['model', 'output', 'data_dir']
+
+
 @pytest.mark.parametrize(('name', 'table'), [('seg', 'cases.csv'), ('cls', 'predictions.csv')])
 def test_it_repeats_what_the_run_found(name, table, runs, tmp_path, capsys):
     assert evaluate.main([f'--model={runs[name]}', f'--output={tmp_path}']) == 0

@@ -45,7 +45,7 @@ def test_a_segmentation_from_data_to_report(make_target, pretrained, tmp_path, c
     assert f'| dice | {mean:.4f} |' in (tmp_path / 'report.md').read_text()
     for part in ('report.md', 'seed_1/report.md'):
         text = (tmp_path / part).read_text()
-        assert f'start: from {pretrained}' in text and 'drawn at random: head' in text
+        assert f'start: from {pretrained}' in text and 'randomly initialised: head' in text
         assert '- label fraction 1; patients: 4 train, 2 validation, 2 test' in text
 
     # More runs add to those that are complete; another recipe is refused.
@@ -56,6 +56,7 @@ def test_a_segmentation_from_data_to_report(make_target, pretrained, tmp_path, c
         finetune(make_target('seg', runs=2, init=str(pretrained), epochs=3), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_classification_is_tested_on_every_fold(make_target, tmp_path, capsys):
     recipe = 'configs/classify.py, but epochs=2'
     found = finetune(make_target('folds'), tmp_path, recipe)

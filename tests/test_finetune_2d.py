@@ -116,6 +116,7 @@ def test_candidates_are_classified_by_planes(reading, channels, balls_2d, tmp_pa
     assert found['examples'] == 4 and 0 <= found['metrics']['auc'] <= 1
 
 
+@pytest.mark.slow
 def test_several_findings_are_told_apart(balls_2d, tmp_path, capsys):
     quick = {'model.width': 4, 'optimizer.learning_rate': 1e-2}
     config = small(dxc.get_config(), balls_2d, 'found', epochs=8, steps_per_epoch=8, **quick)

@@ -41,7 +41,9 @@ def test_what_is_loaded_is_there_and_what_is_not_is_new(make_target, pretrained)
             source = there['params'] if part in parts else scratch.params
             jax.tree.map(np.testing.assert_array_equal, state.params[part], source[part])
         said = ' '.join(start.lines)
-        assert 'head' in said and ('decoder' in said.partition('drawn')[2]) == (len(parts) == 1)
+        assert 'head' in said and ('decoder' in said.partition('initialised')[2]) == (
+            len(parts) == 1
+        )
 
 
 def test_the_first_kernel_answers_constant_images_as_before(pretrained, make_target):

@@ -250,7 +250,7 @@ def test_the_model_card_of_a_fine_tuned_network(tmp_path):
     assert told['patients'] == 'train 7, validation 2, test 2'
     assert told['intensities'] == "each scan's own minimum and maximum become 0 … 1, clipped"
     assert told['spacing'] == '1 × 1 × 2.5 mm' and told['tested on fold'] == '0'
-    assert 'drawn at random: hidden, head' in told['start'] and told['frozen'] == 'encoder'
+    assert 'randomly initialised: hidden, head' in told['start'] and told['frozen'] == 'encoder'
     assert 'node\\|ule' in text and 'aaaaaaaaaaaa' not in text
     assert 'a prediction depends on its neighbours' in text
 

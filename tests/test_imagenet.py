@@ -99,11 +99,11 @@ def test_what_was_loaded_is_told(file):
     count = sum(p.numel() for p in encoder.parameters())
     assert lines[0] == f'from {file}: encoder ({count:,} parameters)'
     assert lines[1].startswith('converted from pytorch, sha256 ')
-    assert lines[2] == 'left out: fc.weight, fc.bias'
+    assert lines[2] == 'skipped: fc.weight, fc.bias'
     assert lines[3] == (
         'assumed, as resnet18.pth has no card: epsilon=1e-05, batch_statistics=synchronised'
     )
-    assert lines[-1] == 'drawn at random: hidden, head'
+    assert lines[-1] == 'randomly initialised: hidden, head'
 
 
 def test_every_form_of_a_file_is_read_alike(file, tmp_path):
@@ -241,7 +241,7 @@ def test_it_starts_a_segmentation_whose_decoder_is_new(file, tmp_path):
     default = start(file, UNet2D, task='segmentation')
     asked = start(file, UNet2D, task='segmentation', transfer='encoder')
     assert default.parts == asked.parts == ('encoder',)
-    new = 'drawn at random: decoder, head'
+    new = 'randomly initialised: decoder, head'
     assert default.lines[-2:] == ('a ResNet-18 has no decoder, which starts anew', new)
     assert asked.lines == (*default.lines[:-2], new)
     jax.tree.map(np.testing.assert_array_equal, default.variables, asked.variables)
@@ -283,7 +283,7 @@ def test_it_becomes_an_export_and_a_file_that_torchvision_loads(file, tmp_path, 
     assert main([str(file), str(tmp_path / 'ours')]) == 0
     said = capsys.readouterr().out.splitlines()
     assert '2D U-Net (encoder), width 4, input channels 3' in said[0]
-    assert said[1] == 'left out: fc.weight, fc.bias'
+    assert said[1] == 'skipped: fc.weight, fc.bias'
     assert '--config.dimensions=2 ' in said[-1] and ' --config.model.width=4' in said[-1]
     assert main([str(tmp_path / 'ours'), str(tmp_path / 'back.pth')]) == 0
     back = torch.load(tmp_path / 'back.pth', weights_only=True)['state_dict']
@@ -297,10 +297,10 @@ def test_it_becomes_an_export_and_a_file_that_torchvision_loads(file, tmp_path, 
 def test_in_pytorch(file, capsys, rng):
     network = ours.Classifier2D.from_pretrained(file, out_channels=8, hidden=5, in_channels=1)
     said = capsys.readouterr().out.splitlines()
-    assert said[1] == 'left out: fc.weight, fc.bias'
+    assert said[1] == 'skipped: fc.weight, fc.bias'
     assert said[3:5] == [
         'first kernel: 3 input channels there, 1 here: summed',
-        'drawn at random: hidden, head',
+        'randomly initialised: hidden, head',
     ]
     grey = torch.from_numpy(rng.uniform(size=(2, 1, 32, 64)).astype(np.float32))
     with torch.no_grad():

@@ -52,7 +52,10 @@ def test_12_bits_of_16_are_pointed_out_and_spread_if_asked_for(frames, run, tmp_
     values = pixels_of(0, 4096, np.uint16)
     Image.fromarray(values).save(frames[0] / 'deep.png')
     said = run(frames[0], name='dark')
-    assert '1 files use less than an eighth of their bit depth, so they are nearly black' in said
+    assert (
+        'Files that use less than an eighth of their bit depth, so are nearly black' in said
+        and ('the own range of each): 1\n' in said)
+    )
     assert 'nearly black' not in run(frames[0], '--window=robust')
     image = read_grey(frames[0] / 'deep.png', SIZE, 'robust')
     low, high = np.percentile(values[::4, ::4], (0.5, 99.5))
@@ -120,7 +123,7 @@ def test_options_that_cannot_be_met_are_refused(flags, status, said, frames, run
             ('image', 'label', 'set'),
             ['--split_column=set', '--folds=3'],
             2,
-            '--folds deals patients that --split_column splits; leave one out',
+            '--folds and --split_column exclude each other; give one of them',
         ),
     ],
 )
@@ -183,7 +186,7 @@ def test_a_table_of_findings_and_given_splits(frames, run, tmp_path):
         [row[0], cells[index % 4], row[2], splits[index // 2]] for index, row in enumerate(rows)
     ]
     table = write_table(tmp_path / 't.csv', ('image', 'labels', 'patient', 'set'), given)
-    assert 'The column set of t.csv was not used' in run(source, f'--csv={table}', name='dealt')
+    assert 'The column set of t.csv was not used' in run(source, f'--csv={table}', name='assigned')
     said = run(
         source, f'--csv={table}', '--split_column=set', '--classes=mass,node,edema', name='dxc'
     )
@@ -199,7 +202,7 @@ def test_a_table_of_findings_and_given_splits(frames, run, tmp_path):
         index = int(record['scan_id'].decode().partition('f')[2])
         assert record['label'].dtype == np.int64
         assert record['label'].tolist() == answers[index % 4]
-    assert read(tmp_path, 'dealt')[1]['classes'] == ['edema', 'mass']
+    assert read(tmp_path, 'assigned')[1]['classes'] == ['edema', 'mass']
 
 
 def test_an_image_of_two_patients_is_kept_once(frames, run, tmp_path):
@@ -290,7 +293,7 @@ def change(rows, row, column, value):
             ('image', 'label', 'patient'),
             lambda rows: [[*row[:2], 'one'] for row in rows],
             [],
-            '1 patients cannot be dealt into 3 folds; lower --folds or add patients',
+            '1 patient cannot be assigned to 3 folds; lower --folds or add patients',
         ),
     ],
 )

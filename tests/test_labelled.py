@@ -158,7 +158,7 @@ def test_broken_scans_are_skipped_and_listed(tmp_path):
     text = summary.text(tmp_path / 'd' / '1.0.0')
     assert 'Scans read: 22, skipped: 2' in text
     assert '  test1.nii is cut short' in text and 'failed unexpectedly (KeyError' in text
-    assert 'test: 14 patches (14 with liver) from 7 scans of 4 patients' in text
+    assert 'test: 14 cubes (14 with liver) from 7 scans of 4 patients' in text
     assert text.endswith(
         f'Next: python main.py --config=configs/lcs.py --config.data.dir={tmp_path} '
         '--config.data.name=d --workdir=runs/d'
@@ -185,7 +185,7 @@ def test_an_interrupted_preparation_leaves_nothing(tmp_path):
 def test_a_split_without_records_is_said(tmp_path):
     bad = {f'test{n}_{scan}': ScanError('is cut') for n in range(4) for scan in range(2)}
     summary = build(make_jobs(), functools.partial(segment, bad=bad), tmp_path, SEGMENT)
-    assert 'The test split has no patches' in summary.text(tmp_path / 'd' / '1.0.0')
+    assert 'The test split has no cubes' in summary.text(tmp_path / 'd' / '1.0.0')
     assert summary.missing_splits == ['test'] and not files(tmp_path)
     bad = {job.scan_id: ScanError('is cut') for job in make_jobs()}
     summary = build(make_jobs(), functools.partial(segment, bad=bad), tmp_path / 'n', SEGMENT)

@@ -311,7 +311,7 @@ def test_fewer_nodules_have_more_readers(pristine, tmp_path, capsys):
         flags = [f'--source={pristine}', '--cube_size=24,24,16', f'--min_readers={readers}']
         lidc.main([*flags, f'--data_dir={tmp_path / str(readers)}', '--workers=1'])
         said = capsys.readouterr().out
-        counts.append(sum(map(int, re.findall(r': (\d+) patches', said))))
+        counts.append(sum(map(int, re.findall(r': (\d+) cubes?', said))))
     assert counts[0] > counts[1] > counts[2] > 0
 
 

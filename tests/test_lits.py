@@ -80,7 +80,7 @@ def test_a_broken_scan_is_skipped_and_named(copied, tmp_path, capsys):
     path.write_bytes(b'junk')
     assert prepare(lits, source, tmp_path / 'data', '--split=4,1,1') == 0
     said = capsys.readouterr().out
-    assert 'Scans read: 4, skipped: 2' in said
+    assert 'Scans read: 4, skipped: 2' in said and ' patches (' in said
     assert 'Training Batch 1/volume-1.nii is truncated' in said
     assert 'volume-2.nii has the file segmentation-2.nii, which does not start with' in said
     assert f'--config=configs/lcs.py --config.data.dir={tmp_path / "data"} --workdir=' in said

@@ -35,9 +35,7 @@ def test_phantom_scans_go_through_the_published_recipe(tmp_path):
         *('-m', 'data_prep.luna16', f'--source={source}', f'--data_dir={data_dir}'),
         '--cubes_per_scan=4',
     )
-    assert (
-        'Scans read: 7' in said and 'train: 20 patches' in said and 'validation: 8 patches' in said
-    )
+    assert 'Scans read: 7' in said and 'train: 20 cubes' in said and 'validation: 8 cubes' in said
     said = run(
         *('main.py', '--config=configs/genesis_ct.py', f'--workdir={workdir}'),
         *(f'--config.data.dir={data_dir}', '--config.model.width=2', '--config.epochs=2'),

@@ -134,7 +134,7 @@ def test_some_subsets_suffice(luna, tmp_path, capsys):
         b'uid7',
     }
     # seven scans are gone, whose rows are 8 each, but 7 of the second
-    assert '\nRows passed over, whose scan is not there: 55\n' in capsys.readouterr().out
+    assert '\nRows skipped, whose scan is not there: 55\n' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def test_sequences_of_a_patient_stay_together_without_their_labels(
     assert module.main([*flags, '--workers=1']) == 0
     said = capsys.readouterr().out
     assert 'Scans read: 20, skipped: 0' in said
-    assert 'Left out, as labels by their names: 5 of 25 files (HGG/' in said
+    assert 'Skipped, as labels by their names: 5 of 25 files (HGG/' in said
     assert 'Split: by patient, 5 told by folders and files (HGG/' in said
     assert f'--config=configs/{config}.py' in said
     train, validation = homes(tmp_path)

@@ -84,8 +84,8 @@ def test_luna16_from_the_command_line(tmp_path):
     assert result.returncode == 0, result.stderr
     assert result.stderr == ''
     assert 'Scans read: 14, skipped: 0' in result.stdout
-    assert '  train: 50 patches from 10 scans of 10 patients\n' in result.stdout
-    assert '  validation: 20 patches from 4 scans of 4 patients\n' in result.stdout
+    assert '  train: 50 cubes from 10 scans of 10 patients\n' in result.stdout
+    assert '  validation: 20 cubes from 4 scans of 4 patients\n' in result.stdout
     assert (
         f'python main.py --config=configs/genesis_ct.py --config.data.dir={tmp_path / "data"} '
         '--config.data.name=luna16 --workdir=' in result.stdout
@@ -134,7 +134,7 @@ def test_nothing_left_is_status_1_and_no_dataset(tmp_path):
     result = command('data_prep.scans', *flags, '--modality=ct', '--workers=2')
     assert result.returncode == 1
     assert 'Scans read: 0, skipped: 3' in result.stdout
-    assert 'No patches are left, so no dataset was written.' in result.stdout
+    assert 'No cubes are left, so no dataset was written.' in result.stdout
     assert 'Traceback' not in result.stderr
     assert not [path for path in (tmp_path / 'data').rglob('*') if path.is_file()]
 
@@ -209,7 +209,7 @@ def test_a_split_whose_scans_gave_nothing_is_said_and_no_dataset_written(tmp_pat
         for fold, (scan, split) in enumerate([(good, 'train'), (bad, 'validation')])
     ]
     summary = prepare_cubes(jobs, CubeCutter('ct', SMALL), name='d', data_dir=tmp_path, workers=1)
-    assert 'The validation split has no patches' in summary.text(tmp_path / 'd' / '1.0.0')
+    assert 'The validation split has no cubes' in summary.text(tmp_path / 'd' / '1.0.0')
     assert summary.missing_splits == ['validation'] and not (tmp_path / 'd').exists()
 
 
@@ -222,7 +222,7 @@ def test_scans_with_few_cubes_are_listed(tmp_path):
     summary = prepare_cubes(jobs, CubeCutter('ct', SMALL), name='d', data_dir=tmp_path, workers=1)
     assert summary.few == {'air': 0} and summary.air == SMALL.tries
     text = summary.text(tmp_path / 'd' / '1.0.0')
-    assert 'Scans with fewer than 5 patches: 1, 1 without any\n  air: 0' in text
+    assert 'Scans with fewer than 5 cubes: 1, 1 without any\n  air: 0' in text
 
 
 @pytest.mark.parametrize(

@@ -189,13 +189,14 @@ def test_a_trace_holds_its_steps_alone(monkeypatch, tmp_path):
     assert told == [1, 'start', 2, 3, 'stop', 4, 5]
 
 
-def test_a_finished_run_is_not_trained_further(run, make_config):
-    """Nor is it another run with other steps to trace."""
+def test_a_finished_run_is_not_trained_further(run, make_config, capsys):
+    """Nor is it another run with other steps to trace, which are behind it."""
     workdir, progress = run
     before = rows_of(workdir)
     again = pretrain(make_config(profile_steps=(1, 2)), workdir)
     assert rows_of(workdir) == before
     assert again == progress
+    assert 'config.profile_steps traces nothing: step 6 is done already' in capsys.readouterr().out
 
 
 def test_a_workdir_of_another_config_is_refused(run, make_config):

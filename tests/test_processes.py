@@ -19,6 +19,9 @@ ROOT = Path(__file__).parent.parent
 EPOCHS = 8  # of runs that are stopped: enough that they are not over before
 
 
+pytestmark = pytest.mark.slow  # whole processes
+
+
 def command(workdir, data_dir, *more, config='genesis_ct', name='small'):
     shuffling = ['--config.transforms.shuffle_probability=0'] if config == 'genesis_ct' else []
     return [
@@ -92,11 +95,7 @@ def stop(workdir, data_dir, number, epoch):
 
 
 @pytest.mark.parametrize(
-    'numbers',
-    [
-        (signal.SIGKILL,),
-        pytest.param((signal.SIGTERM, signal.SIGINT, signal.SIGKILL), marks=pytest.mark.slow),
-    ],
+    'numbers', [(signal.SIGKILL,), (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)]
 )
 def test_a_stopped_run_resumes_as_if_it_had_not_been(numbers, unstopped, small_data, tmp_path):
     for epoch, number in enumerate(numbers, start=2):
@@ -146,7 +145,6 @@ def assert_close(one, two):
         np.testing.assert_allclose(list(a.values()), list(b.values()), rtol=1e-3)
 
 
-@pytest.mark.slow
 def test_two_processes_train_as_one(small_data, tmp_path):
     run(tmp_path / 'one', small_data, '--config.epochs=2', devices=4)
     assert two_processes(tmp_path / 'two', small_data, '--config.epochs=2') == [0, 0]
@@ -155,7 +153,6 @@ def test_two_processes_train_as_one(small_data, tmp_path):
     assert list((tmp_path / 'two' / 'samples').iterdir())
 
 
-@pytest.mark.slow
 def test_two_processes_stop_together_and_resume(small_data, tmp_path):
     """One is told to stop; both do, at the same step, and go on as if nothing had been."""
     epochs = f'--config.epochs={EPOCHS}'
@@ -167,7 +164,6 @@ def test_two_processes_stop_together_and_resume(small_data, tmp_path):
     assert rows_of(tmp_path / 'a') == rows_of(tmp_path / 'b')
 
 
-@pytest.mark.slow
 def test_two_processes_fine_tune_as_one(balls, tmp_path):
     task = {'config': 'segment', 'name': 'seg'}
     run(tmp_path / 'one', balls, '--config.epochs=2', devices=4, **task)

@@ -73,7 +73,7 @@ def test_folds_are_averaged_and_are_no_runs(tmp_path, capsys):
     text, values = _summary(tmp_path), read_workdir(tmp_path).values('auc')
     assert len(values) == 2 and '| 2 runs (seeds) x 3 folds |' in text
     assert f'| auc | {values.mean():.4f} | {values.std(ddof=1):.4f} | ' in text
-    assert 'Left out, for they lack folds that others have: seeds 2.' in text
+    assert 'Skipped, for they lack folds that others have: seeds 2.' in text
 
 
 def test_a_summary_has_no_mean_of_intervals_and_a_run_its_interval(tmp_path, capsys):

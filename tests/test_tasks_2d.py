@@ -97,7 +97,7 @@ def real_slices(folder):
     options = ['--validation_share=0.5', '--size=64,64', '--name=luna16_slices']
     paths = [f'--source={folder / "chest"}', f'--data_dir={folder / "data"}']
     said = python('-m', 'data_prep.slices', *paths, *options)
-    assert 'train: 17 slices from 1 scans of 1 patients\n  validation: 17 slices' in said
+    assert 'train: 17 slices from 1 scan of 1 patient\n  validation: 17 slices' in said
 
 
 def main(folder, config, workdir, *options):

@@ -127,7 +127,7 @@ def test_new_parts_are_asked_for_and_told(published, capsys):
         f'from {published}: encoder and decoder',
         f'assumed, as {PUBLISHED} has no card: epsilon=1e-05, batch_statistics=official',
         'first kernel: 1 input channels there, 2 here: repeated and rescaled',
-        'drawn at random: head',
+        'randomly initialised: head',
     ]
     told = {'epsilon': 1e-5, 'batch_statistics': 'official'}
     original = ours.UNet3D.from_pretrained(published, **told)
@@ -141,7 +141,7 @@ def test_new_parts_are_asked_for_and_told(published, capsys):
 
 def test_a_classifier_starts_from_the_encoder_of_a_u_net(published, capsys):
     network = ours.Classifier3D.from_pretrained(published, out_channels=2, hidden=6)
-    assert 'drawn at random: hidden, head' in capsys.readouterr().out
+    assert 'randomly initialised: hidden, head' in capsys.readouterr().out
     kernel = ours.UNet3D.from_pretrained(published).down_tr64.ops[0].conv1.weight
     assert torch.equal(network.down_tr64.ops[0].conv1.weight, kernel)
 
@@ -196,7 +196,7 @@ def test_what_is_saved_computes_the_same_again(kind, model, tmp_path, capsys):
     assert capsys.readouterr().out == ''
     assert torch.equal(again(x), network(x))
     assert 'task' not in again.card and again.card['outputs'] == 3
-    assert again.card['start'][-1] == 'drawn at random: head'
+    assert again.card['start'][-1] == 'randomly initialised: head'
     state = torch.load(tmp_path / 'tuned.pt', weights_only=True)['state_dict']
     expected = network.state_dict()
     assert list(state) == list(expected)
@@ -231,7 +231,7 @@ def test_a_decoder_is_drawn_only_on_request(capsys):
     with pytest.raises(UserError, match='no decoder and no head for this unet3d'):
         from_variables(variables, card)
     network = from_variables(variables, card, new_decoder=True, out_channels=1)
-    assert network.lines[-1] == 'drawn at random: decoder, head'
+    assert network.lines[-1] == 'randomly initialised: decoder, head'
 
 
 def test_sides_must_divide_by_8():

@@ -8,6 +8,8 @@ from configured import changed
 from configs import ecc, genesis_ct, ncc
 from genesis_jax.config import config_hash, difference, resolve, to_json
 from genesis_jax.errors import UserError
+from genesis_jax.finetune import finetune
+from genesis_jax.pretrain import pretrain
 from genesis_jax.runs.workdir import open_group, open_workdir
 
 
@@ -69,3 +71,19 @@ def test_a_workdir_must_be_a_folder_one_can_write_in(tmp_path):
         open_workdir(tmp_path / 'full', config)
     with pytest.raises(UserError, match='is a URL; expected a local path or gs://'):
         open_workdir('s3://bucket/run', config)
+
+
+def test_workdir_and_init_are_checked_before_the_dataset(tmp_path):
+    """Which may take hours to prepare; a command that fails leaves no folder."""
+    pretraining, tuning = changed(data__dir=str(tmp_path)), ncc.get_config()
+    tuning.data.dir = str(tmp_path)
+    (tmp_path / 'file').write_text('')
+    for train, config in ((pretrain, pretraining), (finetune, tuning)):
+        with pytest.raises(UserError, match='cannot write in --workdir=.*Not a directory'):
+            train(config, tmp_path / 'file' / 'run')
+        with pytest.raises(UserError, match='there is no dataset'):
+            train(config, tmp_path / 'run')
+    tuning.init = 'weights.pt'
+    with pytest.raises(UserError, match='config.init=weights.pt: there is no such file'):
+        finetune(tuning, tmp_path / 'run')
+    assert not (tmp_path / 'run').exists()

@@ -46,7 +46,7 @@ def prepare(
     recipe: Mapping[str, Any],
     config: str | None = None,
     notes: Sequence[str] = (),
-    parts: str = 'patches',
+    parts: str = 'cubes',
     sources: str = 'scans',
     per_scan: int = 1,
     skip_duplicates: bool = False,
@@ -65,7 +65,7 @@ def prepare(
       recipe: how it was made, without any path; goes into the metadata. Without labels, its `seed`
         is of the order of the scans.
       config: of configs/, for the closing hint (default: the one named as the dataset).
-      notes: lines for the summary on what was left out beforehand.
+      notes: lines for the summary on what was skipped beforehand.
       parts, sources, per_scan: see `Summary`.
       skip_duplicates, table: see `Duplicates`.
       workers: processes (default: one per core; 1 works in this process, more need a main module

@@ -106,7 +106,7 @@ def read_labelled(files: Files, reading: Reading) -> LabelledVolume:
     )
 
 
-def shown(path: Path) -> str:
+def short_name(path: Path) -> str:
     """A file as messages name it: with its folder."""
     return f'{path.parent.name}/{path.name}'
 
@@ -142,7 +142,7 @@ def _read_label(path: Path, reading: Reading) -> sitk.Image:
         if wrong.any():
             y, x = np.argwhere(wrong)[0]
             raise PrepareError(
-                f'{shown(path)} holds the value {plane[y, x]:g} at voxel {x}, {y}, {z}, but '
+                f'{short_name(path)} holds the value {plane[y, x]:g} at voxel {x}, {y}, {z}, but '
                 f'{reading.declared_by} declares {", ".join(map(str, sorted(reading.classes)))}; '
                 'correct one of them'
             )
@@ -157,10 +157,10 @@ def _check_same_grid(path: Path, image: sitk.Image, first_path: Path, first: sit
     what = grids[0].difference(grids[1])
     if what is None:
         return
-    found, expected = (getattr(grid, what) for grid in grids)
+    value, expected = (getattr(grid, what) for grid in grids)
     way_out = '' if what == 'size' else ', or give --same_grid if they match voxel by voxel'
     raise PrepareError(
-        f'{shown(path)} has the {what} {_text(found)} where {shown(first_path)} has '
+        f'{short_name(path)} has the {what} {_text(value)} where {short_name(first_path)} has '
         f'{_text(expected)}; export one of them again on the grid of the other{way_out}'
     )
 

@@ -88,15 +88,15 @@ def add_modality(parser: Parser, default: str | None = 'ct') -> None:
 
 
 def add_cube_size(parser: Parser, default: str = '64,64,32') -> None:
-    """The option of every labelled preparation for the size of its cubes."""
-    text = 'voxels of a cube along x, y, z, multiples of 8'
+    """The option of every labelled preparation for the size of its cubes or patches."""
+    text = 'voxels along x, y, z, multiples of 8'
     parser.option('cube_size', network_sides(3), 'X,Y,Z', text, default)
 
 
 def add_image_size(parser: Parser) -> None:
     """The option of every 2D preparation for the size of its records."""
     text = 'pixels along x and y, multiples of 32, to which every image is resized'
-    how = 'linearly, antialiased; another aspect ratio is stretched'
+    how = 'linearly, antialiased; the aspect ratio is not kept'
     parser.option('size', network_sides(2), 'X,Y', f'{text} ({how})', '256,256')
 
 
@@ -153,13 +153,13 @@ def network_sides(rank: int) -> Callable[[str], tuple[int, ...]]:
     divisor = 1 << times
 
     def parse(text: str) -> tuple[int, ...]:
-        asked = sides(int, 1, rank)(text)
-        near = tuple(max(divisor, (side + divisor // 2) // divisor * divisor) for side in asked)
-        if near != asked:
+        lengths = sides(int, 1, rank)(text)
+        near = tuple(max(divisor, (side + divisor // 2) // divisor * divisor) for side in lengths)
+        if near != lengths:
             raise argparse.ArgumentTypeError(
                 f'the networks halve their input {_WORDS[times]} times, so every side must divide '
                 f'by {divisor}, found {text!r}; the nearest is {",".join(map(str, near))}'
             )
-        return asked
+        return lengths
 
     return parse

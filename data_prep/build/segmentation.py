@@ -39,12 +39,11 @@ def segmentation_parser(
     """A parser with the options of all these preparations; `name` and `spacing` are defaults."""
     parser = base_parser(module, description, 'folder of the source', name, spacing)
     add_cube_size(parser)
-    parser.add_argument(
-        '--same_grid',
-        action='store_true',
-        help="take the image's geometry for its labels (and other channels), whatever their "
-        'headers say, if the sizes agree (default: refuse what differs)',
+    text = (
+        "take the image's geometry for its labels (and other channels), whatever their headers "
+        'say, if the sizes agree (default: refuse what differs)'
     )
+    parser.switch('same_grid', text)
     return parser
 
 
@@ -94,6 +93,7 @@ def run_segmentation(
                 'seed': reading.seed,
             },
             config=plan.config,
+            parts='patches',
             **destination(args),
         )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_prep.build.records import dataset_folder
-from data_prep.types import Job, Result
+from data_prep.types import Job, Result, counted
 
 _LISTED = 10  # scans with few patches; the metadata has them all
 
@@ -21,7 +21,7 @@ class Summary:
       classes: names by class index.
       parts, sources: what patches and scans are called.
       per_scan: patches wanted of a scan; `few` has those that gave fewer, by scan id.
-      notes: lines on what was left out before any scan was read.
+      notes: lines on what was skipped before any scan was read.
       read: scans that could be used, with whatever they gave.
       scans, patients, folds, counts: by split, of those that gave patches; and of patches.
       per_class: patches by split, then by class name.
@@ -33,7 +33,7 @@ class Summary:
     splits: Sequence[str]
     task: str | None = None
     classes: Sequence[str] = ()
-    parts: str = 'patches'
+    parts: str = 'cubes'
     sources: str = 'scans'
     per_scan: int = 1
     notes: Sequence[str] = ()
@@ -63,14 +63,14 @@ class Summary:
 
     def count(self, job: Job, result: Result) -> None:
         """Counts a scan that was read, with whatever patches it gave."""
-        split, found = job.split, len(result.patches)
+        split, number = job.split, len(result.patches)
         self.read += 1
-        self.counts[split] += found
-        if found:
+        self.counts[split] += number
+        if number:
             self.scans[split] += 1
             self.folds[split] = sorted({*self.folds[split], job.fold})
-        if found < self.per_scan:
-            self.few[job.scan_id] = found
+        if number < self.per_scan:
+            self.few[job.scan_id] = number
         for index in (index for patch in result.patches for index in patch.held):
             self.per_class[split][self.classes[index]] += 1
         self.tried += result.tried
@@ -93,7 +93,10 @@ class Summary:
                 *self._refused(),
                 *self._few(),
                 *self.notes,
-                *(f'{count} {self.sources} {text}' for text, count in self.remarks.items()),
+                *(
+                    f'{self.sources.capitalize()} that {text}: {count}'
+                    for text, count in self.remarks.items()
+                ),
                 *(['Skipped:'] if self.skipped else []),
                 *(f'  {shown} {why}' for shown, why in sorted(self.skipped.items())),
                 *self._closing(dataset),
@@ -102,11 +105,12 @@ class Summary:
 
     def _split_line(self, split: str) -> str:
         of = 'of' if self.task == 'classification' else 'with'
-        shown = self.classes[self.task == 'segmentation' :]  # without the background
-        held = ', '.join(f'{self.per_class[split][name]} {of} {name}' for name in shown)
+        classes = self.classes[self.task == 'segmentation' :]  # without the background
+        held = ', '.join(f'{self.per_class[split][name]} {of} {name}' for name in classes)
         return (
-            f'  {split}: {self.counts[split]} {self.parts}{f" ({held})" * bool(held)} from '
-            f'{self.scans[split]} {self.sources} of {self.patients[split]} patients'
+            f'  {split}: {counted(self.counts[split], self.parts)}{f" ({held})" * bool(held)} from '
+            f'{counted(self.scans[split], self.sources)} of '
+            f'{counted(self.patients[split], "patients")}'
         )
 
     def _refused(self) -> list[str]:
@@ -114,7 +118,7 @@ class Summary:
             return []
         air, tissue = (f'{count / self.tried:.1%}' for count in (self.air, self.tissue))
         refused = f'{self.parts.capitalize()} refused of {self.tried} looked at: {air} as air'
-        return [refused + f', {tissue} as tissue' * (self.parts == 'patches')]
+        return [refused + f', {tissue} as tissue' * (self.parts == 'cubes')]
 
     def _few(self) -> list[str]:
         if not self.few:

@@ -70,7 +70,7 @@ def unused_columns(table: Path, rows: Rows, split_column: str | None) -> list[st
     if split_column or not named:
         return []
     return [
-        f'The column {named[0]} of {table.name} was not used, the patients were dealt into folds; '
+        f'The column {named[0]} of {table.name} was not used, the patients were assigned to folds; '
         f'--split_column={named[0]} takes the splits from it'
     ]
 
@@ -81,8 +81,8 @@ def _check_numbers(table: Path, rows: Rows, labels: Sequence[str]) -> None:
     Raises:
       PrepareError: naming the first row above the gap.
     """
-    found = set(map(int, labels))
-    missing = next(index for index in range(len(labels) + 1) if index not in found)
+    numbers = set(map(int, labels))
+    missing = next(index for index in range(len(labels) + 1) if index not in numbers)
     above = [(line, row['label']) for line, row in rows if int(row['label']) > missing]
     if above:
         line, label = above[0]

@@ -137,7 +137,7 @@ def read_splits(source: Path, scans: Sequence[str]) -> dict[str, int] | None:
     for scan in sorted(set(scans) ^ set(names)) or [n for n in names if names.count(n) > 1]:
         raise PrepareError(
             f'{path} has the scan {scan} in {names.count(scan)} "val" lists, but every scan of '
-            'labelsTr must be in one; correct it, or give --folds to deal the scans anew'
+            'labelsTr must be in one; correct it, or give --folds to assign the scans anew'
         )
     return dict(validated)
 
@@ -213,7 +213,7 @@ def _listed(source: Path, declared: DatasetJson) -> dict[str, Files]:
 
 
 def _check_channels(images: Path, declared: DatasetJson, scans: Mapping[str, Files]) -> None:
-    """Refuses a file of a channel that nobody declared, which would silently be left out."""
+    """Refuses a file of a channel that nobody declared, which would silently be skipped."""
     numbered = re.compile(rf'(.+)_([0-9]{{4}}){re.escape(declared.ending)}')
     for path in sorted(images.glob(f'*{declared.ending}')):
         match = numbered.fullmatch(path.name)

@@ -56,10 +56,10 @@ class ImageTable:
         """
         if self.task == 'classification':
             return class_index(self.path, line, text, self.classes)
-        found = findings(text)
-        if stray := [name for name in found if name not in self.classes]:
+        positives = findings(text)
+        if stray := [name for name in positives if name not in self.classes]:
             raise unknown(self.path, line, 'finding', stray[0], self.classes)
-        return tuple(int(name in found) for name in self.classes)
+        return tuple(int(name in positives) for name in self.classes)
 
 
 def findings(text: str) -> list[str]:
@@ -79,10 +79,10 @@ def read_image_table(
     rows = read_table(path, ('image',), split_column)
     columns = [name for name in ('label', 'labels') if name in rows[0][1]]
     if len(columns) != 1:
-        found = ' and '.join(columns) or f'neither ({", ".join(rows[0][1])})'
+        there = ' and '.join(columns) or f'neither ({", ".join(rows[0][1])})'
         raise PrepareError(
             f'{path} needs either the column label, for one class an image, or the column labels, '
-            f'for findings separated by |; found {found}'
+            f'for findings separated by |; found {there}'
         )
     if columns == ['labels']:
         named = {name for _, row in rows for name in findings(row['labels'])}
@@ -110,7 +110,7 @@ def list_jobs(
     seed: int,
     pattern: re.Pattern | None = None,
 ) -> tuple[list[Job], list[str]]:
-    """Every image that the table names and that is there, and notes on what is left out.
+    """Every image that the table names and that is there, and notes on what is skipped.
 
     Args:
       pattern: finds the patient in an image's id, if the table has no column patient.
@@ -127,7 +127,7 @@ def list_jobs(
     allotment = Allotment(table.path, 'image', split_column, folds, seed)
     absent: list[str] = []
     labels: dict[str, int | tuple[int, ...]] = {}
-    found: dict[str, Scan] = {}
+    image_of: dict[str, Scan] = {}
     lines: dict[str, int] = {}
     for line, row, image in with_scans(
         table.rows, images, table.path, 'source', 'image', 'image', absent
@@ -139,8 +139,8 @@ def list_jobs(
             )
         allotment.add(line, row, image.scan_id, patient_of(image.scan_id, pattern, 'image'))
         text = row['labels' if table.task == 'multilabel' else 'label']
-        labels[image.scan_id], found[image.scan_id] = table.label(line, text), image
-    if not found:
+        labels[image.scan_id], image_of[image.scan_id] = table.label(line, text), image
+    if not image_of:
         raise PrepareError(
             f'{table.path} lists {len(table.rows)} images and the source has none of them, such as '
             f'{absent[0]}; check --source, below which the column image names paths'
@@ -148,12 +148,12 @@ def list_jobs(
     notes = unused_columns(table.path, table.rows, split_column)
     if absent:
         notes.append(f'Listed in {table.path.name}, but not there: {listed(absent)}')
-    if unlisted := [image.shown for image in images if image.scan_id not in found]:
+    if unlisted := [image.shown for image in images if image.scan_id not in image_of]:
         notes.append(f'There, but not listed in {table.path.name}: {listed(unlisted)}')
     if 'patient' not in table.rows[0][1] and pattern is None:
         notes.append(OWN_PATIENTS)
     jobs = [
-        Job(scan_id, *place, found[scan_id].shown, (found[scan_id], labels[scan_id]))
+        Job(scan_id, *place, image_of[scan_id].shown, (image_of[scan_id], labels[scan_id]))
         for scan_id, place in allotment.places().items()
     ]
     return jobs, notes

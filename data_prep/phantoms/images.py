@@ -35,13 +35,13 @@ def write_chestxray(out: Path, patients: int, shape: Shape, seed: int) -> None:
         for visit in range(rng.integers(1, 5)):
             name = f'{number + 1:08}_{visit:03}.png'
             names = lists['test' if number % 4 == 3 else 'train_val']
-            found = _draw_findings(rng, len(names))
-            image = Image.fromarray(radiograph(rng, shape, found))
+            findings = _draw_findings(rng, len(names))
+            image = Image.fromarray(radiograph(rng, shape, findings))
             folder = out / f'images_{written // _PER_FOLDER + 1:03}' / 'images'
             folder.mkdir(parents=True, exist_ok=True)
             (image.convert('RGBA') if written % 40 == 39 else image).save(folder / name)
             written += 1
-            label = '|'.join(found) or NO_FINDING
+            label = '|'.join(findings) or NO_FINDING
             age, sex = rng.integers(20, 80), rng.choice(('F', 'M'))
             person = f'{visit},{number + 1},{age},{sex}'
             rows.append(f'{name},{label},{person},{_VIEW}')

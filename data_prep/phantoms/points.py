@@ -18,7 +18,7 @@ _REACH = 22  # mm, from a vessel's middle to all that is drawn
 
 
 def write_luna16_candidates(out: Path, patients: int, shape: Shape, seed: int) -> None:
-    """Writes LUNA16: ten subsets that the patients are dealt into, and candidates_V2.csv.
+    """Writes LUNA16: ten subsets that the patients are assigned to, and candidates_V2.csv.
 
     Nodules are candidates of class 1; vessels and other places in the lungs of class 0. As in
     LUNA16, some scans are stored with x and y flipped.

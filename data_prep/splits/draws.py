@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from data_prep.types import counted
 from genesis_jax.errors import PrepareError
 
 
@@ -34,7 +35,7 @@ def assign_folds(patients: Iterable[str], folds: int, seed: int) -> dict[str, in
     patients = set(patients)
     if len(patients) < folds:
         raise PrepareError(
-            f'{len(patients)} patients cannot be dealt into {folds} folds; lower --folds or add '
-            'patients'
+            f'{counted(len(patients), "patients")} cannot be assigned to {folds} folds; lower '
+            '--folds or add patients'
         )
     return {patient: rank % folds for rank, patient in enumerate(ranked(patients, seed))}

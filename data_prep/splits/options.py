@@ -19,7 +19,7 @@ def add_table_options(parser: Parser) -> None:
     text = 'class names by index; the CSV holds names or indices'
     otherwise = 'as in the CSV, 0 negative and 1 positive, else in alphabetical order'
     parser.option('classes', _names, 'NAME,NAME,...', text, otherwise=otherwise)
-    parser.option('folds', number(int, 2), 'K', 'to deal the patients into', '3')
+    parser.option('folds', number(int, 2), 'K', 'to assign the patients to', '3')
     text = 'of the CSV, instead of --folds: train, validation, test; or fold numbers from 0'
     parser.option('split_column', str, 'COLUMN', text)
 
@@ -27,7 +27,7 @@ def add_table_options(parser: Parser) -> None:
 def refuse_folds(parser: Parser, args: argparse.Namespace) -> None:
     """Ends the program if --folds was given where a column of the table says the splits."""
     if args.split_column:
-        parser.refuse(args, ['folds'], 'deals patients that --split_column splits; leave one out')
+        parser.refuse(args, ['folds'], 'and --split_column exclude each other; give one of them')
 
 
 def add_validation_share(parser: Parser, of: str, default: str = '0.2') -> None:

@@ -98,10 +98,10 @@ def _join_channels(scan_ids: Sequence[str]) -> dict[str, str]:
     for match in map(_CHANNEL.fullmatch, scan_ids):
         if match:
             channels[match[1]].append(int(match[2]))
-    counted = all(sorted(found) == list(range(len(found))) for found in channels.values())
+    counted = all(sorted(numbers) == list(range(len(numbers))) for numbers in channels.values())
     if not counted or len(channels) < 2 or sum(map(len, channels.values())) < len(scan_ids):
         return {}  # (a folder of scan_0000, scan_0001, ... is no scan)
-    return {f'{scan}_{number:04}': scan for scan, found in channels.items() for number in found}
+    return {f'{scan}_{number:04}': scan for scan, numbers in channels.items() for number in numbers}
 
 
 def like_sequences(patients: Mapping[str, str]) -> str:

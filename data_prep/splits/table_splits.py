@@ -1,4 +1,4 @@
-"""Which split the patients of a table are in: as one of its columns says, or dealt into folds."""
+"""Which split the patients of a table are in: as one of its columns says, or assigned to folds."""
 
 import re
 from collections.abc import Mapping
@@ -18,8 +18,8 @@ class Allotment:
     Args:
       table: for messages.
       column: of the table, that names a scan.
-      split_column: of the table; None: patients are dealt into folds.
-      folds, seed: of the dealing.
+      split_column: of the table; None: patients are assigned to folds.
+      folds, seed: of the assignment.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class Allotment:
             _check_alike(self._table, self._splits.values)
             splits = {patient: split for patient, (split, _) in self._splits.values.items()}
         else:
-            dealt = assign_folds(patients.values(), self._folds, self._seed)
-            splits = {patient: f'fold_{fold}' for patient, fold in dealt.items()}
+            folds = assign_folds(patients.values(), self._folds, self._seed)
+            splits = {patient: f'fold_{fold}' for patient, fold in folds.items()}
         return {
             scan_id: (patient, splits[patient], _number(splits[patient]))
             for scan_id, patient in patients.items()

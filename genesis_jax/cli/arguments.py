@@ -15,6 +15,8 @@ from genesis_jax.paths import as_path, local_path
 
 Number = TypeVar('Number', int, float)
 
+_BUCKET = '; may be gs://BUCKET/...'  # of every `path_or_url`, in the help
+
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one sentence, and that knows which options were given."""
@@ -41,11 +43,23 @@ class Parser(argparse.ArgumentParser):
           otherwise: what holds by default, for the help, if it is more than the default says.
         """
         more |= {'type': kind} if callable(kind) else {'choices': kind}
+        text += _BUCKET * (kind is path_or_url)
         if default is not None or otherwise != '%(default)s':
             text += f' (default: {otherwise})'
         (group or self).add_argument(
             f'--{name}', metavar=metavar, default=default, help=text, **more
         )
+
+    def switch(self, name: str, text: str) -> None:
+        """Adds `--name`, which is False unless given."""
+        self.add_argument(f'--{name}', action='store_true', help=text)
+
+    def positional(
+        self, name: str, kind: Callable[[str], Any], text: str, nargs: str | None = None
+    ) -> None:
+        """Adds an argument without a name, of an argparse type."""
+        text += _BUCKET * (kind is path_or_url)
+        self.add_argument(name, type=kind, nargs=nargs, metavar=name.upper(), help=text)
 
     def fail(self, error: object, status: int = 1) -> NoReturn:
         """Ends the command with the one sentence of an error."""
@@ -56,8 +70,8 @@ class Parser(argparse.ArgumentParser):
         known = vars(super().parse_args(args, namespace))
         # argparse sets a default only where the namespace has nothing.
         unset = argparse.Namespace(**dict.fromkeys(known))
-        found = vars(super().parse_args(args, unset))
-        given = {name for name, value in found.items() if value is not None}
+        values = vars(super().parse_args(args, unset))
+        given = {name for name, value in values.items() if value is not None}
         return argparse.Namespace(**known, given=given)
 
     def refuse(self, args: argparse.Namespace, names: Sequence[str], why: str) -> None:
@@ -90,18 +104,18 @@ _WORDS = {3: 'three', 2: 'two', 5: 'five'}
 
 def existing_folder(text: str) -> Path:
     """An argparse type: a folder that is there."""
-    found = path(text)
-    if not found.is_dir():
+    folder = path(text)
+    if not folder.is_dir():
         raise argparse.ArgumentTypeError(f'the folder {text} does not exist; check its name')
-    return found
+    return folder
 
 
 def existing_file(text: str) -> Path:
     """An argparse type: a file that is there."""
-    found = path(text)
-    if not found.is_file():
+    file = path(text)
+    if not file.is_file():
         raise argparse.ArgumentTypeError(f'the file {text} does not exist; check its name')
-    return found
+    return file
 
 
 def number(

@@ -29,15 +29,15 @@ def parse_flags(argv: list[str]) -> list[str]:
 
 def _explain(argv, error):
     """What is wrong with the flags, given the error that parsing them raised."""
-    given = _given(argv[1:])
-    if 'config' not in given:
+    values = _flag_values(argv[1:])
+    if 'config' not in values:
         return 'found no --config; expected --config=configs/NAME.py --workdir=DIR'
     try:
-        fields = flatten(flags.FLAGS['config'].parser.parse(given['config']))
+        fields = flatten(flags.FLAGS['config'].parser.parse(values['config']))
     except (AttributeError, OSError, TypeError, ValueError) as unloadable:
-        return _unloadable(given['config'], unloadable)
+        return _unloadable(values['config'], unloadable)
     groups = {name.rpartition('.')[0] for name in fields} - {''}
-    for flag, value in given.items():
+    for flag, value in values.items():
         name = flag.removeprefix('config.')
         if name == flag:
             continue
@@ -50,14 +50,14 @@ def _explain(argv, error):
         if any(words in str(error) for words in (f'--{flag}={value}:', f'base 10: {value!r}')):
             now = '' if fields[name] is None else f', such as {fields[name]!r}'
             return f'--{flag}={value}: expected {flags.FLAGS[flag].flag_type()}{now}'
-    if 'workdir' not in given:
+    if 'workdir' not in values:
         return 'found no --workdir; expected the folder of the run, --workdir=DIR'
     return _last_line(error)
 
 
-def _unloadable(given, error):
+def _unloadable(value, error):
     """What is wrong with the file of a config that cannot be loaded."""
-    name, _, variant = given.partition(':')
+    name, _, variant = value.partition(':')
     file = Path(name)
     folder = file.parent if _experiments(file.parent) else Path('configs')
     experiments = _experiments(folder)
@@ -72,7 +72,7 @@ def _unloadable(given, error):
         return f'{file} is no experiment of its own; expected one of {", ".join(experiments)}'
     if variant and _PLAIN.search(_text(file)):
         return f'{file} has no variants; leave :{variant} out'
-    return f'cannot load --config={given}: {_last_line(error)}'
+    return f'cannot load --config={value}: {_last_line(error)}'
 
 
 def _experiments(folder):
@@ -84,14 +84,14 @@ def _text(file):
     return file.read_text('utf-8', errors='replace')
 
 
-def _given(arguments):
+def _flag_values(arguments):
     """Flags by name, written `--name=value` or `--name value`."""
-    given = {}
+    values = {}
     for argument, following in zip(arguments, [*arguments[1:], ''], strict=False):
         if argument.startswith('-'):
             name, equals, value = argument.lstrip('-').partition('=')
-            given[name] = value if equals else following
-    return given
+            values[name] = value if equals else following
+    return values
 
 
 def _last_line(error):

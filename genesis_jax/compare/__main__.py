@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from genesis_jax.cli.arguments import Parser, count, path_or_url
 from genesis_jax.compare import analysis, dimensions, tables, writers
@@ -35,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     expected += [] if args.dimensions else ['bars.png', 'curves.png']
     try:
         _check(args, expected)
-        workdirs = [read_workdir(folder) for folder in args.workdirs]
+        workdirs = [read_workdir(folder) for folder in args.workdir]
         if args.dimensions:
             report, plots = dimensions.lay_out(workdirs, args.names, welch=args.welch), {}
         else:
@@ -77,9 +76,9 @@ def _check(args, expected):
     """Raises UserError for options that exclude each other, or an earlier comparison in --out."""
     if args.dimensions and args.baseline:
         raise UserError('--baseline is not of --dimensions, which compares the best; leave it out')
-    if args.names and len(args.names) != len(args.workdirs):
+    if args.names and len(args.names) != len(args.workdir):
         raise UserError(
-            f'--names has {len(args.names)} names for {len(args.workdirs)} workdirs; give one for '
+            f'--names has {len(args.names)} names for {len(args.workdir)} workdirs; give one for '
             'each, the same for those of one method at several label fractions'
         )
     there = [name for name in expected if (args.out / name).exists()]
@@ -96,56 +95,31 @@ def _make_parser():
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        'workdirs',
-        nargs='+',
-        type=path_or_url,
-        metavar='WORKDIR',
-        help='the --workdir of a fine-tuning: one method, at one label fraction',
+    option = parser.option
+    text = 'the --workdir of a fine-tuning: one method, at one label fraction'
+    parser.positional('workdir', path_or_url, text, '+')
+    option('out', path_or_url, 'DIR', 'folder for tables (.md, .tex, .csv) and plots', 'comparison')
+    parser.switch('overwrite', 'replace an earlier comparison in DIR')
+    text = (
+        "lay out the papers' table of 2D against 3D, of one or several tasks: the best of each are "
+        'tested (files: dimensions.md, .tex, .csv)'
     )
-    parser.add_argument(
-        '--out',
-        type=path_or_url,
-        default=Path('comparison'),
-        metavar='DIR',
-        help='folder for the tables (.md, .tex, .csv) and plots (default: comparison)',
+    parser.switch('dimensions', text)
+    otherwise = (
+        'config.init of each; with --dimensions scratch, ImageNet or Genesis, by what was loaded, '
+        'in DXC and IUC Genesis CT or Genesis X-ray: names that published numbers are shown with'
     )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace an earlier comparison in DIR'
-    )
-    parser.add_argument(
-        '--dimensions',
-        action='store_true',
-        help="lay out the papers' table of 2D against 3D, of one or several tasks: the best of "
-        'each are tested (files: dimensions.md, .tex, .csv)',
-    )
-    parser.add_argument(
-        '--names',
-        type=lambda text: [name.strip() for name in text.split(',')],
-        metavar='A,B,...',
-        help='a method name for each WORKDIR (default: config.init of each; with --dimensions '
-        'scratch, ImageNet or Genesis, by what was loaded, in DXC and IUC Genesis CT or Genesis '
-        'X-ray: names that published numbers are shown with)',
-    )
-    parser.add_argument(
-        '--baseline', metavar='NAME', help="compare with this method (default: the first WORKDIR's)"
-    )
-    parser.add_argument(
-        '--welch',
-        action='store_true',
-        help="Welch's t-test (default: the one published, of equal variances)",
-    )
-    parser.add_argument(
-        '--draws',
-        type=count,
-        default=2000,
-        metavar='N',
-        help='of patients, for the interval of the difference (default: 2000)',
-    )
-    parser.add_argument(
-        '--seed', type=int, default=0, metavar='N', help='of these draws (default: 0)'
-    )
+    option('names', _names, 'A,B,...', 'a method name for each WORKDIR', otherwise=otherwise)
+    otherwise = "the first WORKDIR's"
+    option('baseline', str, 'NAME', 'compare with this method', otherwise=otherwise)
+    parser.switch('welch', "Welch's t-test (default: the one published, of equal variances)")
+    option('draws', count, 'N', 'of patients, for the interval of the difference', '2000')
+    option('seed', int, 'N', 'of these draws', '0')
     return parser
+
+
+def _names(text):
+    return [name.strip() for name in text.split(',')]
 
 
 if __name__ == '__main__':

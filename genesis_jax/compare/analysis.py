@@ -209,7 +209,7 @@ def _notes(entries: Sequence[Entry], tests: dict[Path, list[Tested]]) -> Iterato
         if workdir.runs < workdir.planned:
             yield (
                 f'{entry}: {workdir.runs} of {workdir.planned} runs are complete '
-                f'({workdir.path}); the others are left out'
+                f'({workdir.path}); the others are skipped'
             )
         if workdir.folds < workdir.planned_folds:
             yield (

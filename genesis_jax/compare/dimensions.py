@@ -31,8 +31,8 @@ def lay_out(
     entries = [Entry(_column(*pair), pair[1]) for pair in zip(names, workdirs, strict=True)]
     fractions = {workdir.label_fraction for workdir in workdirs}
     if len(fractions) > 1:
-        shown = ', '.join(map(percent, sorted(fractions)))
-        raise UserError(f'the workdirs have {shown} of the labels; give those of one share')
+        shares = ', '.join(map(percent, sorted(fractions)))
+        raise UserError(f'the workdirs have {shares} of the labels; give those of one share')
     by_task: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
         by_task.setdefault((entry.workdir.task_name, entry.workdir.dataset), []).append(entry)
@@ -43,8 +43,8 @@ def lay_out(
     best = 'between the best method in 2D and the best in 3D.'
     caption = rf'2D against 3D: mean $\pm$ sd (runs); p of the {tex(test)} {best}'
     readings, recipe_lines = (
-        [f'{name}: {line}' for (name, _), found in by_task.items() for line in told(found)]
-        for told in (_readings, _differences)
+        [f'{name}: {line}' for (name, _), members in by_task.items() for line in lines_on(members)]
+        for lines_on in (_readings, _differences)
     )
     return Report(
         title='2D against 3D',
@@ -128,19 +128,19 @@ def _task(name, entries, columns, welch):
     rows = [measured.get(column) for column in columns]
     cells = [f'{spread_of(row)} ({runs(row)})' if row else '' for row in rows]
     lines = [[f'{name}, {title(metric)}', *cells, p_value(p)]]
-    shown = {column: number for column in measured if (number := known.of(metric, column))}
-    if shown:
-        numbers = [shown.get(column) for column in columns]
+    from_papers = {column: number for column in measured if (number := known.of(metric, column))}
+    if from_papers:
+        numbers = [from_papers.get(column) for column in columns]
         cells = [spread_text(n.mean, n.sd) if n else '' for n in numbers]
         # Its p says nothing where a method that it compares is not shown.
-        known_p = known.p_of_dimensions if shown.keys() >= {*published.OF_DIMENSIONS} else ''
+        known_p = known.p_of_dimensions if from_papers.keys() >= {*published.OF_DIMENSIONS} else ''
         lines.append(['published', *cells, known_p])
     about: dict[str, object] = {'task': name, 'metric': metric}
     records = []
     for column, row in measured.items():
         values = {'mean': row.mean, 'sd': row.sd, 'p_of_dimensions': p if column in best else None}
         records.append(about | {'method': column, 'source': 'measured', 'runs': row.runs} | values)
-    for column, number in shown.items():
+    for column, number in from_papers.items():
         records.append(about | {'method': column, 'source': number.source} | number.fractions)
     return lines, records
 

@@ -12,7 +12,7 @@ def differences(entries, expected=(), only=None) -> list[str]:
 
     Fields that are `expected` to differ are left out; `only` (None: all) are looked at.
 
-    Such a difference may explain what is found, as well as what the methods are named for.
+    Such a difference may explain the results, as well as what the methods are named for.
     """
     fields = set().union(*(entry.workdir.config for entry in entries))
     lines = []
@@ -23,7 +23,7 @@ def differences(entries, expected=(), only=None) -> list[str]:
             value = entry.workdir.config.get(field, _ABSENT)
             owners[_shown(value)].append(entry)
         if len(owners) > 1:
-            values = (f'{value} ({_names(found, entries)})' for value, found in owners.items())
+            values = (f'{value} ({_names(some, entries)})' for value, some in owners.items())
             lines.append(f'`{field}`: {"; ".join(values)}')
     return lines
 

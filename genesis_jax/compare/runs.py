@@ -62,7 +62,7 @@ class Workdir:
         seeds: dict[int, list[float]] = defaultdict(list)
         for part in self.parts:
             seeds[part.seed].append(part.metrics.get(metric, np.nan))
-        means = np.array([np.mean(found) for found in seeds.values()])
+        means = np.array([np.mean(folds) for folds in seeds.values()])
         return means[~np.isnan(means)]
 
 
@@ -86,19 +86,19 @@ def read_workdir(path: Path) -> Workdir:
     folders = sorted(folder for folder in path.glob('seed_*') if _RUN.fullmatch(folder.name))
     config = _config(path, folders)
     files = (folder / 'results.json' for folder in folders)
-    found = {file.parent: _json(file) for file in files if file.is_file()}
+    results_of = {file.parent: _json(file) for file in files if file.is_file()}
     begun = [_seed_and_fold(folder) for folder in folders]
     planned = len({seed for seed, _ in begun})
-    if not found:
+    if not results_of:
         raise UserError(
             f'{path}: 0 of {planned} runs are complete; run its main.py command again, which '
             'goes on where it stopped'
         )
-    first = _check_alike(found)
+    first = _check_alike(results_of)
     _check_config(path, config, first)
     parts, folds = _complete(
         Part(folder, *_seed_and_fold(folder), _numbers(results['metrics']))
-        for folder, results in found.items()
+        for folder, results in results_of.items()
     )
     return Workdir(
         path=path,
@@ -138,11 +138,11 @@ def _config(path, folders):
     return config
 
 
-def _check_alike(found):
+def _check_alike(results_of):
     """The first of some results (by folder), which all have the same kind."""
     fields = ('task', 'dataset', 'classes', 'init', 'label_fraction')
-    first_folder, first = next(iter(found.items()))
-    for folder, results in found.items():
+    first_folder, first = next(iter(results_of.items()))
+    for folder, results in results_of.items():
         for name in (*fields, 'metrics'):
             if name not in results:
                 raise UserError(f'{folder / "results.json"} has no {name!r}; run it again')
@@ -204,8 +204,8 @@ def _predictions(part, classes):
         (graded,) = probabilities
         return Tested(patients, (graded - labels) ** 2, labels=labels, probabilities=graded)
     graded = np.stack(probabilities, axis=1)
-    wanted = np.arange(len(classes)) == labels[:, None]
-    errors = np.sum((graded - wanted) ** 2, axis=1)
+    one_hot = np.arange(len(classes)) == labels[:, None]
+    errors = np.sum((graded - one_hot) ** 2, axis=1)
     return Tested(patients, errors, labels=labels, probabilities=graded)
 
 
@@ -226,12 +226,12 @@ def _numbers(metrics):
 
 def _json(file):
     try:
-        found = json.loads(file.read_text('utf-8'))
+        content = json.loads(file.read_text('utf-8'))
     except ValueError as error:
         raise UserError(f'{file} is not JSON ({error}); run its main.py command again') from None
-    if not isinstance(found, dict):
-        raise UserError(f'{file} holds a {type(found).__name__}; expected a JSON object')
-    return found
+    if not isinstance(content, dict):
+        raise UserError(f'{file} holds a {type(content).__name__}; expected a JSON object')
+    return content
 
 
 def _columns(file, names):

@@ -82,8 +82,8 @@ def auc_of_draws(
       weights: `[draws, P]`.
     """
     if scores.ndim == 2:
-        wanted = labels.T if labels.ndim == 2 else [labels == i for i in range(scores.shape[1])]
-        columns = zip(wanted, scores.T, strict=True)
+        targets = labels.T if labels.ndim == 2 else [labels == i for i in range(scores.shape[1])]
+        columns = zip(targets, scores.T, strict=True)
         return mean_of(auc_of_draws(*column, patients, weights) for column in columns)
     labels = np.asarray(labels, bool)
     if 2 * np.count_nonzero(labels) > len(labels):  # the loop is over the rarer class

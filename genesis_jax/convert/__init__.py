@@ -21,7 +21,7 @@ from genesis_jax.errors import UserError, need
 from genesis_jax.paths import as_path, local_copy, local_path
 
 DTYPES = ('float32', 'bfloat16', 'float16')
-_ARRAYS = 'model.safetensors'  # in a hub folder, which config.json completes
+ARRAYS = 'model.safetensors'  # in a hub folder, which config.json completes
 EXPORTS = ('encoder_decoder', 'model', 'encoder')  # of a run, the fullest first
 
 
@@ -164,24 +164,24 @@ def locate(path: str | Path, exports: tuple[str, ...] = EXPORTS) -> Path:
     path = as_path(path)
     if not path.exists():
         raise UserError(f'there is no such file or folder as {path}; expected {_words("reads")}')
-    if path.name == _ARRAYS and path.is_file() and (path.parent / 'config.json').exists():
+    if path.name == ARRAYS and path.is_file() and (path.parent / 'config.json').exists():
         path = path.parent
     if isinstance(_hub_config(path).get('architecture'), str):
         # A folder of timm's, whose config.json is none of ours; earlier ones have the second file.
-        for name in (_ARRAYS, 'pytorch_model.bin'):
+        for name in (ARRAYS, 'pytorch_model.bin'):
             if (path / name).is_file():
                 return path / name
         raise UserError(
-            f'{path} has the config.json of timm and no {_ARRAYS}; expected that or '
+            f'{path} has the config.json of timm and no {ARRAYS}; expected that or '
             'pytorch_model.bin beside it: name the file of the weights itself'
         )
-    found = [path / 'export' / name for name in exports if (path / 'export' / name).is_dir()]
-    if not found and (path / 'checkpoints').is_dir():
+    folders = [path / 'export' / name for name in exports if (path / 'export' / name).is_dir()]
+    if not folders and (path / 'checkpoints').is_dir():
         raise UserError(
             f'{path} has no export yet, because its run has not ended; let it end, or name one of '
             f'its checkpoints, {path / "checkpoints" / "STEP"}'
         )
-    return found[0] if found else path
+    return folders[0] if folders else path
 
 
 def recognise(path: str | Path) -> str:
@@ -200,7 +200,7 @@ def recognise(path: str | Path) -> str:
 
 def _is_hub(folder):
     """Whether either of its two files is there; a run has a config.json too, but of other keys."""
-    return (folder / _ARRAYS).is_file() or 'architecture' in _hub_config(folder)
+    return (folder / ARRAYS).is_file() or 'architecture' in _hub_config(folder)
 
 
 def _hub_config(folder):
@@ -262,7 +262,7 @@ def _of_target(path):
 def _by_suffix(path, able):
     if path.suffix.lower() == '.safetensors' and able == 'writes':
         raise UserError(
-            f'{path} alone describes no network; expected a folder, which has {_ARRAYS} and '
+            f'{path} alone describes no network; expected a folder, which has {ARRAYS} and '
             'config.json: name the folder and add --to=hub'
         )
     for name, format in FORMATS.items():

@@ -89,55 +89,27 @@ def _make_parser() -> Parser:
         description='Converts weights from one format to another.',
         epilog='; '.join(f'{name}: {format.words}' for name, format in convert.FORMATS.items()),
     )
-    parser.add_argument(
-        'source',
-        type=path_or_url,
-        metavar='SOURCE',
-        help='file, export, run or folder; may be gs://BUCKET/...',
+    option, formats = parser.option, convert.FORMATS.items()
+    parser.positional('source', path_or_url, 'file, export, run or folder')
+    text = (
+        'its suffix says the format; without one it is a folder: of an export of this project the '
+        "hub's, of anything else an export"
     )
-    parser.add_argument(
-        'target',
-        type=path,
-        nargs='?',
-        metavar='TARGET',
-        help='its suffix says the format; without one it is a folder: of an export of this project '
-        "the hub's, of anything else an export",
+    parser.positional('target', path, text, '?')
+    reads = [name for name, format in formats if format.reads]
+    option(
+        'from', reads, None, 'format of SOURCE', otherwise='by what it holds', dest='source_format'
     )
-    formats = convert.FORMATS.items()
-    parser.add_argument(
-        '--from',
-        dest='source_format',
-        choices=[name for name, format in formats if format.reads],
-        help='format of SOURCE (default: by what it holds)',
+    writes = [name for name, format in formats if format.writes]
+    option('to', writes, None, 'format of TARGET', otherwise='by its suffix', dest='target_format')
+    option(
+        'dtype', convert.DTYPES, None, 'of the arrays in TARGET', 'float32', '%(default)s, exact'
     )
-    parser.add_argument(
-        '--to',
-        dest='target_format',
-        choices=[name for name, format in formats if format.writes],
-        help='format of TARGET (default: by its suffix)',
-    )
-    parser.add_argument(
-        '--dtype',
-        choices=convert.DTYPES,
-        default='float32',
-        help='of the arrays in TARGET (default: %(default)s, exact)',
-    )
-    parser.add_argument(
-        '--push',
-        metavar='OWNER/NAME',
-        help='publish SOURCE, a folder that --to=hub wrote, on the Hugging Face Hub',
-    )
-    parser.add_argument(
-        '--data_parallel',
-        action='store_true',
-        help='put module. before the names in a PyTorch file, as in the published ones',
-    )
-    parser.add_argument(
-        '--epsilon',
-        type=share,
-        metavar='NUMBER',
-        help='of batch normalisation (default: as SOURCE says)',
-    )
+    text = 'publish SOURCE, a folder that --to=hub wrote, on the Hugging Face Hub'
+    option('push', str, 'OWNER/NAME', text)
+    text = 'put module. before the names in a PyTorch file, as in the published ones'
+    parser.switch('data_parallel', text)
+    option('epsilon', share, 'NUMBER', 'of batch normalisation', otherwise='as SOURCE says')
     return parser
 
 
@@ -154,8 +126,8 @@ def _next(target: Path, format: str, card: Card) -> str:
         new = f'{str(target)!r}, out_channels=N, hidden=N'
         return f'genesis_jax.torch.Classifier{card.dimensions}D.from_pretrained({new})'
     if card.task:
-        given = f'--input={card.called()[1].upper()}S --output=predicted'
-        return f'python -m genesis_jax.predict --model={quoted} {given}'
+        flags = f'--input={card.called()[1].upper()}S --output=predicted'
+        return f'python -m genesis_jax.predict --model={quoted} {flags}'
     return ' '.join(usage.command(str(target), card))
 
 

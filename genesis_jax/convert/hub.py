@@ -16,11 +16,11 @@ import numpy as np
 import safetensors.numpy
 
 from genesis_jax.card import Card, renamed
-from genesis_jax.convert import model_card, names
+from genesis_jax.convert import ARRAYS, model_card, names
 from genesis_jax.convert.safetensors import load
 from genesis_jax.errors import UserError, need
 
-_ARRAYS, _CONFIG, _README = 'model.safetensors', 'config.json', 'README.md'
+_CONFIG, _README = 'config.json', 'README.md'
 
 
 def read(path: str | Path) -> tuple[dict[str, Any], Card]:
@@ -31,15 +31,15 @@ def read(path: str | Path) -> tuple[dict[str, Any], Card]:
     """
     folder = Path(path).expanduser()
     card, dtype, rows, digest = _read_config(folder)
-    arrays = load(folder / _ARRAYS, digest)
+    arrays = load(folder / ARRAYS, digest)
     others = [f'{n} is {a.dtype}' for n, a in arrays.items() if a.dtype != names.DTYPES[dtype]]
     if others:
         raise UserError(
-            f'{folder / _ARRAYS} has {len(others)} arrays of another type than the {dtype} of its '
-            f'{_CONFIG} ({names.shown(others)}); copy the folder or convert the network again'
+            f'{folder / ARRAYS} has {len(others)} arrays of another type than the {dtype} of its '
+            f'{_CONFIG} ({names.listing(others)}); copy the folder or convert the network again'
         )
     arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
-    return names.to_flax(arrays, rows, folder / _ARRAYS), card
+    return names.to_flax(arrays, rows, folder / ARRAYS), card
 
 
 def write(
@@ -70,7 +70,7 @@ def write(
     parameters = sum(arrays[row.name].size for row in rows if row.path[0] == 'params')
     text = model_card.render(folder.name, card, parameters, dtype)
     folder.mkdir()
-    (folder / _ARRAYS).write_bytes(data)
+    (folder / ARRAYS).write_bytes(data)
     (folder / _CONFIG).write_text(json.dumps(config, indent=2) + '\n', 'utf-8')
     (folder / _README).write_text(text, 'utf-8')
 
@@ -93,9 +93,9 @@ def push(folder: str | Path, repository: str) -> str:
     except errors.HFValidationError:
         raise UserError(f'{repository!r} is no repository; expected OWNER/NAME') from None
     folder = Path(folder).expanduser()
-    if not (folder / _ARRAYS).exists():
+    if not (folder / ARRAYS).exists():
         raise UserError(
-            f'{folder} has no {_ARRAYS}; expected a folder that python -m genesis_jax.convert '
+            f'{folder} has no {ARRAYS}; expected a folder that python -m genesis_jax.convert '
             f'{folder} FOLDER --to=hub wrote'
         )
     read(folder)
@@ -110,7 +110,7 @@ def push(folder: str | Path, repository: str) -> str:
     api = huggingface_hub.HfApi(library_name='genesis_jax')
     try:
         name = api.create_repo(repository, private=True, exist_ok=True).repo_id
-        files = [_ARRAYS, _CONFIG, _README]
+        files = [ARRAYS, _CONFIG, _README]
         api.upload_folder(repo_id=name, folder_path=folder, allow_patterns=files)
         return f'{api.endpoint}/{name}'
     except (errors.HTTPError, OSError) as error:
@@ -150,7 +150,7 @@ def _read_config(folder):
         config = json.loads(file.read_text('utf-8'))
     except FileNotFoundError:
         raise UserError(
-            f'{folder} has no {_CONFIG}; expected {_CONFIG} and {_ARRAYS}, as '
+            f'{folder} has no {_CONFIG}; expected {_CONFIG} and {ARRAYS}, as '
             'python -m genesis_jax.convert writes them'
         ) from None
     except (OSError, ValueError) as error:
@@ -164,16 +164,16 @@ def _read_config(folder):
     card = Card.from_dict(card, file)
     if dtype not in list(names.DTYPES):
         raise UserError(f'{file} is damaged (dtype {dtype!r}); copy the folder again')
-    told = renamed(_architecture(card))
+    architecture = renamed(_architecture(card))
     stated = renamed(stated) if isinstance(stated, dict) else {}
     differ = [
-        f'{name} is {stated.get(name)!r} and {told.get(name)!r}'
-        for name in {**told, **stated}
-        if stated.get(name) != told.get(name)
+        f'{name} is {stated.get(name)!r} and {architecture.get(name)!r}'
+        for name in {**architecture, **stated}
+        if stated.get(name) != architecture.get(name)
     ]
     if differ:
         raise UserError(
             f'the architecture and the card in {file} contradict each other '
-            f'({names.shown(differ)}); copy the folder or convert the network again'
+            f'({names.listing(differ)}); copy the folder or convert the network again'
         )
     return card, dtype, names.rows(card), config.get('sha256')

@@ -45,29 +45,29 @@ def read(path: str | Path) -> tuple[dict[str, Any], Card]:
         raise UserError(f'{path} is no HDF5 file; expected the weights of a Keras network (.h5)')
     try:
         with h5py.File(path, 'r') as file:
-            found = {name: np.asarray(array) for name, array in _datasets(file, path).items()}
+            arrays = {name: np.asarray(array) for name, array in _datasets(file, path).items()}
             described = list(_described(json.loads(file.attrs.get('model_config', 'null'))))
             normalisation, known = _normalisation(described), _cube_shape(described)
     except _DAMAGE as error:
         raise UserError(
             f'{path} is damaged or cut short ({_line(error)}); copy or download it again'
         ) from None
-    layers = (name.rpartition('/')[0] for name in reversed(found))
+    layers = (name.rpartition('/')[0] for name in reversed(arrays))
     head = next((layer for layer in layers if _HEAD.fullmatch(layer)), 'conv3d_1')
-    described = _describe(found, head)
+    described = _describe(arrays, head)
     rows = names.rows(described)
     table = dict(zip(_keras_names(rows, head), rows, strict=True))
     names.check(
-        {name: array.shape for name, array in found.items()},
+        {name: array.shape for name, array in arrays.items()},
         {name: row.shape for name, row in table.items()},  # Keras orders the axes as we do
         path,
     )
-    found = names.as_float32(found, path)
-    state = {row.name: row.to_torch(found[name]) for name, row in table.items()}
+    arrays = names.as_float32(arrays, path)
+    state = {row.name: row.to_torch(arrays[name]) for name, row in table.items()}
     if len(normalisation) > 1:
         raise UserError(
             f'the layers of {path} normalise with different epsilon and momentum '
-            f'({names.shown(map(str, sorted(normalisation)))}); expected the same in all, as in '
+            f'({names.listing(map(str, sorted(normalisation)))}); expected the same in all, as in '
             'the published network'
         )
     ((epsilon, momentum),) = normalisation
@@ -82,10 +82,10 @@ def read(path: str | Path) -> tuple[dict[str, Any], Card]:
 
 def _datasets(file, path):
     """The arrays that Keras lists, by layer and weight, such as `depth_0_conv/kernel`."""
-    group, found = file.get('model_weights', file), {}
+    group, datasets = file.get('model_weights', file), {}
     if 'layer_names' not in group.attrs:
         raise UserError(
-            f'{path} holds no Keras weights: found {names.shown(group) or "nothing"}, expected '
+            f'{path} holds no Keras weights: found {names.listing(group) or "nothing"}, expected '
             'the attribute layer_names; save them with save_weights or save of a Keras model, as '
             '.h5 and not as .weights.h5 of Keras 3'
         )
@@ -94,8 +94,8 @@ def _datasets(file, path):
             place = f'{layer}/{weight}'
             if hasattr(dataset := group.get(place), 'shape'):  # else it will be missing
                 name = _plain(place)
-                found[place if name in found else name] = dataset
-    return found
+                datasets[place if name in datasets else name] = dataset
+    return datasets
 
 
 def _plain(place):
@@ -109,11 +109,11 @@ def _plain(place):
     return f'{known[0] if known else around[-1]}/{weight.partition(":")[0]}'
 
 
-def _describe(found, head):
+def _describe(arrays, head):
     """As `names.describe`, from the shapes of the first and the last layer."""
 
     def size(name, axis):
-        shape = found[name].shape if name in found else ()
+        shape = arrays[name].shape if name in arrays else ()
         return int(shape[axis]) if len(shape) >= -axis else 0
 
     first = 'depth_0_conv/kernel'

@@ -1,4 +1,4 @@
-"""The model card (`README.md`) of a network, from its card: what the card lacks is left out."""
+"""The model card (`README.md`) of a network, from its card: what the card lacks is not shown."""
 # Not huggingface_hub's ModelCard: a template would have as many conditions, and add two packages.
 
 import json
@@ -158,7 +158,7 @@ def _source(card):
         yield 'file', source.file
         yield 'SHA-256', source.sha256
         yield 'format', source.format
-        yield 'left out', _join(source.left_out)
+        yield 'skipped', _join(source.left_out)
     yield 'epoch it tells', (card.pytorch or {}).get('epoch')
 
 

@@ -30,35 +30,35 @@ _HEADS = {'unet': 'out_tr.final_conv', 'classifier': 'dense_2'}
 def rows(card: Card | Mapping[str, Any]) -> list[table.Row]:
     """The arrays of the network that a card describes, in PyTorch's order."""
     card = Card.from_dict(card)
-    model, dimensions, found = card.model, card.dimensions, list[table.Row]()
+    model, dimensions, arrays = card.model, card.dimensions, list[table.Row]()
     if 'encoder' in card.parts:
         encoder = resnet.encoder_rows if dimensions == 2 else _encoder_rows
-        found += encoder(model['width'], card.in_channels)
+        arrays += encoder(model['width'], card.in_channels)
     channels = scales(model['width'], dimensions)[-1]
     if 'decoder' in card.parts:
         for level, name, below, skip, channels in up_levels(model['width'], dimensions):
             if model.get('upsample') != 'nearest':
                 place = ('decoder', f'up_{level}')
-                found += table.layer(f'{name}.up_conv', place, 'up', (below, below), dimensions)
+                arrays += table.layer(f'{name}.up_conv', place, 'up', (below, below), dimensions)
             between = (below + skip, channels, channels)
-            found += table.level('decoder', level, name, between, dimensions)
+            arrays += table.level('decoder', level, name, between, dimensions)
     if 'hidden' in card.parts:
-        found += table.layer('dense_1', ('hidden',), 'dense', (channels, model['hidden']))
+        arrays += table.layer('dense_1', ('hidden',), 'dense', (channels, model['hidden']))
         channels = model['hidden']
     if 'head' in card.parts:
         kind = 'head' if card.kind == 'unet' else 'dense'
         sizes = (channels, card.out_channels)
-        found += table.layer(_HEADS[card.kind], ('head',), kind, sizes, dimensions)
-    return found
+        arrays += table.layer(_HEADS[card.kind], ('head',), kind, sizes, dimensions)
+    return arrays
 
 
 def _encoder_rows(width, in_channels):
-    found, channels = [], in_channels
+    arrays, channels = [], in_channels
     for level, out in enumerate(scales(width, 3)):
         name = f'down_tr{64 * 2**level}'
-        found += table.level('encoder', level, name, (channels, out // 2, out))
+        arrays += table.level('encoder', level, name, (channels, out // 2, out))
         channels = out
-    return found
+    return arrays
 
 
 def describe(state: Mapping[str, Any], source: object) -> dict[str, Any]:
@@ -75,22 +75,22 @@ def describe(state: Mapping[str, Any], source: object) -> dict[str, Any]:
         raise UserError(
             f'{source} is no network of Models Genesis: expected a 5-dimensional {_FIRST} '
             f'among its names, or in 2D those of a ResNet-18 ({resnet.FIRST}, '
-            f'layer1.0.conv1.weight, …), found {there or shown(state) or "none"}'
+            f'layer1.0.conv1.weight, …), found {there or listing(state) or "none"}'
         )
     width, in_channels, *_ = state[resnet.FIRST if flat else _FIRST].shape
     kind = 'classifier' if any(n.startswith('dense_') for n in state) else 'unet'
     parts = {'encoder': 'conv1.' if flat else 'down_tr', 'decoder': 'up_'}
     parts |= {'hidden': 'dense_1.', 'head': _HEADS[kind]}
-    found = [p for p, start in parts.items() if any(n.startswith(start) for n in state)]
+    own_parts = [p for p, start in parts.items() if any(n.startswith(start) for n in state)]
     weights = {name: state.get(f'{name}.weight') for name in (_HEADS[kind], 'dense_1')}
     sizes = {n: int(w.shape[0]) for n, w in weights.items() if w is not None and len(w.shape)}
-    has_up = any('.up_conv.' in name for name in state) or 'decoder' not in found
+    has_up = any('.up_conv.' in name for name in state) or 'decoder' not in own_parts
     option: dict[str, Any] = {'upsample': 'transpose' if has_up else 'nearest'}
     if kind == 'classifier':
         option = {'hidden': sizes.get('dense_1', 0)}
     return {
         'network': f'{kind}{2 if flat else 3}d',
-        'parts': found,
+        'parts': own_parts,
         'in_channels': int(in_channels),
         'out_channels': sizes.get(_HEADS[kind], 1),
         'config': {'model': {'width': int(width), **option}},
@@ -149,7 +149,7 @@ def check_variables(
 
 
 def check(
-    found: Mapping[str, tuple[int, ...]],
+    shapes: Mapping[str, tuple[int, ...]],
     expected: Mapping[str, tuple[int, ...]],
     source: object,
     remedy: str = 'name a file of the same network',
@@ -157,23 +157,23 @@ def check(
     """Raises one UserError with every name that is missing, unexpected or of another shape.
 
     Args:
-      found, expected: `{name: shape}`.
+      shapes, expected: `{name: shape}`.
       source, remedy: what was read and what to do, for the error.
     """
-    both = [name for name in expected if name in found]
+    both = [name for name in expected if name in shapes]
     problems = {
-        'missing': [name for name in expected if name not in found],
-        'unexpected': [name for name in found if name not in expected],
+        'missing': [name for name in expected if name not in shapes],
+        'unexpected': [name for name in shapes if name not in expected],
         'of another shape': [
-            f'{name} is {tuple(found[name])}, expected {tuple(expected[name])}'
+            f'{name} is {tuple(shapes[name])}, expected {tuple(expected[name])}'
             for name in both
-            if tuple(found[name]) != tuple(expected[name])
+            if tuple(shapes[name]) != tuple(expected[name])
         ],
     }
-    said = [f'{len(names)} {what} ({shown(names)})' for what, names in problems.items() if names]
+    said = [f'{len(names)} {what} ({listing(names)})' for what, names in problems.items() if names]
     if said:
         raise UserError(
-            f'{source} does not fit: of {len(expected)} arrays expected and {len(found)} found, '
+            f'{source} does not fit: of {len(expected)} arrays expected and {len(shapes)} found, '
             f'{"; ".join(said)}; {remedy}'
         )
 
@@ -182,8 +182,8 @@ def as_float32(arrays: Mapping[str, np.ndarray], source: object) -> dict[str, np
     """Arrays of other types in float32; UserError if that does not hold every number exactly."""
     if bad := [f'{name} of {a.dtype}' for name, a in arrays.items() if not _is_exact(a)]:
         raise UserError(
-            f'{source} holds {len(bad)} arrays that float32 does not hold exactly ({shown(bad)}); '
-            'round the network to float32 and save it again'
+            f'{source} holds {len(bad)} arrays that float32 does not hold exactly '
+            f'({listing(bad)}); round the network to float32 and save it again'
         )
     return {name: array.astype(np.float32, copy=False) for name, array in arrays.items()}
 
@@ -198,17 +198,17 @@ def _is_exact(array):
 def narrow(array: np.ndarray, dtype: str, name: str) -> np.ndarray:
     """An array in one of DTYPES; UserError if its numbers are too large for that."""
     with np.errstate(over='ignore'):
-        found = array.astype(DTYPES[dtype])
-    if (np.isfinite(array) & ~np.isfinite(found)).any():
+        result = array.astype(DTYPES[dtype])
+    if (np.isfinite(array) & ~np.isfinite(result)).any():
         raise UserError(f'{name} has numbers too large for {dtype}; write bfloat16 or float32')
-    return found
+    return result
 
 
 def _check_finite(arrays, source):
     """Raises one UserError with every name whose array has nan or infinities."""
     if bad := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
         raise UserError(
-            f'{source} has nan or infinite numbers in {len(bad)} arrays ({shown(bad)}); expected '
+            f'{source} has nan or infinite numbers in {len(bad)} arrays ({listing(bad)}); expected '
             'finite ones: choose weights from before the training diverged'
         )
 
@@ -224,6 +224,6 @@ def flatten(
             yield (*path, key), value
 
 
-def shown(names: Iterable[str]) -> str:
+def listing(names: Iterable[str]) -> str:
     """Some names, for an error: all, since any of them may be the clue."""
     return ', '.join(names)

@@ -44,7 +44,7 @@ def _read_checkpoint(path):
         raise UserError(
             f'{path} holds no network of this project (no {error}); name an export or a checkpoint'
         ) from None
-    found = {
+    entries = {
         'network': network,
         'parts': [part for part in PARTS if part in params],
         'in_channels': kernel.shape[-2],
@@ -52,7 +52,7 @@ def _read_checkpoint(path):
         'config': config,
         'step': int(path.name),
     }
-    card = Card.from_dict(found, path)
+    card = Card.from_dict(entries, path)
     names.check_variables(variables, names.rows(card), path)
     return variables, card
 

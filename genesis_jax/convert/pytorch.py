@@ -106,13 +106,13 @@ def _check_sums(path):
 
 def _state_dict(file, path):
     """Names and tensors of a file: what it has as `state_dict`, or the whole file."""
-    found = file.get('state_dict', file) if isinstance(file, dict) else file
-    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
-        held = f'a {type(found).__name__}'
-    elif others := [name for name, v in found.items() if not isinstance(v, torch.Tensor)]:
-        held = names.shown(others)
+    state = file.get('state_dict', file) if isinstance(file, dict) else file
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        held = f'a {type(state).__name__}'
+    elif others := [name for name, v in state.items() if not isinstance(v, torch.Tensor)]:
+        held = names.listing(others)
     else:
-        return found
+        return state
     raise UserError(
         f'{path} holds {held}; expected the tensors of a network by name, alone or as state_dict'
     )
@@ -125,8 +125,8 @@ def _split(state, path):
         bare = [name for name in state if not name.startswith(names.PREFIX)]
         raise UserError(
             f'{path} has {names.PREFIX!r} before {len(prefixed)} of its {len(state)} names '
-            f'({names.shown(prefixed)}) and not before {len(bare)} ({names.shown(bare)}); expected '
-            'all or none: name a file that was saved in one piece'
+            f'({names.listing(prefixed)}) and not before {len(bare)} ({names.listing(bare)}); '
+            'expected all or none: name a file that was saved in one piece'
         )
     arrays, counters, others = {}, {}, []
     for name, tensor in state.items():
@@ -142,19 +142,19 @@ def _split(state, path):
     if others:
         raise UserError(
             f'{path} holds {len(others)} arrays that are no dense floating-point numbers '
-            f'({names.shown(others)}); expected nothing else: save the network in float32'
+            f'({names.listing(others)}); expected nothing else: save the network in float32'
         )
     return names.as_float32(arrays, path), counters
 
 
 def _own_card(text, path):
     try:
-        found = json.loads(text)
+        entries = json.loads(text)
     except (TypeError, ValueError):
         raise UserError(
             f'the card in {path} is damaged; expected JSON: convert the network again'
         ) from None
-    return Card.from_dict(found, path)
+    return Card.from_dict(entries, path)
 
 
 def _counter(row):

@@ -29,7 +29,7 @@ _KNOWN = {  # (bottleneck blocks, blocks of each stage)
 def encoder_rows(width: int, in_channels: int) -> list[table.Row]:
     """The arrays of a ResNet-18 without its classifier, in PyTorch's order."""
     channels = scales(width, 2)
-    found = _conv_and_norm(('conv1', 'bn1'), ('stem',), ('conv', 'bn'), 7, (in_channels, width))
+    rows = _conv_and_norm(('conv1', 'bn1'), ('stem',), ('conv', 'bn'), 7, (in_channels, width))
     for stage in range(1, STAGES + 1):
         before, after = channels[stage - 1], channels[stage]
         for block in range(BLOCKS):
@@ -37,11 +37,11 @@ def encoder_rows(width: int, in_channels: int) -> list[table.Row]:
             sizes = [(before if block == 0 else after, after), (after, after)]
             for i, size in enumerate(sizes):
                 theirs = f'{name}.conv{i + 1}', f'{name}.bn{i + 1}'
-                found += _conv_and_norm(theirs, path, (f'conv_{i}', f'bn_{i}'), 3, size)
+                rows += _conv_and_norm(theirs, path, (f'conv_{i}', f'bn_{i}'), 3, size)
             if block == 0 and stage > 1:
                 theirs = f'{name}.downsample.0', f'{name}.downsample.1'
-                found += _conv_and_norm(theirs, path, ('shortcut_conv', 'shortcut_bn'), 1, sizes[0])
-    return found
+                rows += _conv_and_norm(theirs, path, ('shortcut_conv', 'shortcut_bn'), 1, sizes[0])
+    return rows
 
 
 def is_one(state: Mapping[str, Any]) -> bool:
@@ -50,7 +50,7 @@ def is_one(state: Mapping[str, Any]) -> bool:
 
 
 def without_classifier(state: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """`(state dict without the classifier of ImageNet files, names that were left out)`."""
+    """`(state dict without the classifier of ImageNet files, names that were skipped)`."""
     left_out = [name for name in state if name.startswith(_CLASSIFIER)] if is_one(state) else []
     return {name: array for name, array in state.items() if name not in left_out}, left_out
 
@@ -73,11 +73,11 @@ def check(state: Mapping[str, Any], source: object) -> None:
 
 def _describe(state):
     """The usual name of a ResNet, or its blocks."""
-    found = {}
+    indices = {}
     for name in state:
         if match := _BLOCK.match(name):
-            found.setdefault(int(match[1]), set()).add(int(match[2]))
-    blocks = tuple(len(found.get(stage, ())) for stage in range(1, STAGES + 1))
+            indices.setdefault(int(match[1]), set()).add(int(match[2]))
+    blocks = tuple(len(indices.get(stage, ())) for stage in range(1, STAGES + 1))
     bottleneck = 'layer1.0.conv3.weight' in state
     kind = 'bottleneck' if bottleneck else 'basic'
     usual = f'ResNet of {", ".join(map(str, blocks))} {kind} blocks'
@@ -94,8 +94,8 @@ def _describe(state):
 
 def _uneven(state, width):
     """The widths of stem and stages if they do not double from stage to stage; else ()."""
-    found = [state.get(f'layer{stage}.0.conv1.weight') for stage in range(1, STAGES + 1)]
-    widths = (int(width), *(int(a.shape[0]) for a in found if a is not None and len(a.shape)))
+    kernels = [state.get(f'layer{stage}.0.conv1.weight') for stage in range(1, STAGES + 1)]
+    widths = (int(width), *(int(a.shape[0]) for a in kernels if a is not None and len(a.shape)))
     return () if widths == tuple(scales(int(width), 2)) else widths
 
 

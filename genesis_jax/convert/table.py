@@ -50,12 +50,12 @@ def level(
     part: str, number: int | str, name: str, channels: tuple[int, ...], dimensions: int = 3
 ) -> list[Row]:
     """Two blocks of convolution and batch normalisation; `channels` before, between and after."""
-    found: list[Row] = []
+    rows: list[Row] = []
     for i in range(2):
         path, sizes = (part, f'level_{number}', f'block_{i}'), channels[i : i + 2]
-        found += layer(f'{name}.ops.{i}.conv1', (*path, 'conv'), 'conv', sizes, dimensions)
-        found += norm(f'{name}.ops.{i}.bn1', (*path, 'bn'), sizes[1])
-    return found
+        rows += layer(f'{name}.ops.{i}.conv1', (*path, 'conv'), 'conv', sizes, dimensions)
+        rows += norm(f'{name}.ops.{i}.bn1', (*path, 'bn'), sizes[1])
+    return rows
 
 
 def layer(

@@ -36,8 +36,8 @@ def command(name: str, card: Card) -> tuple[str, str, str]:
     # Masks are prepared of scans only, so networks of images go on to classify.
     segments = decodes and card.called()[1] == 'scan'
     # (only a config of segmentation has the field, and only a decoder needs it)
-    asked = (*_ASKED, 'upsample') if segments else _ASKED
-    flags += [f'--config.model.{field}={model[field]}' for field in asked if field in model]
+    fields = (*_ASKED, 'upsample') if segments else _ASKED
+    flags += [f'--config.model.{field}={model[field]}' for field in fields if field in model]
     config = 'segment' if segments else 'classify'
     return (
         f'python main.py --config=configs/{config}.py --workdir=WORKDIR',

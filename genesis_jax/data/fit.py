@@ -18,14 +18,14 @@ def check_shape(
     Raises:
       UserError: the network has other dimensions, or cannot halve such sides.
     """
-    found, view, dimensions = len(shape) - 1, config.data.view, config.dimensions
+    rank, view, dimensions = len(shape) - 1, config.data.view, config.dimensions
     size = 'x'.join(map(str, shape))
-    holds = f'the dataset {config.data.name!r} has {found}D records ({size})'
-    if view is not None and found != 3:
+    holds = f'the dataset {config.data.name!r} has {rank}D records ({size})'
+    if view is not None and rank != 3:
         way_out = f'choose another {other}' if other else 'leave it out'
         raise UserError(f'config.data.view={view} is of 3D records and {holds}; {way_out}')
-    if view is None and found != dimensions:
-        in_2d = ', or read it in 2D with --config.data.view=slices' if found == 3 else ''
+    if view is None and rank != dimensions:
+        in_2d = ', or read it in 2D with --config.data.view=slices' if rank == 3 else ''
         way_out = f'a --config or a --config.data.name of as many dimensions{in_2d}'
         raise UserError(
             f'config.dimensions={dimensions} and {holds}; choose '
@@ -34,6 +34,6 @@ def check_shape(
     try:
         check_sides(shape[:dimensions], DIVISORS[dimensions])
     except OptionError as error:
-        option = '--cube_size' if found == 3 else '--size'
+        option = '--cube_size' if rank == 3 else '--size'
         raise UserError(f'{error} (prepare the dataset with {option})') from None
     return views.shape_of(shape, view)

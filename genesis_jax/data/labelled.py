@@ -133,16 +133,16 @@ def folds(config: ConfigDict) -> list[int] | list[None]:
     """The folds that `config` asks for: numbers, or `[None]` for a dataset of one fixed split."""
     names = _open(config).info.metadata['records']
     count = sum(name.startswith('fold_') for name in names)
-    asked = config.data.fold
-    if asked is None:
+    fold = config.data.fold
+    if fold is None:
         return list(range(count)) or [None]
     if not count:
         raise UserError(
-            f'config.data.fold={asked}: {config.data.name!r} has one fixed split; leave it out'
+            f'config.data.fold={fold}: {config.data.name!r} has one fixed split; leave it out'
         )
-    if not 0 <= asked < count:
-        raise UserError(f'config.data.fold={asked}: expected one of the folds 0 to {count - 1}')
-    return [asked]
+    if not 0 <= fold < count:
+        raise UserError(f'config.data.fold={fold}: expected one of the folds 0 to {count - 1}')
+    return [fold]
 
 
 def fingerprint(patient: str) -> str:
@@ -151,12 +151,12 @@ def fingerprint(patient: str) -> str:
 
 
 def _open(config, other=None):
-    wanted, task = config.data, config.task
-    builder = reading.open_dataset(wanted, _of_others(config))
+    data, task = config.data, config.task
+    builder = reading.open_dataset(data, _of_others(config))
     about = builder.info.metadata or {}
     if about.get('task') != task:
         raise UserError(
-            f'the dataset {wanted.name!r} in {wanted.dir!r} is for '
+            f'the dataset {data.name!r} in {data.dir!r} is for '
             f'{about.get("task") or "pre-training"} and config.task is {task}; choose another '
             + (other or '--config.data.name or --config')
         )
@@ -173,11 +173,11 @@ def _of_others(config):
     return f'candidates {name} --source=SCANS --csv=POINTS.csv'
 
 
-def _cases(wanted, patients):
+def _cases(data, patients):
     """Whole scans of these patients, or None if the dataset has none."""
-    if reading.find_dataset(wanted.dir, f'{wanted.name}_cases') is None:
+    if reading.find_dataset(data.dir, f'{data.name}_cases') is None:
         return None
-    builder = reading.open_dataset(wanted, '', name=f'{wanted.name}_cases')
+    builder = reading.open_dataset(data, '', name=f'{data.name}_cases')
     records = builder.info.metadata['records']
     sources = {name: builder.as_data_source(name) for name in records}
     places = _places(records)
@@ -196,21 +196,21 @@ def _places(records):
     return places
 
 
-def _split(records, wanted):
+def _split(records, data):
     """The split of every patient; UserError if one is in two."""
     stored = {}
     for split, counts in records.items():
         for patient, _ in counts:
             if stored.setdefault(patient, split) != split:
                 raise UserError(
-                    f'patient {patient!r} of {wanted.name!r} is in {stored[patient]} and in '
+                    f'patient {patient!r} of {data.name!r} is in {stored[patient]} and in '
                     f'{split}; prepare the dataset again, split by patient'
                 )
     if set(records) <= set(SPLITS):
         return stored
-    tested = f'fold_{wanted.fold or 0}'
+    tested = f'fold_{data.fold or 0}'
     others = sorted((p for p in stored if stored[p] != tested), key=lambda p: _rank(p, 'val'))
-    validating = set(others[: max(1, round(wanted.validation_share * len(others)))])
+    validating = set(others[: max(1, round(data.validation_share * len(others)))])
     names = {True: 'validation', False: 'train'}
     return {p: 'test' if stored[p] == tested else names[p in validating] for p in stored}
 

@@ -159,10 +159,10 @@ def _numbers(header: sitk.ImageFileReader, tag: str, count: int, what: str) -> t
 
 
 def _check_kind(header: sitk.ImageFileReader, modality: str) -> None:
-    found, expected = tag_of(header, '0008|0060'), _MODALITIES.get(modality)
-    if expected and found != expected:
+    kind, expected = tag_of(header, '0008|0060'), _MODALITIES.get(modality)
+    if expected and kind != expected:
         raise ScanError(
-            f'is a DICOM series of modality {found or "unknown"} where {expected} was asked for; '
+            f'is a DICOM series of modality {kind or "unknown"} where {expected} was asked for; '
             'move it away or change --modality'
         )
     if header.GetNumberOfComponents() > 1:

@@ -25,8 +25,8 @@ Window = Literal['depth', 'robust']
 _FORMATS = ('PNG', 'JPEG', 'TIFF', 'BMP')
 _DARK = 1 / 8  # of the range; 12 bits of 16 are a sixteenth
 _DARK_REMARK = (
-    'use less than an eighth of their bit depth, so they are nearly black; --window=robust takes '
-    "each image's own range"
+    'use less than an eighth of their bit depth, so are nearly black (--window=robust takes the '
+    'own range of each)'
 )
 _OFFSET = 1 << 15  # of 16-bit values, which int16 holds only shifted
 
@@ -49,7 +49,7 @@ class GreyImage:
 
 
 def find_images(source: Path) -> list[Scan]:
-    """Every image file below a folder, sorted by id; hidden files and folders are passed over.
+    """Every image file below a folder, sorted by id; hidden files and folders are skipped.
 
     Ids are paths relative to `source` without the suffix, which stays only where two files differ
     in nothing else.
@@ -64,7 +64,7 @@ def read_grey(path: Path, size: Sequence[int], window: Window = 'depth') -> Grey
     """Reads an image, turns it upright as its EXIF says, makes it grey and resizes it.
 
     Args:
-      size: pixels along x and y; another aspect ratio is stretched to it.
+      size: pixels along x and y; the aspect ratio is not kept.
       window: 'depth' maps what the file's bits can hold to 0 ... 1 (0 ... 255, 0 ... 65535);
         'robust' the image's own range, from its 0.5th to its 99.5th percentile. 32-bit files always
         get the latter.

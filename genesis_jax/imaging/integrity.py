@@ -161,10 +161,10 @@ def _floats(text: str) -> list[float]:
         ) from None
 
 
-def _check_bytes(found: int, expected: int) -> None:
-    if found < expected:
+def _check_bytes(size: int, expected: int) -> None:
+    if size < expected:
         raise ScanError(
-            f'is truncated: its header promises {expected} bytes of voxels and {max(found, 0)} are '
+            f'is truncated: its header promises {expected} bytes of voxels and {max(size, 0)} are '
             'there; copy or download it again'
         )
 

@@ -21,7 +21,7 @@ _SHOWN = 3  # names in a line
 def without_labels(
     scans: Sequence[Scan], source: Path, way_out: str
 ) -> tuple[list[Scan], list[str]]:
-    """The scans that are no labels by their names, and a line on those left out, if there are any.
+    """The scans that are no labels by their names, and a line on those skipped, if there are any.
 
     Raises:
       PrepareError: all are labels; its sentence ends with the `way_out`.
@@ -35,5 +35,5 @@ def without_labels(
         raise PrepareError(
             f'{source} holds no scan but files that are labels by their names ({names}); {way_out}'
         )
-    line = f'Left out, as labels by their names: {len(labels)} of {len(scans)} files ({names})'
+    line = f'Skipped, as labels by their names: {len(labels)} of {len(scans)} files ({names})'
     return [scan for scan in scans if scan not in labels], [line]

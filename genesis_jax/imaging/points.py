@@ -127,10 +127,10 @@ def _stored_indices(image: Header, shown: str, points: Points, rule: PointRule) 
     stray = outside(image, indices)
     if stray.any():
         first = int(np.argmax(stray))
-        found = ', '.join(f'{value:g}' for value in points.positions[first])
+        position = ', '.join(f'{value:g}' for value in points.positions[first])
         where = '' if rule.in_voxels else f' (voxel {_joined(indices[first], ", ")})'
         raise PrepareError(
-            f'{rule.table}, row {points.rows[first]}: the point {found}{where} lies outside its '
+            f'{rule.table}, row {points.rows[first]}: the point {position}{where} lies outside its '
             f'scan {shown} of {_joined(image.GetSize(), " x ")} voxels; correct or remove the row'
             + ('' if rule.in_voxels else ', and check that coordinates are world mm in LPS')
         )

@@ -23,18 +23,18 @@ def read_rows(
     try:
         with table.open(newline='', encoding='utf-8-sig') as file:
             reader = csv.reader(file)
-            found = [name.strip() for name in next(reader, ())]
-            if instead and set(instead) <= set(found):
+            header = [name.strip() for name in next(reader, ())]
+            if instead and set(instead) <= set(header):
                 columns = instead
-            if missing := [name for name in columns if name not in found]:
+            if missing := [name for name in columns if name not in header]:
                 raise PrepareError(
-                    f'{table} lacks the column {missing[0]} (found: {", ".join(found) or "none"}); '
-                    f'its first line must name {", ".join(columns)}'
+                    f'{table} lacks the column {missing[0]} (found: '
+                    f'{", ".join(header) or "none"}); its first line must name {", ".join(columns)}'
                     + (f', or {", ".join(instead)}' if instead else '')
                 )
             for values in filter(None, reader):
-                values += [''] * (len(found) - len(values))
-                row = dict(zip(found, map(str.strip, values), strict=False))
+                values += [''] * (len(header) - len(values))
+                row = dict(zip(header, map(str.strip, values), strict=False))
                 for name in columns:
                     if not row.get(name):
                         raise PrepareError(
@@ -65,29 +65,29 @@ def with_scans(
       rows: of `read_rows`.
       option: of the command line, which gave the folder of the scans, without --.
       kind: what a scan is called.
-      absent: takes the names of scans that are not there, whose rows are then passed over.
+      absent: takes the names of scans that are not there, whose rows are then skipped.
 
     Raises:
       PrepareError: there are several such scans, or none and nothing takes its name.
     """
     named = _scans_by_name(scans)
     for line, row in rows:
-        found = named.get(row[column].replace('\\', '/').removeprefix('./'), [])
-        if not found and absent is not None:
+        matches = named.get(row[column].replace('\\', '/').removeprefix('./'), [])
+        if not matches and absent is not None:
             absent.append(row[column])
             continue
-        if not found:
+        if not matches:
             raise PrepareError(
                 f'{table}, row {line}: the {option} has no {kind} {row[column]!r}; add it, correct '
                 'the name or remove the row'
             )
-        if len(found) > 1:
-            shown = ' and '.join(scan.shown for scan in found[:2])
+        if len(matches) > 1:
+            paths = ' and '.join(scan.shown for scan in matches[:2])
             raise PrepareError(
-                f'{table}, row {line}: the {option} has {len(found)} {kind}s {row[column]!r} '
-                f'({shown}); name the path of one below --{option}'
+                f'{table}, row {line}: the {option} has {len(matches)} {kind}s {row[column]!r} '
+                f'({paths}); name the path of one below --{option}'
             )
-        yield line, row, found[0]
+        yield line, row, matches[0]
 
 
 def parse_position(table: Path, line: int, row: Mapping[str, str], names: Sequence[str]) -> list:
@@ -97,9 +97,9 @@ def parse_position(table: Path, line: int, row: Mapping[str, str], names: Sequen
     except ValueError:
         position = [math.nan]
     if not all(map(math.isfinite, position)):
-        found = ', '.join(row[name] for name in names)
+        values = ', '.join(row[name] for name in names)
         raise PrepareError(
-            f'{table}, row {line}: {", ".join(names)} are {found}, but must be numbers; correct it'
+            f'{table}, row {line}: {", ".join(names)} are {values}, but must be numbers; correct it'
         )
     return position
 

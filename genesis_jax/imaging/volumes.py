@@ -74,7 +74,7 @@ def padding_of(modality: Modality) -> int:
 
 
 def find_scans(source: Path) -> list[Scan]:
-    """Every scan below a folder, sorted by id; hidden files and folders are passed over.
+    """Every scan below a folder, sorted by id; hidden files and folders are skipped.
 
     Ids are paths relative to `source` without the suffix, which stays only where two files differ
     in nothing else; a DICOM series is its folder and its series UID.
@@ -90,7 +90,7 @@ def find_scans(source: Path) -> list[Scan]:
 
 
 def walk(source: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """Every folder with its files, both in order; hidden ones are passed over."""
+    """Every folder with its files, both in order; hidden ones are skipped."""
     for folder, subfolders, names in os.walk(source):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith('.'))
         yield Path(folder), [Path(folder, name) for name in sorted(names) if name[0] != '.']

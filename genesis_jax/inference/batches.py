@@ -33,7 +33,7 @@ def predict_examples(
 
     records = iter(records)
     chunks = iter(lambda: list(islice(records, batch_size)), [])
-    for chunk, found in one_behind(run, chunks):
-        found = np.asarray(found)
-        found = found.reshape(batch_size, *found.shape[2:])
-        yield from zip(chunk, found, strict=False)  # without the padding
+    for chunk, outputs in one_behind(run, chunks):
+        outputs = np.asarray(outputs)
+        outputs = outputs.reshape(batch_size, *outputs.shape[2:])
+        yield from zip(chunk, outputs, strict=False)  # without the padding

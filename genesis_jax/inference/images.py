@@ -48,8 +48,8 @@ def classify_images(
     names = [f'p_{name}' for name in card.output_classes]
     records = _read(tqdm(images, 'images', unit='image', disable=None), card, outcome)
     dark = []
-    for record, found in predict_examples(predict, records, batch_size, card.window):
-        values = zip(names, map(float, found), strict=True)
+    for record, probabilities in predict_examples(predict, records, batch_size, card.window):
+        values = zip(names, map(float, probabilities), strict=True)
         outcome.rows.append({'image': record['shown'], **dict(values)})
         outcome.scans += 1
         dark += [record['shown']] * record['dark']
@@ -60,12 +60,12 @@ def classify_images(
     return outcome
 
 
-def _darkness(shown):
+def _darkness(names):
     """A line on the images that the network saw nearly black."""
-    more = f' and {len(shown) - _NAMED} more' if len(shown) > _NAMED else ''
+    more = f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''
     return (
         'Nearly black, less than an eighth of the bit depth being used: '
-        f'{", ".join(shown[:_NAMED])}{more}; rescale them to the full range, unless the network '
+        f'{", ".join(names[:_NAMED])}{more}; rescale them to the full range, unless the network '
         'was trained on images as dark'
     )
 

@@ -4,7 +4,7 @@ A network of several channels takes them from one file per channel, named as nnU
 (CASE_0000.nii.gz, CASE_0001.nii.gz, ...), or from one 4D file.
 
 A folder may be a labelled dataset in its source's own layout: files that are labels by their names
-are left out.
+are skipped.
 """
 
 import re
@@ -44,7 +44,7 @@ def find_inputs(
     Results of an earlier run, below `output`, are no input, nor are label files in a folder.
 
     Args:
-      tell: is given lines on what was left out or looks like something else.
+      tell: is given lines on what was skipped or looks like something else.
 
     Raises:
       PrepareError: there is no scan, or two would give the same result.
@@ -70,8 +70,8 @@ def _find(source: Path, output: Path) -> list[Scan]:
             raise PrepareError(f'{source} is no scan; {_EXPECTED}')
         return [scan_of_file(source)]
     below = output.resolve()
-    found = find_scans(source)
-    scans = [scan for scan in found if below not in scan.files[0].resolve().parents]
+    every = find_scans(source)
+    scans = [scan for scan in every if below not in scan.files[0].resolve().parents]
     if len(scans) == 1 and scans[0].is_dicom and scans[0].files[0].parent == source:
         return [replace(scans[0], scan_id=source.resolve().name)]
     return scans
@@ -117,6 +117,6 @@ def _grouped(scans: Sequence[Scan], channels: Sequence[str]) -> list[Input]:
         if sorted(files) == list(range(len(channels))):
             inputs.append(Input(scan_id, shown, ordered))
             continue
-        found = ', '.join(f'{number:04}' for number in sorted(files))
-        inputs.append(Input(scan_id, shown, ordered, f'has {found}, but {naming(channels)}'))
+        numbers = ', '.join(f'{number:04}' for number in sorted(files))
+        inputs.append(Input(scan_id, shown, ordered, f'has {numbers}, but {naming(channels)}'))
     return sorted(inputs, key=lambda one: one.scan_id)

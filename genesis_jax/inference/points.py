@@ -55,14 +55,14 @@ def classify(
         try:
             examples = _examples(cut_points(scan, points, rule), card.view)
             pairs = predict_examples(predict, examples, batch_size, card.window)
-            found = [probabilities for _, probabilities in pairs]
+            outputs = [probabilities for _, probabilities in pairs]
         except PrepareError:  # a row contradicts its scan: the table is wrong
             raise
         except Exception as error:  # whatever one scan does to a library, the others are predicted
             outcome.skip(scan.shown, error)
             continue
         outcome.scans += 1
-        for line, probabilities in zip(points.rows, found, strict=True):
+        for line, probabilities in zip(points.rows, outputs, strict=True):
             row = outcome.rows[line_of[line]]
             row |= zip(names, map(float, probabilities), strict=True)
     if outcome.scans:
@@ -74,16 +74,16 @@ def classify(
 
 def _located(scans, table, rows):
     """The scans that the table names, each with its points."""
-    points, found = {}, {}
+    points, scan_of = {}, {}
     luna16 = bool(rows) and set(_LUNA16) <= rows[0][1].keys()
     named, *axes = _LUNA16 if luna16 else _COLUMNS
     for line, row, scan in with_scans(rows, scans, table, 'input', named):
-        found[scan.scan_id] = scan
+        scan_of[scan.scan_id] = scan
         position = parse_position(table, line, row, axes)
         points.setdefault(scan.scan_id, []).append((line, position, 0))
     if not points:
         raise PrepareError(f'{table} holds no row below its header; add candidates')
-    return [(scan, gather(points[scan_id])) for scan_id, scan in found.items()]
+    return [(scan, gather(points[scan_id])) for scan_id, scan in scan_of.items()]
 
 
 def _examples(cuts, view):

@@ -36,7 +36,7 @@ class Segmenter:
     batch_size: int
     keep_probabilities: bool = False
 
-    def __call__(self, asked, label_file, progress):
+    def __call__(self, source, label_file, progress):
         """Segments one scan (`inputs.Input`); returns the ml of every foreground class.
 
         Probabilities, not labels, go back to the scan's grid, interpolated linearly where the
@@ -49,10 +49,10 @@ class Segmenter:
         """
         about = self.card
         grid = (about.modality, about.spacing, bool(about.full_range))
-        scan = read_placed(asked.channels, about.channels, *grid)
+        scan = read_placed(source.channels, about.channels, *grid)
         options = {'overlap': self.overlap, 'batch_size': self.batch_size, 'progress': progress}
-        found = predict_scan(self.predict, self.card, scan.voxels, scan.window, **options)
-        labels = self._labels(found, scan, label_file)
+        probabilities = predict_scan(self.predict, self.card, scan.voxels, scan.window, **options)
+        labels = self._labels(probabilities, scan, label_file)
         write_image(labels, scan.stored, label_file)  # last: whoever sees it sees a finished scan
         counts = np.bincount(labels.ravel(order='K'), minlength=len(self.card.classes))
         return counts[1:] * np.prod(scan.stored.spacing) / 1000
@@ -90,34 +90,34 @@ def segment(
       UserError: results are there already and are not to be overwritten.
     """
     outcome = Outcome(output / 'summary.csv')
-    files = [output / (asked.scan_id + output_suffix(asked.channels[0])) for asked in inputs]
+    files = [output / (scan.scan_id + output_suffix(scan.channels[0])) for scan in inputs]
     check_free([*files, outcome.table], overwrite)
     outcome.table.unlink(missing_ok=True)
     classes = (segmenter.card.classes or [])[1:]
-    shown = tqdm(zip(inputs, files, strict=True), 'scans', len(inputs), unit='scan', disable=None)
-    for asked, file in shown:
+    pairs = tqdm(zip(inputs, files, strict=True), 'scans', len(inputs), unit='scan', disable=None)
+    for scan, file in pairs:
         started = time.perf_counter()
         _remove(file, files)
-        if asked.reason:
-            outcome.skip(asked.shown, asked.reason)
+        if scan.reason:
+            outcome.skip(scan.shown, scan.reason)
             continue
         try:
-            with tqdm(desc=asked.scan_id, unit='window', leave=False, disable=None) as bar:
-                volumes = segmenter(asked, file, _advance(bar))
+            with tqdm(desc=scan.scan_id, unit='window', leave=False, disable=None) as bar:
+                volumes = segmenter(scan, file, _advance(bar))
         except Exception as error:  # whatever one scan does to a library, the others are predicted
-            outcome.skip(asked.shown, error)
+            outcome.skip(scan.shown, error)
             continue
         seconds = time.perf_counter() - started
         millilitres = {f'{name}_ml': round(v, 3) for name, v in zip(classes, volumes, strict=True)}
-        outcome.rows.append({'scan': asked.scan_id, 'seconds': round(seconds, 2), **millilitres})
+        outcome.rows.append({'scan': scan.scan_id, 'seconds': round(seconds, 2), **millilitres})
         outcome.scans += 1
         outcome.write()  # after every scan: who stops early has it for those that are done
-        told = ', '.join(f'{n} {v:.1f} ml' for n, v in zip(classes, volumes, strict=True))
-        tqdm.write(f'{asked.scan_id}: {seconds:.1f} s, {told}')
+        figures = ', '.join(f'{n} {v:.1f} ml' for n, v in zip(classes, volumes, strict=True))
+        tqdm.write(f'{scan.scan_id}: {seconds:.1f} s, {figures}')
     if outcome.scans > 1:
         columns = {name: [row[f'{name}_ml'] for row in outcome.rows] for name in classes}
-        told = ', '.join(f'{name} {np.mean(values):.1f} ml' for name, values in columns.items())
-        outcome.lines.append(f'On average: {told}')
+        figures = ', '.join(f'{name} {np.mean(values):.1f} ml' for name, values in columns.items())
+        outcome.lines.append(f'On average: {figures}')
     return outcome
 
 
@@ -131,8 +131,8 @@ def probability_file(label_file: Path, index: int, name: str) -> Path:
 def _remove(label_file, others):
     """Removes an earlier result of a scan; `others` are label files, which may look like it."""
     stem, suffix = _split(label_file)
-    found = label_file.parent.glob(f'{glob.escape(stem)}_p[0-9]*_*{suffix}')
-    for file in [label_file, *(file for file in found if file not in others)]:
+    results = label_file.parent.glob(f'{glob.escape(stem)}_p[0-9]*_*{suffix}')
+    for file in [label_file, *(file for file in results if file not in others)]:
         for part in (file, *(file.with_suffix(data) for data in _DATA.get(suffix, ()))):
             part.unlink(missing_ok=True)
 

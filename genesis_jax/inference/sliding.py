@@ -125,8 +125,8 @@ def predict_scan(
     if len(tile) < voxels.ndim - 1:
         predict, tile = views.over_slices(predict, tile)
     volume = views.channels(voxels, card.view)
-    given = [card.window] * volume.shape[-1] if card.window else views.ranges(window, card.view)
-    return sliding_window(predict, volume, window=tile, value_range=given, **options)
+    ranges = [card.window] * volume.shape[-1] if card.window else views.ranges(window, card.view)
+    return sliding_window(predict, volume, window=tile, value_range=ranges, **options)
 
 
 def _starts(side, window, overlap):

@@ -28,17 +28,17 @@ def case_metrics(prediction, mask, spacing, classes) -> list[dict[str, object]]:
     answers = _answers(prediction, mask.shape, len(classes))
     rows = []
     for index, name in enumerate(classes[1:], start=1):
-        found, wanted = answers == index, mask == index
-        graded = found
+        answer, truth = answers == index, mask == index
+        graded = answer
         if prediction.ndim > mask.ndim:
             graded = prediction[..., index if prediction.shape[-1] > 1 else 0]
         values = [float('nan')] * len(CASE_METRICS)
-        if found.any() or wanted.any():
-            distances = surface_distances(found, wanted, spacing)
+        if answer.any() or truth.any():
+            distances = surface_distances(answer, truth, spacing)
             values = [
-                dice(found, wanted),
-                iou(found, wanted),
-                mean_iou_paper(graded, wanted),
+                dice(answer, truth),
+                iou(answer, truth),
+                mean_iou_paper(graded, truth),
                 hd95(*distances),
                 surface_dice(*distances),
             ]

@@ -12,14 +12,14 @@ _PAPER_THRESHOLDS = tuple(percent / 100 for percent in range(50, 100, 5))
 
 def dice(prediction, mask, threshold=0.5) -> float:
     """Dice of what lies above the threshold: 2 |A and B| / (|A| + |B|)."""
-    both, predicted, wanted = _counts(prediction, mask, threshold)
-    return _ratio(2 * both, predicted + wanted)
+    both, predicted, truth = _counts(prediction, mask, threshold)
+    return _ratio(2 * both, predicted + truth)
 
 
 def iou(prediction, mask, threshold=0.5) -> float:
     """Intersection over union of the foreground, of what lies above the threshold."""
-    both, predicted, wanted = _counts(prediction, mask, threshold)
-    return _ratio(both, predicted + wanted - both)
+    both, predicted, truth = _counts(prediction, mask, threshold)
+    return _ratio(both, predicted + truth - both)
 
 
 def mean_iou_paper(probabilities, mask) -> float:
@@ -29,15 +29,15 @@ def mean_iou_paper(probabilities, mask) -> float:
     Large backgrounds lift it: half of it is close to 1 however small structures are segmented.
     """
     probabilities, mask = _pair(probabilities, mask)
-    wanted = np.count_nonzero(mask)
+    truth = np.count_nonzero(mask)
     likely = probabilities > _PAPER_THRESHOLDS[0]  # all that matters; little of a whole scan
     inside, likely = mask[likely], probabilities[likely]
     scores = []
     for threshold in _PAPER_THRESHOLDS:
         above = likely > threshold
         predicted, both = np.count_nonzero(above), np.count_nonzero(above & inside)
-        foreground = _ratio(both, predicted + wanted - both)
-        background = _ratio(mask.size - predicted - wanted + both, mask.size - both)
+        foreground = _ratio(both, predicted + truth - both)
+        background = _ratio(mask.size - predicted - truth + both, mask.size - both)
         scores.append((foreground + background) / 2)
     return float(np.mean(scores))
 

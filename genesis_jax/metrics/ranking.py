@@ -110,9 +110,9 @@ def froc(scan_ids, labels, scores, rates=LUNA16_RATES) -> np.ndarray:
         return np.full(len(rates), np.nan)
     order = np.argsort(-scores, kind='stable')
     ends = np.flatnonzero(np.diff(scores[order], append=-np.inf))  # last of each distinct score
-    found = np.concatenate([[0], np.cumsum(labels[order] == 1)[ends]])
+    hits = np.concatenate([[0], np.cumsum(labels[order] == 1)[ends]])
     false = np.concatenate([[0], np.cumsum(labels[order] == 0)[ends]])
-    return np.interp(rates, false / len(np.unique(np.asarray(scan_ids))), found / found[-1])
+    return np.interp(rates, false / len(np.unique(np.asarray(scan_ids))), hits / hits[-1])
 
 
 def luna16_score(scan_ids, labels, scores) -> float:

@@ -92,9 +92,9 @@ def _kernel_gradient(x, gradient, shape):
 def _blocks(x):
     """`[blocks, B, planes, Y, Z, C]`, with as many planes in a block as make a good matrix."""
     batch, count, *plane, channels = x.shape
-    wanted = _ROWS / (batch * math.prod(plane))
+    ideal = _ROWS / (batch * math.prod(plane))
     fitting = [n for n in range(1, count + 1) if count % n == 0]
-    planes = min(fitting, key=lambda n: max(n / wanted, wanted / n))
+    planes = min(fitting, key=lambda n: max(n / ideal, ideal / n))
     return jnp.moveaxis(x.reshape(batch, count // planes, planes, *plane, channels), 1, 0)
 
 

@@ -88,7 +88,7 @@ def card_hash(card: Card) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def check_data(card: Card, dataset: Any, model: str, name: str) -> None:
+def check_data(card: Card, dataset: Any, model: str | Path, name: str) -> None:
     """That a dataset (`labelled.Labelled`) holds what a network was trained to see and to tell.
 
     Raises:
@@ -122,7 +122,7 @@ def check_data(card: Card, dataset: Any, model: str, name: str) -> None:
         )
 
 
-def check_unseen(card: Card, dataset: Any, model: str, name: str) -> None:
+def check_unseen(card: Card, dataset: Any, model: str | Path, name: str) -> None:
     """That no test patient of a dataset trained or validated the network.
 
     Raises:

@@ -58,74 +58,74 @@ def measured(
     task: str, classes: Sequence[str], metrics: Mapping[str, float], rows: Rows
 ) -> dict[str, Any]:
     """What a test found, as JSON: its metrics, and what they rest on."""
-    found: dict[str, Any] = {'metrics': {name: _known(value) for name, value in metrics.items()}}
+    result: dict[str, Any] = {'metrics': {name: _known(value) for name, value in metrics.items()}}
     if task == 'segmentation':
-        found['counted'] = segmentation_counts(rows, classes)
+        result['counted'] = segmentation_counts(rows, classes)
     elif 'luna16_score' in metrics:
         names = ('scan_id', 'label', f'p_{classes[1]}')
         shares = froc(*([row[name] for row in rows] for name in names))
         pairs = zip(LUNA16_RATES, shares, strict=True)
-        found['froc'] = {f'{rate:g}': _known(share) for rate, share in pairs}
-    return found
+        result['froc'] = {f'{rate:g}': _known(share) for rate, share in pairs}
+    return result
 
 
 def read(workdir: Path) -> dict[str, Any]:
     """The results of a complete run."""
-    found = json.loads((workdir / RESULTS).read_text('utf-8'))
-    return found | {'metrics': config_json.rename(found['metrics'])}
+    result = json.loads((workdir / RESULTS).read_text('utf-8'))
+    return result | {'metrics': config_json.rename(result['metrics'])}
 
 
-def write(workdir: Path, found: Mapping[str, Any], rows: Rows) -> None:
+def write(workdir: Path, result: Mapping[str, Any], rows: Rows) -> None:
     """Writes a run's tables, its report and, last, its results."""
-    write_tables(workdir, found, rows)
+    write_tables(workdir, result, rows)
     about = json.loads((workdir / 'config.json').read_text('utf-8'))
     lines = [
-        f'# {found["dataset"]}: {found["task"]}, seed {found["seed"]}'
-        + ('' if found['fold'] is None else f', tested on fold {found["fold"]}'),
+        f'# {result["dataset"]}: {result["task"]}, seed {result["seed"]}'
+        + ('' if result['fold'] is None else f', tested on fold {result["fold"]}'),
         '',
-        *table(found),
+        *table(result),
         '',
-        *origin([found]),
-        f'- {found["training_examples"]} training examples, {found["examples"]} tested',
-        f'- epochs: {found["epochs"]}, best after step {found["best_step"]}, validation loss '
-        f'{found["validation_loss"]:.5f}',
+        *origin([result]),
+        f'- {result["training_examples"]} training examples, {result["examples"]} tested',
+        f'- epochs: {result["epochs"]}, best after step {result["best_step"]}, validation loss '
+        f'{result["validation_loss"]:.5f}',
         f'- {about["devices"]} x {about["device"]}, config {about["hash"]} (`config.json`)',
-        f'- model: `export/model`; test: `{TASKS[found["task"]].table}`; curves: `metrics.jsonl`',
+        f'- model: `export/model`; test: `{TASKS[result["task"]].table}`; curves: `metrics.jsonl`',
     ]
     write_atomically(workdir / 'report.md', '\n'.join(lines) + '\n')
-    write_atomically(workdir / RESULTS, json.dumps(found, indent=2) + '\n')
+    write_atomically(workdir / RESULTS, json.dumps(result, indent=2) + '\n')
 
 
-def write_tables(folder: Path, found: Mapping[str, Any], rows: Rows, split: str = 'test') -> None:
+def write_tables(folder: Path, result: Mapping[str, Any], rows: Rows, split: str = 'test') -> None:
     """Writes the rows of a test as CSV and prints its metrics."""
-    file = folder / TASKS[found['task']].table
+    file = folder / TASKS[result['task']].table
     write_table(file, rows)
-    print('\n'.join(table(found, split)))
+    print('\n'.join(table(result, split)))
     print(f'each case: {file}')
 
 
-def table(found: Mapping[str, Any], split: str = 'test') -> list[str]:
+def table(result: Mapping[str, Any], split: str = 'test') -> list[str]:
     """The metrics of a test in Markdown, with what they rest on."""
-    task, metrics = found['task'], found['metrics']
+    task, metrics = result['task'], result['metrics']
     beside = 'counted' if task == 'segmentation' else '95 % interval'
     lines = [f'| {split} | | {beside} |', '| --- | --- | --- |']
     for name in ordered(metrics, task):
-        beside = counted(found.get('counted', {}).get(name))
+        beside = counted(result.get('counted', {}).get(name))
         if name == 'auc':
             beside = _range_of_auc(metrics)
         lines.append(f'| {title(name)} | {number(metrics[name])} | {beside} |')
-    return [*lines, *_froc_table(found.get('froc')), *left_out(found.get('counted'))]
+    return [*lines, *_froc_table(result.get('froc')), *left_out(result.get('counted'))]
 
 
-def origin(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def origin(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Lines on what runs of one kind began with: recipe, weights, patients."""
-    first = found[0]
-    counts = [run['patients'] for run in found if 'patients' in run]
+    first = runs[0]
+    counts = [run['patients'] for run in runs if 'patients' in run]
     if first.get('recipe'):
         yield f'- recipe: {first["recipe"]}'
     yield f'- start: {"; ".join(first["start"])}'
-    shown = [f'{_range([c[split] for c in counts])} {split}' for split in counts[:1] and counts[0]]
-    patients = f'; patients: {", ".join(shown)}' if shown else ''
+    ranges = [f'{_range([c[split] for c in counts])} {split}' for split in counts[:1] and counts[0]]
+    patients = f'; patients: {", ".join(ranges)}' if ranges else ''
     yield f'- label fraction {first["label_fraction"]:g}{patients}'
 
 

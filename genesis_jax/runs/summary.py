@@ -14,20 +14,20 @@ from genesis_jax.runs.workdir import RESULTS, common_config, describe
 
 def summarise(workdir: Path, config: ConfigDict) -> None:
     """Writes and prints the mean and standard deviation over all complete runs of a workdir."""
-    found = [results.read(file.parent) for file in workdir.glob(f'seed_*/{RESULTS}')]
-    found.sort(key=lambda r: (r['seed'], r['fold'] or 0))
-    rows = [{'seed': r['seed'], 'fold': r['fold'], **r['metrics']} for r in found]
+    complete_runs = [results.read(file.parent) for file in workdir.glob(f'seed_*/{RESULTS}')]
+    complete_runs.sort(key=lambda r: (r['seed'], r['fold'] or 0))
+    rows = [{'seed': r['seed'], 'fold': r['fold'], **r['metrics']} for r in complete_runs]
     write_table(workdir / 'results.csv', rows)
     config = common_config(config)
     about = describe(config)
-    table = _table(found, config.task)
+    table = _table(complete_runs, config.task)
     lines = [
         f'# {config.data.name}: {config.task}, from {config.init}',
         '',
         *table,
         '',
-        *results.origin(found),
-        f'- runs: {", ".join(_name(r) for r in found)}',
+        *results.origin(complete_runs),
+        f'- runs: {", ".join(_name(r) for r in complete_runs)}',
         f'- {about["devices"]} x {about["device"]}, config {config_hash(config)}',
         '- each run: `results.csv`; compare: `python -m genesis_jax.compare` with the workdirs',
     ]
@@ -36,9 +36,9 @@ def summarise(workdir: Path, config: ConfigDict) -> None:
     print(f'report: {workdir / "report.md"}')
 
 
-def _table(found, task):
+def _table(complete_runs, task):
     seeds = {}
-    for result in found:
+    for result in complete_runs:
         seeds.setdefault(result['seed'], []).append(result)
     folds = max(map(len, seeds.values()))
     # Folds differ in difficulty: the mean over some of them is another number.
@@ -49,14 +49,14 @@ def _table(found, task):
         head[2:] = ['sd over runs', 'sd over folds']
     head += ['counted'] * bool(counts)
     lines = [f'| {" | ".join(head)} |', '|' + ' --- |' * len(head)]
-    for name in results.ordered(found[0]['metrics'], task):
+    for name in results.ordered(complete_runs[0]['metrics'], task):
         # [runs, folds]
         values = np.array([[r['metrics'].get(name) for r in members] for members in runs], float)
         cells = _cells(name, values) + [results.counted(counts.get(name))] * bool(counts)
         lines.append(f'| {" | ".join(cells)} |')
     lines += results.left_out(counts)
     if short := [str(seed) for seed, members in seeds.items() if len(members) < folds]:
-        lines += ['', f'Left out, for they lack folds that others have: seeds {", ".join(short)}.']
+        lines += ['', f'Skipped, for they lack folds that others have: seeds {", ".join(short)}.']
     return lines
 
 
@@ -69,10 +69,10 @@ def _cells(name, values):
     """Title, mean, sd over runs and, of several folds, the sd over folds (mean over runs)."""
     means = values.mean(axis=1)
     known = ~np.isnan(means)
-    shown = results.title(name)
+    label = results.title(name)
     if 0 < known.sum() < len(known):
-        shown += f', {known.sum()} of {len(known)} runs'
-    cells = [shown, _mean(means[known]), _sd(means[known])]
+        label += f', {known.sum()} of {len(known)} runs'
+    cells = [label, _mean(means[known]), _sd(means[known])]
     if values.shape[1] > 1:
         cells.append(_mean(values[known].std(axis=1, ddof=1)))
     return cells
@@ -86,12 +86,12 @@ def _sd(values):
     return results.number(values.std(ddof=1) if values.size > 1 else math.nan)
 
 
-def _counts(found):
+def _counts(runs):
     """On how many rows the means of all runs rest; nothing where a run does not tell."""
-    if not all('counted' in result for result in found):
+    if not all('counted' in result for result in runs):
         return {}
-    names = found[0]['counted']
-    return {name: np.sum([r['counted'][name] for r in found], axis=0).tolist() for name in names}
+    names = runs[0]['counted']
+    return {name: np.sum([r['counted'][name] for r in runs], axis=0).tolist() for name in names}
 
 
 def _name(result):

@@ -1,7 +1,9 @@
 """The folder of a run: who it belongs to, and where things lie in it."""
 
+import errno
 import importlib.metadata
 import json
+import os
 import platform
 from pathlib import Path
 from typing import Any, NoReturn
@@ -31,6 +33,7 @@ def open_workdir(workdir: str | Path, config: ConfigDict, write: bool = True) ->
             f'config.profile_steps traces into a local folder and --workdir={workdir} is a URL; '
             'leave one of them out'
         )
+    _check_writable(workdir)
     saved = _saved_config(workdir)
     if saved is not None:
         _check_task(workdir, saved, config)
@@ -57,6 +60,7 @@ def open_group(workdir: str | Path, config: ConfigDict, write: bool = True) -> P
       UserError: it holds something else, or runs of another config.
     """
     workdir = as_path(workdir)
+    _check_writable(workdir)
     saved, common = _saved_config(workdir), common_config(config)
     if saved is not None:
         _check_task(workdir, saved, common)
@@ -96,13 +100,27 @@ def describe(config: ConfigDict) -> dict[str, Any]:
     }
 
 
+def _check_writable(workdir):
+    """Raises UserError if a local folder is none, or cannot be made or written."""
+    if is_url(workdir):
+        return
+    folders = (workdir, *workdir.absolute().parents)
+    nearest = next(folder for folder in folders if os.path.exists(folder))
+    if not nearest.is_dir():
+        raise _unwritable(workdir, os.strerror(errno.ENOTDIR))
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise _unwritable(workdir, os.strerror(errno.EACCES))
+
+
 def _write_config(workdir, config):
     try:
         write_atomically(workdir / 'config.json', json.dumps(describe(config), indent=2) + '\n')
     except OSError as error:
-        raise UserError(
-            f'cannot write in --workdir={workdir} ({error.strerror}); choose another folder'
-        ) from None
+        raise _unwritable(workdir, error.strerror) from None
+
+
+def _unwritable(workdir, reason):
+    return UserError(f'cannot write in --workdir={workdir} ({reason}); choose another folder')
 
 
 def _saved_config(workdir):

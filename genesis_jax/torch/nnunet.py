@@ -102,7 +102,7 @@ class _Decoder(nn.Module):
         super().__init__()
         self.deep_supervision = deep_supervision
         self.stages = nn.ModuleList(network.get_submodule(up.name) for up in network.ups)
-        # nnU-Net fills no name with .seg_layers. in it from a file: these start at random.
+        # nnU-Net fills no name with .seg_layers. in it from a file: these are randomly initialised.
         coarse = [
             nn.Conv3d(channels, network.out_channels, 1)
             for channels in scales(network.width, 3)[-2:0:-1]
@@ -180,9 +180,9 @@ def adapt_plans(
 def main(arguments: Sequence[str]) -> int:
     """Writes plans beside those that nnU-Net made: `nnUNetPlans_genesis.json`."""
     parser = Parser(prog='python -m genesis_jax.torch.nnunet', description=main.__doc__)
-    parser.add_argument('weights', type=path, help='written by genesis_jax.convert --to=nnunet')
-    parser.add_argument('plans', type=path, help='nnUNetPlans.json of the dataset')
-    parser.add_argument('--configuration', default='3d_fullres', help='default: %(default)s')
+    parser.positional('weights', path, 'written by genesis_jax.convert --to=nnunet')
+    parser.positional('plans', path, 'nnUNetPlans.json of the dataset')
+    parser.option('configuration', str, 'NAME', 'of the plans', '3d_fullres')
     args = parser.parse_args(arguments)
     try:
         target = _write_plans(args.weights, args.plans, args.configuration)

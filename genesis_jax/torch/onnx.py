@@ -66,13 +66,13 @@ def _exported(network, cubes, divisor):
     if not {node.op_type for node in model.graph} <= _OF_ANY_SHAPE:
         shapes = {0: Dim('batch', min=1)}
         return _traced(network, cubes, shapes | {i: divisor * Dim(sides[i], min=1) for i in sides})
-    (found,), (logits,) = model.graph.inputs, model.graph.outputs
+    (inputs,), (logits,) = model.graph.inputs, model.graph.outputs
     shape = ['batch', cubes.shape[1], *(f'{divisor}*{sides[i]}' for i in sides)]
     _, outputs, *spatial = logits.shape
     for node in model.graph:
         for value in node.outputs:
             value.shape = None
-    found.shape = ir.Shape(shape)
+    inputs.shape = ir.Shape(shape)
     logits.shape = ir.Shape(['batch', outputs, *(shape[2:] if spatial else ())])
     return model
 
@@ -96,8 +96,8 @@ def _narrowed(network, dtype, cubes):
     with torch.no_grad():
         expected = network(cubes)
         # Sums in float32 are those of onnxruntime; in float16 PyTorch takes minutes on a CPU.
-        found = _Narrow(copy.deepcopy(network), dtype, torch.float32)(cubes)
-        error = (found - expected).abs().max()
+        outputs = _Narrow(copy.deepcopy(network), dtype, torch.float32)(cubes)
+        error = (outputs - expected).abs().max()
     # Not `>`: numbers that overflow become nan.
     if not error <= _TOLERANCE * expected.abs().max():
         raise UserError(

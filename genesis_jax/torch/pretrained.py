@@ -110,7 +110,7 @@ _ASKED = {'decoder': 'new_decoder=True', 'hidden': 'hidden=N (0: none)', 'head':
 
 
 def from_card(card: Card | Mapping[str, Any]) -> Any:
-    """The network that a card describes, in evaluation; its weights are drawn at random."""
+    """The network that a card describes, in evaluation; its weights are randomly initialised."""
     card = Card.from_dict(card)
     return _NETWORKS[card.network](**_options(card, card.network)).eval()
 
@@ -125,9 +125,9 @@ def from_pretrained(
       format: one of `convert.FORMATS`; None: by what the file holds.
       network: one of `card_rules.WHOLE`; None: as it is there.
       changes: `out_channels=N` draws a new head of N logits, `hidden=N` a new hidden layer,
-        `new_decoder=True` a new decoder, all at random; `in_channels=N` repeats and rescales the
-        first kernel; `batch_statistics`, `epsilon` and `batch_norm_momentum` replace what is there,
-        or what is assumed of a `.pt` without card.
+        `new_decoder=True` a new decoder, randomly initialised; `in_channels=N` repeats and rescales
+        the first kernel; `batch_statistics`, `epsilon` and `batch_norm_momentum` replace what is
+        there, or what is assumed of a `.pt` without card.
 
     Returns:
       the network; its `card` tells what is known of the weights, its `lines` what differs from
@@ -168,21 +168,21 @@ def from_variables(
     new = _new_parts(network, changes, source)
     options = {**_options(card, network), **changes}
     options.pop('new_decoder', None)
-    wanted = _wanted(card, network, options, new, changes, source)
+    parts = _wanted(card, network, options, new, changes, source)
     made = _NETWORKS[network](**options).eval()
     chosen = {
-        collection: {part: tree[part] for part in wanted if part in tree}
+        collection: {part: tree[part] for part in parts if part in tree}
         for collection, tree in variables.items()
     }
     channels = [card.in_channels, made.in_channels]
     if made.in_channels != card.in_channels:
         chosen = first_kernel.with_channels(chosen, made.in_channels)
-    _load(made, chosen, wanted)
+    _load(made, chosen, parts)
     made.card = card
     made.provenance = dataclasses.replace(
         card.origin(known=changes),
         folder=str(source) if new else '',
-        loaded=wanted,
+        loaded=parts,
         new=new,
         channels=channels if len(set(channels)) > 1 else [],
     )
@@ -198,15 +198,15 @@ def _options(card, network):
 
 def _new_parts(network, changes, source):
     """The parts that `changes` ask to draw; UserError if they ask for what cannot be changed."""
-    asked = {'decoder': 'new_decoder', 'hidden': 'hidden', 'head': 'out_channels'}
-    asked = {part: name for part, name in asked.items() if part in _PARTS[split(network)[0]]}
-    possible = (*asked.values(), 'in_channels', *_FREE)
+    options = {'decoder': 'new_decoder', 'hidden': 'hidden', 'head': 'out_channels'}
+    options = {part: name for part, name in options.items() if part in _PARTS[split(network)[0]]}
+    possible = (*options.values(), 'in_channels', *_FREE)
     if wrong := [name for name in changes if name not in possible]:
         raise UserError(
             f'{wrong[0]} of {source} cannot be changed to {changes[wrong[0]]}; a {network} takes '
             f'{", ".join(possible)}'
         )
-    return [part for part, name in asked.items() if changes.get(name)]
+    return [part for part, name in options.items() if changes.get(name)]
 
 
 def _check_values(changes):

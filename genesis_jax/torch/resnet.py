@@ -40,12 +40,12 @@ class _OnResNet18(Network):
 
     def levels(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Features of five scales, finest first: the stem's, before its pool, then the stages'."""
-        found = [functional.relu(self.bn1(self.conv1(x)))]
-        x = functional.max_pool2d(found[0], 3, stride=2, padding=1)
+        features = [functional.relu(self.bn1(self.conv1(x)))]
+        x = functional.max_pool2d(features[0], 3, stride=2, padding=1)
         for stage in range(1, STAGES + 1):
             x = self.get_submodule(f'layer{stage}')(x)
-            found.append(x)
-        return found
+            features.append(x)
+        return features
 
 
 class UNet2D(_OnResNet18, UNet):

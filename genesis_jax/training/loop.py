@@ -75,11 +75,13 @@ def _validate(evaluate, state, progress, step, log, steps_per_epoch):
     }
     progress.loss_sum, progress.loss_count = 0.0, 0
     log.write(step, progress.last)
-    shown = ', '.join(f'{name} {value:.5f}' for name, value in validation.items() if name != 'loss')
+    figures = ', '.join(
+        f'{name} {value:.5f}' for name, value in validation.items() if name != 'loss'
+    )
     verdict = 'the best so far' if gained else f'best {progress.best_loss:.5f}'
     log.say(
         f'epoch {epoch}: training {progress.last["train/epoch_loss"]:.5f}, '
-        f'validation {loss:.5f} ({verdict}; {shown})'
+        f'validation {loss:.5f} ({verdict}; {figures})'
     )
     return loss
 

@@ -25,6 +25,10 @@ class Profile:
     def __exit__(self, *_: object) -> None:
         self._stop()
 
+    def is_past(self, step: int) -> bool:
+        """Whether all steps to trace are done, of a run that resumes after this step."""
+        return 0 < self._last <= step
+
     def step(self, step: int) -> jax.profiler.StepTraceAnnotation:
         """The context of a step."""
         if not self._running and self._first <= step <= self._last:
