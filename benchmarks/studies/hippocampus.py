@@ -44,8 +44,18 @@ def study(quick: bool = False) -> Study:
                 'segment.py', _FINETUNING, rates=(1e-3, 3e-3, 1e-2), tuned_at=0.05
             )
         },
-        starts={'scratch': Start(), 'Genesis': Start('genesis')},
-        layouts=[Layout('labels', ['hippocampus'], ['scratch', 'Genesis'], FRACTIONS)],
+        starts={
+            'scratch': Start(),
+            'Genesis': Start('genesis'),
+            'random features': Start(flags='--config.freeze=encoder_decoder'),
+            'Genesis features': Start('genesis', '--config.freeze=encoder_decoder'),
+        },
+        layouts=[
+            Layout('labels', ['hippocampus'], ['scratch', 'Genesis'], FRACTIONS),
+            Layout('speed', ['hippocampus'], ['scratch', 'Genesis'], FRACTIONS),
+            Layout('robustness', ['hippocampus'], ['scratch', 'Genesis'], FRACTIONS[:1]),
+            Layout('probe', ['hippocampus'], ['random features', 'Genesis features'], (0.05, 1.0)),
+        ],
         seeds=5,
         tuning_seeds=2,
         minutes=(0.5, 100, 3),
@@ -62,7 +72,7 @@ def _shrunk(whole):
         datasets={name: f'{text} --workers=1' for name, text in whole.datasets.items()},
         pretrainings={'genesis': whole.pretrainings['genesis'] + tiny},
         targets={name: replace(target, flags=f'{target.flags}{tiny}', rates=(1e-3, 1e-2))},
-        layouts=[replace(layout, fractions=(0.5, 1.0)) for layout in whole.layouts],
+        layouts=[replace(layout, fractions=(1.0, 0.5)) for layout in whole.layouts],
         seeds=2,
         tuning_seeds=1,
         minutes=(0.1, 0.5, 0.2),

@@ -91,14 +91,15 @@ class Study:
     @property
     def runs(self) -> list[tuple[str, str, float]]:
         """Target, start and share of the labels of all runs, each once."""
+        return [*dict.fromkeys(run for layout in self.layouts for run in self.runs_of(layout))]
+
+    def runs_of(self, layout: Layout) -> list[tuple[str, str, float]]:
+        """Those that a table needs."""
         return [
-            *dict.fromkeys(
-                (target, start, fraction)
-                for layout in self.layouts
-                for fraction in layout.fractions
-                for target in layout.targets
-                for start in layout.starts
-            )
+            (target, start, fraction)
+            for fraction in layout.fractions
+            for target in layout.targets
+            for start in layout.starts
         ]
 
 
@@ -131,6 +132,7 @@ def make_steps(study: Study, out: Path, raw: Path | None) -> list[Step]:
         *_pretraining_steps(study, out),
         *_tuning_steps(study, out),
         *_run_steps(study, out),
+        *_robustness_steps(study, out),
     ]
 
 
@@ -189,6 +191,18 @@ def _run_steps(study, out):
         )  # fmt: skip
 
 
+def _robustness_steps(study, out):
+    for layout in study.layouts:
+        for target in layout.targets if layout.kind == 'robustness' else ():
+            table = out / 'robustness' / f'{target}.csv'
+            folders = [workdir(out, *run) for run in study.runs_of(layout) if run[0] == target]
+            command = ('-m', 'benchmarks.study.robustness', *map(str, folders))
+            command += (f'--data_dir={out / "data"}', f'--out={table}')
+            minutes = study.minutes[2] * study.seeds * len(folders)
+            name = f'{target} under changes of intensity'
+            yield Step('robustness', name, _fixed(command), table.exists, minutes)
+
+
 def _tuned(study, start):
     """The start whose learning rate this one gets."""
     return study.starts[start].tuned_as or start
@@ -213,11 +227,11 @@ def _fine_tuning(study, out, target_name, start_name, fraction, folder, *, kind,
     init = start.init if start.init == 'scratch' else out / 'runs' / start.init
 
     def command():
-        flags = f'{target.config} {target.flags} {start.flags} --config.init={init}'
+        flags = f'{target.config} {target.flags} {start.flags}'
         flags += f' --config.label_fraction={fraction} --config.runs={seeds}'
         if (value := rate()) is not None:
             flags += f' --config.optimizer.learning_rate={value}'
-        return _main(flags, folder, out)
+        return _main(flags, folder, out) + (f'--config.init={init}',)
 
     def done():
         complete = {file.parent.name.split('_fold_')[0] for file in folder.glob('*/results.json')}
