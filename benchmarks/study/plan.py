@@ -1,7 +1,7 @@
 """What a study is, and the steps that lead from its raw files to its runs."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 

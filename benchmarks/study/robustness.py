@@ -66,14 +66,14 @@ class Changed:
         return record | {'cube': (low + self.change(volume) * (high - low)).astype(np.float32)}
 
 
-def test_run(run: Path, data_dir: str) -> Iterator[tuple[str, float]]:
+def dice_under_changes(run: Path, data_dir: str) -> Iterator[tuple[str, float]]:
     """Each change and the Dice of a run (`WORKDIR/seed_N`) under it."""
     variables, card = load_model(str(run))
     config = config_of(card)
     config.data.dir = data_dir
     dataset = labelled.open_labelled(config)
     for name, change in CHANGES.items():
-        cases = Changed(dataset.tested('test'), change)
+        cases: Any = Changed(dataset.tested('test'), change)
         _, metrics = evaluate(variables, card, dataclasses.replace(dataset, cases=cases))
         yield name, metrics['dice']
 
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for workdir in args.workdirs:
             for run in sorted(workdir.glob('seed_*')):
-                for change, dice in test_run(run, args.data_dir):
+                for change, dice in dice_under_changes(run, args.data_dir):
                     writer.writerow([workdir.name, run.name, change, dice])
     except UserError as error:
         parser.fail(error)
