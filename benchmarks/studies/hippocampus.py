@@ -64,14 +64,18 @@ def study(quick: bool = False) -> Study:
 
 
 def _shrunk(whole):
-    tiny = ' --config.model.width=2 --config.epochs=1'
+    tiny = ' --config.model.width=2 --config.epochs=1 --config.schedule.warmup_steps=1'
     ((name, target),) = whole.targets.items()
     return replace(
         whole,
         sources={'split': 'benchmarks.study.hold_out --source={raw} --test=3 --train=6'},
         datasets={name: f'{text} --workers=1' for name, text in whole.datasets.items()},
         pretrainings={'genesis': whole.pretrainings['genesis'] + tiny},
-        targets={name: replace(target, flags=f'{target.flags}{tiny}', rates=(1e-3, 1e-2))},
+        targets={
+            name: replace(
+                target, flags=f'{target.flags}{tiny} --config.steps_per_epoch=2', rates=(1e-3, 1e-2)
+            )
+        },
         layouts=[replace(layout, fractions=(1.0, 0.5)) for layout in whole.layouts],
         seeds=2,
         tuning_seeds=1,

@@ -18,14 +18,14 @@ def plan_text(study: Study, steps: Sequence[Step]) -> str:
         members = [step for step in steps if step.kind == kind]
         left = [step for step in members if not step.done()]
         counts = (sum(step.runs for step in part) for part in (members, left))
-        rows.append([kind, *map(str, counts), f'{hours(left):.1f}'])
+        rows.append([kind, *map(str, counts), duration(hours(left))])
     left = [step for step in steps if not step.done()]
     return '\n'.join(
         [
             f'{study.title}: {study.about}',
             '',
-            *table_lines(['step', 'in all', 'left', 'hours left'], rows),
-            f'{hours(left):.1f} hours are left, as expected on {study.device}',
+            *table_lines(['step', 'in all', 'left', 'time left'], rows),
+            f'{duration(hours(left))} are left, as expected on {study.device}',
         ]
     )
 
@@ -44,10 +44,15 @@ def run(steps: Sequence[Step]) -> None:
         if number > 1:  # this machine's pace
             ahead *= spent / hours(left[: number - 1])
         command = step.command()
-        print(f'\n=== {number} of {len(left)}, {ahead:.1f} h to go: {step.name}')
+        print(f'\n=== {number} of {len(left)}, {duration(ahead)} to go: {step.name}')
         print('$ python', shlex.join(command), flush=True)
         if subprocess.run([sys.executable, *command]).returncode:
             raise UserError(
                 f'the step "{step.name}" failed, as printed above; mend that and run the same '
                 'command again, which goes on from there'
             )
+
+
+def duration(hours: float) -> str:
+    """`1.7 h`, or minutes of less than one."""
+    return f'{hours:.1f} h' if hours >= 1 else f'{60 * hours:.0f} min'
