@@ -108,7 +108,7 @@ def analyse(
     entries: Sequence[Entry],
     baseline: str | None = None,
     *,
-    welch: bool = False,
+    test: str = 'welch',
     draws: int = 2000,
     seed: int = 0,
 ) -> Comparison:
@@ -128,7 +128,7 @@ def analyse(
     hidden = AUC_INTERVAL + ((f'dice_{first.classes[1]}',) if len(first.classes) == 2 else ())
     names = [name for name in first.parts[0].metrics if name not in hidden]
     rows = [
-        _against(row_of(name, entry), bases.get(entry.workdir.label_fraction), baseline, welch)
+        _against(row_of(name, entry), bases.get(entry.workdir.label_fraction), baseline, test)
         for name in names
         for entry in entries
     ]
@@ -150,7 +150,7 @@ def analyse(
         task=first.task,
         dataset=first.dataset,
         baseline=baseline,
-        test="Welch's t-test" if welch else 'independent two-sample t-test',
+        test=statistics.TESTS[test],
         rows=rows,
         patients=patients,
         savings=savings(curves, baseline, draws, seed),
@@ -188,7 +188,7 @@ def row_of(metric: str, entry: Entry) -> Row:
     return Row(*about, *statistics.spread(values))
 
 
-def _against(row, base, baseline, welch):
+def _against(row, base, baseline, test):
     """The row held against the workdir `base` of the method `baseline`."""
     if row.method == baseline:
         return replace(row, p_note='baseline')
@@ -198,7 +198,7 @@ def _against(row, base, baseline, welch):
     return replace(
         row,
         difference=row.mean - statistics.spread(others)[0],
-        p=statistics.t_test(row.values, others, welch),
+        p=statistics.t_test(row.values, others, test, falls=row.metric == 'hd95'),
         p_note='needs at least 2 runs' if min(row.runs, len(others)) < 2 else '',
     )
 

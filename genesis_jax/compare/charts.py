@@ -5,6 +5,7 @@ How many runs (n) a mean rests on, and p, stand below it, in the method's colour
 
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from genesis_jax.compare.analysis import Comparison
+from genesis_jax.compare.figure2 import Bars
 from genesis_jax.compare.tables import factor, title
 from genesis_jax.compare.writers import p_value, percent
 
@@ -74,6 +76,60 @@ def curves(comparison: Comparison) -> bytes:
         axes.minorticks_off()
         axes.set_xlabel('of the labels', fontsize=9, labelpad=4 + 9 * len(methods))
     return _png(figure, panels, comparison)
+
+
+def panels(tasks: Sequence[Bars], names: Sequence[str]) -> bytes:
+    """A PNG of the papers' figure 2: a panel of tasks each; bars of starts, p between all pairs."""
+    chosen = [[task for task in tasks if task.panel == place] for place in range(len(names))]
+    filled = [(name, some) for name, some in zip(names, chosen, strict=True) if some]
+    methods = list(dict.fromkeys(method for task in tasks for method in task.rows))
+    widths = [max(1.6, 0.45 * len(methods)) * len(some) + 0.6 for _, some in filled]
+    figure = Figure((max(4.0, sum(widths)), 4.2), dpi=150, layout='constrained')
+    grid = figure.subplots(1, len(filled), squeeze=False, width_ratios=widths)[0]
+    step = 0.84 / len(methods)
+    for axes, (name, some) in zip(grid, filled, strict=True):
+        rows = [_scaled(row) for task in some for row in task.rows.values()]
+        ends = [end for r in rows for end in (*r.values, r.mean - np.nan_to_num(r.sd), r.mean)]
+        for place, task in enumerate(some):
+            centres = {
+                m: place + (methods.index(m) - (len(methods) - 1) / 2) * step for m in methods
+            }
+            for method, row in task.rows.items():
+                colour = _colour(methods.index(method))
+                scaled = _scaled(row)
+                axes.bar(centres[method], scaled.mean, 0.8 * step, color=colour, alpha=0.45, lw=0)
+                _draw(axes, scaled, centres[method], colour, spread=0.2 * step)
+            _brackets(axes, task, centres)
+        axes.set_xticks(range(len(some)), [f'{task.name}\n{title(task.metric)}' for task in some])
+        axes.tick_params(labelsize=8)
+        axes.set_title(name, fontsize=10)
+        axes.set_ylim(max(0, min(ends) - 0.6 * (max(ends) - min(ends))), None)
+        axes.spines[['top', 'right']].set_visible(False)
+    for index, method in enumerate(methods):
+        grid[0].plot([], [], 'o-', color=_colour(index), ms=5.5, label=method)
+    note = 'mean ± sd over runs (small dots); above: p of each pair, corrected by Holm'
+    legend = figure.legend(
+        loc='outside lower center', ncols=min(len(methods), 4), fontsize=9, frameon=False,
+        title=note, title_fontsize=7.5,
+    )  # fmt: skip
+    legend.get_title().set_multialignment('center')
+    return _saved(figure)
+
+
+def _brackets(axes, task, centres):
+    """A line with its p above the bars for each pair of a task, one above the other."""
+    rows = {method: _scaled(row) for method, row in task.rows.items()}
+    top = max(max(*row.values, row.mean + np.nan_to_num(row.sd)) for row in rows.values())
+    lift = 0.03 * top
+    tested = [pair for pair in task.pairs if not math.isnan(pair[3])]
+    for level, (method, other, _, p) in enumerate(tested, start=1):
+        height = top + lift * level * 1.6
+        ends = [centres[method], centres[other]]
+        axes.plot(ends, [height, height], color='#444444', lw=0.8)
+        axes.annotate(
+            p_value(p), (sum(ends) / 2, height), xytext=(0, 1), textcoords='offset points',
+            ha='center', va='bottom', fontsize=_SMALL - 0.5,
+        )  # fmt: skip
 
 
 def _panels(comparison, width):
@@ -148,12 +204,17 @@ def _below(axes, row, place, colour, lines, one_line=False):
 
 def _rows(comparison, metric, method=None):
     """Those that have a mean, in the unit in which they are shown."""
-    scale = factor(metric)
     return [
-        replace(row, values=scale * row.values, mean=scale * row.mean, sd=scale * row.sd)
+        _scaled(row)
         for row in comparison.rows
         if row.metric == metric and method in (None, row.method) and not math.isnan(row.mean)
     ]
+
+
+def _scaled(row):
+    """A row in the unit in which it is shown."""
+    scale = factor(row.metric)
+    return replace(row, values=scale * row.values, mean=scale * row.mean, sd=scale * row.sd)
 
 
 def _colour(index):
@@ -167,7 +228,7 @@ def _png(figure, panels, comparison, also=''):
             panels[0][0].plot([], [], 'o-', color=_colour(index), ms=5.5, label=method)
     figure.suptitle(f'{comparison.dataset}, {comparison.task}', fontsize=11)
     note = f'mean ± sd over n runs{also}\n'
-    note += f'p: {comparison.test} against {comparison.baseline}'
+    note += f'p: {comparison.test}, against {comparison.baseline}'
     legend = figure.legend(
         loc='outside lower center',
         ncols=min(len(methods), 4),
@@ -177,6 +238,10 @@ def _png(figure, panels, comparison, also=''):
         title_fontsize=7.5,
     )
     legend.get_title().set_multialignment('center')
+    return _saved(figure)
+
+
+def _saved(figure):
     FigureCanvasAgg(figure)
     file = io.BytesIO()
     figure.savefig(file, format='png')

@@ -70,13 +70,13 @@ def report(comparison: Comparison) -> Report:
     by_metric = Table(
         _HEAD,
         [_section(comparison, metric) for metric in comparison.metrics],
-        rf'{tex(dataset)}: mean $\pm$ sd over runs; p of the {tex(test)} against {tex(baseline)}. '
+        rf'{tex(dataset)}: mean $\pm$ sd over runs; p of {tex(test)}, against {tex(baseline)}. '
         + _A_RUN,
         left=2,
     )
     return Report(
         title=f'{dataset}: {comparison.task}, compared with {baseline}',
-        about=f'Mean ± sd over runs; p of the {test} against {baseline}. {_A_RUN}',
+        about=f'Mean ± sd over runs; p of {test}, against {baseline}. {_A_RUN}',
         tables=[by_metric, *_by_patient(comparison), *_savings(comparison)],
         lists=[
             ('', '', comparison.notes),
@@ -112,7 +112,7 @@ def _section(comparison: Comparison, metric: str) -> Section:
     ]
     known, aside = comparison.published, ''
     if known and known.p and len(numbers) > 2:  # it is of one metric, that with the most numbers
-        aside = f'Published p, best against scratch: {known.p:.3g}.'
+        aside = f'Published p ({published.PUBLISHED_TEST}), best against scratch: {known.p:.3g}.'
     return Section(rows, title(metric), known.note if known and numbers else '', aside)
 
 
