@@ -116,6 +116,11 @@ def lay_out(
         [f'{task}: {line}' for task, members in by_task.items() for line in lines_on(members)]
         for lines_on in (_readings, _differences)
     )
+    unexplained = [
+        f'{task}: p {layout.published_p(known)}'
+        for task in by_task
+        if (known := published.TASKS.get(task.lower())) and name in known.unexplained
+    ]
     return Report(
         title=layout.title,
         about='Mean ± sd (runs) in per cent. A run is one seed; where the task has folds, the mean '
@@ -129,6 +134,7 @@ def lay_out(
             )
         ],
         lists=[
+            ('Published, but no t-test of the published means gives it back:', '', unexplained),
             (
                 'These are read in 2D otherwise than as single slices, and published figures stand '
                 'by the name of the column alone:',

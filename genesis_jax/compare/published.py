@@ -6,7 +6,7 @@ talk; its longer version in Medical Image Analysis 67 (2021); TransVW: Haghighi 
 40 (2021). `mean_iou_paper` is what they call IoU.
 
 The published p-values are those of `PUBLISHED_TEST`, which means, sds and n give back; those that
-no test gives back are in `UNEXPLAINED`.
+no test gives back are named in `Task.unexplained`.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,6 @@ _3D = ('3D scratch', 'Distortion', 'Painting', 'Unified')
 _2D = ('2D scratch', '2D ImageNet', '2D Genesis')
 _WHOLE_IMAGES = ('scratch', 'ImageNet', 'Genesis CT 2D', 'Genesis X-ray')
 OF_DIMENSIONS = ('2D ImageNet', '3D Genesis')  # the best of each: p_of_dimensions is theirs
-# (Table, task) of p-values that no t-test gives back, one- or two-sided, of equal variances or not.
-UNEXPLAINED = (('table 2', 'lcs'), ('table 4', 'ncc'), ('table 4', 'ecc'))
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,8 @@ class Task:
       p: table 2, the best approach against scratch.
       p_of_approaches: table 3, the best against the second best.
       p_of_dimensions: table 4, of OF_DIMENSIONS.
+      unexplained: layouts whose p no t-test gives back, one- or two-sided, of equal variances or
+        not.
       note: on what is not alike.
     """
 
@@ -60,6 +60,7 @@ class Task:
     p: float | None = None
     p_of_approaches: float | None = None
     p_of_dimensions: str = ''
+    unexplained: tuple[str, ...] = ()
     note: str = ''
 
     def of(self, metric: str, method: str, edition: str) -> Published | None:
@@ -118,6 +119,7 @@ TASKS = {
         },
         p=0.0180,
         p_of_dimensions='0.0213',
+        unexplained=('table4',),
     ),
     'ncs': Task(
         {
@@ -140,6 +142,7 @@ TASKS = {
         p=0.0058,
         p_of_approaches=0.2102,
         p_of_dimensions='5.5e-4',
+        unexplained=('table4',),
     ),
     'lcs': Task(
         {
@@ -149,6 +152,7 @@ TASKS = {
         },
         p=0.0361,
         p_of_approaches=0.425,
+        unexplained=('table2',),
         note=_ON_PATCHES,
     ),
     'bms': Task(

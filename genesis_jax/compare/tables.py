@@ -112,7 +112,9 @@ def _section(comparison: Comparison, metric: str) -> Section:
     ]
     known, aside = comparison.published, ''
     if known and known.p and len(numbers) > 2:  # it is of one metric, that with the most numbers
-        aside = f'Published p ({published.PUBLISHED_TEST}), best against scratch: {known.p:.3g}.'
+        fits = 'table2' not in known.unexplained
+        test = published.PUBLISHED_TEST if fits else 'no t-test of the published means gives it'
+        aside = f'Published p, best against scratch: {known.p:.3g} ({test}).'
     return Section(rows, title(metric), known.note if known and numbers else '', aside)
 
 
