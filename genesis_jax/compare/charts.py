@@ -5,22 +5,21 @@ How many runs (n) a mean rests on, and p, stand below it, in the method's colour
 
 import io
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from genesis_jax.compare.analysis import Comparison
-from genesis_jax.compare.figure2 import Bars
+from genesis_jax.compare.analysis import Comparison, Row
 from genesis_jax.compare.tables import factor, title
 from genesis_jax.compare.writers import p_value, percent
 
 _COLOURS = ('#6b6b6b', '#0072b2', '#d55e00', '#009e73', '#cc79a7', '#b57d00', '#3a9bd0')
 _PAGE = 13  # inches, that panels side by side may fill
-_SMALL = 6.5  # points, of what stands below an axis
+SMALL = 6.5  # points, of what stands below an axis
 _LEAST_SPAN = 0.05  # of the highest value: an axis of less makes luck look like a difference
 
 
@@ -33,12 +32,12 @@ def bars(comparison: Comparison) -> bytes:
     for axes, metric in panels:
         from_zero = _limit(axes, comparison, metric)
         for index, method in enumerate(methods):
-            colour, offset = _colour(index), (index - (len(methods) - 1) / 2) * step
+            colour, offset = colour_of(index), (index - (len(methods) - 1) / 2) * step
             for row in _rows(comparison, metric, method):
                 centre = fractions.index(row.label_fraction) + offset
                 if from_zero:
                     axes.bar(centre, row.mean, 0.8 * step, color=colour, alpha=0.45, lw=0)
-                _draw(axes, row, centre, colour, spread=0.2 * step)
+                draw(axes, row, centre, colour, spread=0.2 * step)
                 _below(axes, row, centre, colour, lines=0)
         axes.set_xlim(-0.5, len(fractions) - 0.5)
         axes.set_xticks(range(len(fractions)), [percent(share) for share in fractions])
@@ -60,7 +59,7 @@ def curves(comparison: Comparison) -> bytes:
         _limit(axes, comparison, metric, cut=True)
         for index, method in enumerate(methods):
             rows = _rows(comparison, metric, method)
-            colour = _colour(index)
+            colour = colour_of(index)
             places = np.array([100 * row.label_fraction for row in rows])
             means, errors = np.array([(r.mean, r.sd) for r in rows]).reshape(-1, 2).T
             axes.plot(places, means, color=colour, lw=1.6)
@@ -68,7 +67,7 @@ def curves(comparison: Comparison) -> bytes:
                 places, means - errors, means + errors, color=colour, alpha=0.13, lw=0
             )
             for row, place in zip(rows, places, strict=True):
-                _draw(axes, row, place, colour)
+                draw(axes, row, place, colour)
                 _below(axes, row, place, colour, lines=1.7 + index, one_line=True)
         axes.set_xscale('log')
         axes.set_xlim(10 ** (logs[0] - 0.15 * np.ptp(logs)), 10 ** (logs[-1] + 0.15 * np.ptp(logs)))
@@ -76,60 +75,6 @@ def curves(comparison: Comparison) -> bytes:
         axes.minorticks_off()
         axes.set_xlabel('of the labels', fontsize=9, labelpad=4 + 9 * len(methods))
     return _png(figure, panels, comparison)
-
-
-def panels(tasks: Sequence[Bars], names: Sequence[str]) -> bytes:
-    """A PNG of the papers' figure 2: a panel of tasks each; bars of starts, p between all pairs."""
-    chosen = [[task for task in tasks if task.panel == place] for place in range(len(names))]
-    filled = [(name, some) for name, some in zip(names, chosen, strict=True) if some]
-    methods = list(dict.fromkeys(method for task in tasks for method in task.rows))
-    widths = [max(1.6, 0.45 * len(methods)) * len(some) + 0.6 for _, some in filled]
-    figure = Figure((max(4.0, sum(widths)), 4.2), dpi=150, layout='constrained')
-    grid = figure.subplots(1, len(filled), squeeze=False, width_ratios=widths)[0]
-    step = 0.84 / len(methods)
-    for axes, (name, some) in zip(grid, filled, strict=True):
-        rows = [_scaled(row) for task in some for row in task.rows.values()]
-        ends = [end for r in rows for end in (*r.values, r.mean - np.nan_to_num(r.sd), r.mean)]
-        for place, task in enumerate(some):
-            centres = {
-                m: place + (methods.index(m) - (len(methods) - 1) / 2) * step for m in methods
-            }
-            for method, row in task.rows.items():
-                colour = _colour(methods.index(method))
-                scaled = _scaled(row)
-                axes.bar(centres[method], scaled.mean, 0.8 * step, color=colour, alpha=0.45, lw=0)
-                _draw(axes, scaled, centres[method], colour, spread=0.2 * step)
-            _brackets(axes, task, centres)
-        axes.set_xticks(range(len(some)), [f'{task.name}\n{title(task.metric)}' for task in some])
-        axes.tick_params(labelsize=8)
-        axes.set_title(name, fontsize=10)
-        axes.set_ylim(max(0, min(ends) - 0.6 * (max(ends) - min(ends))), None)
-        axes.spines[['top', 'right']].set_visible(False)
-    for index, method in enumerate(methods):
-        grid[0].plot([], [], 'o-', color=_colour(index), ms=5.5, label=method)
-    note = 'mean ± sd over runs (small dots); above: p of each pair, corrected by Holm'
-    legend = figure.legend(
-        loc='outside lower center', ncols=min(len(methods), 4), fontsize=9, frameon=False,
-        title=note, title_fontsize=7.5,
-    )  # fmt: skip
-    legend.get_title().set_multialignment('center')
-    return _saved(figure)
-
-
-def _brackets(axes, task, centres):
-    """A line with its p above the bars for each pair of a task, one above the other."""
-    rows = {method: _scaled(row) for method, row in task.rows.items()}
-    top = max(max(*row.values, row.mean + np.nan_to_num(row.sd)) for row in rows.values())
-    lift = 0.03 * top
-    tested = [pair for pair in task.pairs if not math.isnan(pair[3])]
-    for level, (method, other, _, p) in enumerate(tested, start=1):
-        height = top + lift * level * 1.6
-        ends = [centres[method], centres[other]]
-        axes.plot(ends, [height, height], color='#444444', lw=0.8)
-        axes.annotate(
-            p_value(p), (sum(ends) / 2, height), xytext=(0, 1), textcoords='offset points',
-            ha='center', va='bottom', fontsize=_SMALL - 0.5,
-        )  # fmt: skip
 
 
 def _panels(comparison, width):
@@ -174,7 +119,7 @@ def _limit(axes, comparison, metric, cut=False):
     return False
 
 
-def _draw(axes, row, place, colour, spread=0):
+def draw(axes: Axes, row: Row, place: float, colour: str, spread: float = 0) -> None:
     """The mean as a dot and the sd, which needs two runs, as a bar; if spread, the runs around."""
     if row.runs > 1:
         axes.errorbar(
@@ -197,7 +142,7 @@ def _below(axes, row, place, colour, lines, one_line=False):
         textcoords='offset points',
         ha='center',
         va='top',
-        fontsize=_SMALL,
+        fontsize=SMALL,
         color=colour,
     )
 
@@ -205,19 +150,20 @@ def _below(axes, row, place, colour, lines, one_line=False):
 def _rows(comparison, metric, method=None):
     """Those that have a mean, in the unit in which they are shown."""
     return [
-        _scaled(row)
+        scaled(row)
         for row in comparison.rows
         if row.metric == metric and method in (None, row.method) and not math.isnan(row.mean)
     ]
 
 
-def _scaled(row):
+def scaled(row: Row) -> Row:
     """A row in the unit in which it is shown."""
     scale = factor(row.metric)
     return replace(row, values=scale * row.values, mean=scale * row.mean, sd=scale * row.sd)
 
 
-def _colour(index):
+def colour_of(index: int) -> str:
+    """Of the method with this index: safe for the colour-blind."""
     return _COLOURS[index % len(_COLOURS)]
 
 
@@ -225,7 +171,7 @@ def _png(figure, panels, comparison, also=''):
     methods = comparison.methods
     for index, method in enumerate(methods):
         if panels:
-            panels[0][0].plot([], [], 'o-', color=_colour(index), ms=5.5, label=method)
+            panels[0][0].plot([], [], 'o-', color=colour_of(index), ms=5.5, label=method)
     figure.suptitle(f'{comparison.dataset}, {comparison.task}', fontsize=11)
     note = f'mean ± sd over n runs{also}\n'
     note += f'p: {comparison.test}, against {comparison.baseline}'
@@ -238,10 +184,11 @@ def _png(figure, panels, comparison, also=''):
         title_fontsize=7.5,
     )
     legend.get_title().set_multialignment('center')
-    return _saved(figure)
+    return saved(figure)
 
 
-def _saved(figure):
+def saved(figure: Figure) -> bytes:
+    """The figure as a PNG."""
     FigureCanvasAgg(figure)
     file = io.BytesIO()
     figure.savefig(file, format='png')

@@ -1,4 +1,4 @@
-"""The papers' figure 2: starts on tasks in 2D, bars with the p-value of each pair."""
+"""The papers' figure 2: starts on tasks in 2D, and the p-value of each pair."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ PANELS = ('slices of scans', 'whole images')
 
 
 @dataclass(frozen=True)
-class Bars:
+class Task:
     """A task of the figure.
 
     Attributes:
@@ -54,9 +54,9 @@ def lay_out(
     tasks = [_task(*task, columns, test, edition) for task in by_task.items()]
 
     def draw():
-        from genesis_jax.compare import charts
+        from genesis_jax.compare.figure2_chart import figure2
 
-        return charts.panels(tasks, PANELS)
+        return figure2(tasks, PANELS)
 
     tested = statistics.TESTS[test]
     caption = rf'mean $\pm$ sd (runs); p of {tex(tested)} between all pairs.'
@@ -96,7 +96,7 @@ def _task(name, entries, columns, test, edition):
     ]
     corrected = statistics.holm(values)
     numbers = {column: known.of(metric, column, edition) for column in rows}
-    return Bars(
+    return Task(
         name,
         metric,
         panel=int(entries[0].workdir.config.get('data.view') is None),
