@@ -33,9 +33,9 @@ def study(quick: bool = False) -> Study:
         raw='the folder Task04_Hippocampus of the Medical Segmentation Decathlon',
         sources={'split': 'benchmarks.study.hold_out --source={raw} --test=60'},
         datasets={
-            'images': 'scans --source={split}/imagesTr --modality=mri --cube_size=24,32,24 '
-            '--border_low=0,0,0 --border_high=0,0,0 --max_tissue=1',
-            'labels': 'nnunet --source={split} --modality=mri --cube_size=24,40,24 '
+            'images': 'scans --name=images --source={split}/imagesTr --modality=mri '
+            '--cube_size=24,32,24 --border_low=0,0,0 --border_high=0,0,0 --max_tissue=1',
+            'labels': 'nnunet --name=labels --source={split} --modality=mri --cube_size=24,40,24 '
             '--patches_per_scan=4',
         },
         pretrainings={'genesis': _PRETRAINING},
@@ -51,10 +51,10 @@ def study(quick: bool = False) -> Study:
             'Genesis features': Start('genesis', '--config.freeze=encoder_decoder'),
         },
         layouts=[
-            Layout('labels', ['hippocampus'], ['scratch', 'Genesis'], FRACTIONS),
-            Layout('speed', ['hippocampus'], ['scratch', 'Genesis'], FRACTIONS),
-            Layout('robustness', ['hippocampus'], ['scratch', 'Genesis'], FRACTIONS[:1]),
-            Layout('probe', ['hippocampus'], ['random features', 'Genesis features'], (0.05, 1.0)),
+            Layout('labels', {'hippocampus': ['scratch', 'Genesis']}, FRACTIONS),
+            Layout('speed', {'hippocampus': ['scratch', 'Genesis']}, FRACTIONS),
+            Layout('robustness', {'hippocampus': ['scratch', 'Genesis']}, FRACTIONS[:1]),
+            Layout('probe', {'hippocampus': ['random features', 'Genesis features']}, (0.05, 1.0)),
         ],
         seeds=5,
         tuning_seeds=2,

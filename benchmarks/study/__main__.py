@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from benchmarks import studies
 from benchmarks.study import run, tables
-from benchmarks.study.plan import Study, make_steps
-from genesis_jax.cli.arguments import Parser, existing_folder, path
+from benchmarks.study.plan import Places, Study, make_steps
+from genesis_jax.cli.arguments import Parser, existing_file, existing_folder, path
 from genesis_jax.errors import UserError
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(studies.__path__))
@@ -24,15 +24,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _make_parser()
     args = parser.parse_args(argv)
     study: Study = importlib.import_module(f'benchmarks.studies.{args.study}').study(args.quick)
-    out = args.out.absolute()
+    files = (args.out, args.source, args.imagenet)
+    places = Places(*(file and file.absolute() for file in files))
     try:
-        steps = make_steps(study, out, args.source and args.source.absolute())
+        steps = make_steps(study, places)
         print(run.plan_text(study, steps), flush=True)
         if args.plan:
             return 0
         if not args.tables:
             run.run(steps)
-        print(tables.write(study, out))
+        print(tables.write(study, places))
     except UserError as error:
         parser.fail(error)
     except KeyboardInterrupt:
@@ -46,15 +47,18 @@ def _make_parser():
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.option('study', NAMES, None, f'which: {", ".join(NAMES)}', required=True)
-    parser.option('out', path, 'DIR', 'folder for data, runs and tables', required=True)
-    parser.option('source', existing_folder, 'DIR', 'raw files, for a study that needs them')
+    option = parser.option
+    option('study', NAMES, None, f'which: {", ".join(NAMES)}', required=True)
+    option('out', path, 'DIR', 'folder for data, runs and tables', required=True)
+    option('source', existing_folder, 'DIR', 'raw files, for a study that needs them')
+    text = 'weights of a ResNet-18 for the starts from ImageNet'
+    option('imagenet', existing_file, 'FILE', text, otherwise='no such starts')
     for name, text in {
         'plan': 'print the plan alone',
         'tables': 'make the tables alone, of the runs that are complete',
         'quick': 'the whole way in minutes: tiny networks that learn next to nothing',
     }.items():
-        parser.add_argument(f'--{name}', action='store_true', help=text)
+        parser.switch(name, text)
     return parser
 
 

@@ -1,7 +1,7 @@
 """What a study is, and the steps that lead from its raw files to its runs."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from benchmarks.study.tuning import chosen_rate
 from genesis_jax.compare.writers import percent
 from genesis_jax.errors import UserError
 
-Command = tuple[str, ...]
+IMAGENET = 'imagenet'  # a Start.init: the file of --imagenet
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Target:
 
     Attributes:
       rates: learning rates of which each start gets the best on the validation split; a single one
-        is not tried.
+        is not tried, none is the config's.
       tuned_at: share of the labels at which they are tried.
     """
 
@@ -30,28 +30,28 @@ class Target:
 
 @dataclass(frozen=True)
 class Start:
-    """What a target task begins with: scratch, or a pre-training by its name; and more flags.
+    """What a target task begins with: scratch, a pre-training by its name, or IMAGENET.
 
     Attributes:
-      tuned_as: a start whose learning rate this one takes over instead of trying them.
+      flags: of `main.py`, beside those of the target.
     """
 
     init: str = 'scratch'
     flags: str = ''
-    tuned_as: str = ''
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A table of a study, and the runs that it is made of: targets by starts by shares of labels.
+    """A table of a study, and the runs that it is made of.
 
     Attributes:
       kind: a name in `benchmarks.study.tables.LAYOUTS`.
+      starts: by target.
+      fractions: shares of the labels.
     """
 
     kind: str
-    targets: Sequence[str]
-    starts: Sequence[str]
+    starts: Mapping[str, Sequence[str]]
     fractions: Sequence[float] = (1.0,)
 
 
@@ -59,14 +59,14 @@ class Layout:
 class Study:
     """A comparison of starts on target tasks.
 
-    Commands are those of a shell without the `python`; `{raw}` is the folder of the raw files,
-    `{NAME}` that of a source.
+    Commands are those of a shell without `python -m`; `{raw}` in them is the folder of the raw
+    files, `{NAME}` that of a source.
 
     Attributes:
-      title, about: what is asked; on which data.
+      title, about: what is asked, and on which data.
       raw: what `--source` has to be; empty: nothing is needed.
       sources: by name, a command that fills `--out={NAME}`.
-      datasets: by name, a command of `data_prep` without `--name` and `--data_dir`.
+      datasets: by name, a command of `data_prep` without `--data_dir`.
       pretrainings: by name, config and flags of `main.py`.
       targets, starts: by the names that tables show.
       layouts: the tables; what they need is run, in their order.
@@ -88,19 +88,44 @@ class Study:
     minutes: tuple[float, float, float] = (1, 60, 5)
     device: str = 'two CPU cores'
 
-    @property
-    def runs(self) -> list[tuple[str, str, float]]:
-        """Target, start and share of the labels of all runs, each once."""
-        return [*dict.fromkeys(run for layout in self.layouts for run in self.runs_of(layout))]
 
-    def runs_of(self, layout: Layout) -> list[tuple[str, str, float]]:
-        """Those that a table needs."""
-        return [
-            (target, start, fraction)
-            for fraction in layout.fractions
-            for target in layout.targets
-            for start in layout.starts
-        ]
+@dataclass(frozen=True)
+class Run:
+    """The runs, one for each seed, of a start on a target at a share of the labels."""
+
+    target: str
+    start: str
+    fraction: float
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folders and files of a study on this machine.
+
+    Attributes:
+      out: everything that it makes.
+      raw: raw files of the user, or None.
+      imagenet: weights of a ResNet-18, or None: then nothing starts from there.
+    """
+
+    out: Path
+    raw: Path | None = None
+    imagenet: Path | None = None
+
+    @property
+    def data(self) -> Path:
+        return self.out / 'data'
+
+    def workdir(self, run: Run) -> Path:
+        return self.out / 'runs' / f'{_slug(run.target)}_{_slug(run.start)}_{100 * run.fraction:g}'
+
+    def tuning(self, run: Run, rate: float) -> Path:
+        return self.out / 'tuning' / f'{_slug(run.target)}_{_slug(run.start)}_{rate:g}'
+
+    def init(self, start: Start) -> str:
+        if start.init == IMAGENET:
+            return str(self.imagenet)
+        return start.init if start.init == 'scratch' else str(self.out / 'runs' / start.init)
 
 
 @dataclass(frozen=True)
@@ -113,126 +138,106 @@ class Step:
 
     kind: str
     name: str
-    command: Callable[[], Command]
+    command: Callable[[], tuple[str, ...]]
     done: Callable[[], bool]
     minutes: float
     runs: int = 1
 
 
-def workdir(out: Path, target: str, start: str, fraction: float) -> Path:
-    """The runs of a start on a target task, at a share of the labels."""
-    return out / 'runs' / f'{target}_{_slug(start)}_{100 * fraction:g}'
-
-
-def make_steps(study: Study, out: Path, raw: Path | None) -> list[Step]:
-    """All steps of a study, in their order."""
-    _check(study, raw)
+def runs_of(study: Study, layout: Layout, places: Places) -> list[Run]:
+    """The runs of a table."""
     return [
-        *_data_steps(study, out, raw),
-        *_pretraining_steps(study, out),
-        *_tuning_steps(study, out),
-        *_run_steps(study, out),
-        *_robustness_steps(study, out),
+        Run(target, start, fraction)
+        for fraction in layout.fractions
+        for target, starts in layout.starts.items()
+        for start in starts
+        if places.imagenet or study.starts[start].init != IMAGENET
     ]
 
 
-def _check(study, raw):
-    if study.raw and raw is None:
+def make_steps(study: Study, places: Places) -> list[Step]:
+    """All steps of a study, in their order.
+
+    Raises:
+      UserError: raw files are missing, or given for nothing.
+    """
+    if study.raw and places.raw is None:
         raise UserError(f'the study needs --source=DIR, {study.raw}; give it')
-    if raw is not None and not study.raw:
+    if places.raw is not None and not study.raw:
         raise UserError('the study draws its own scans; leave --source out')
+    runs = dict.fromkeys(run for layout in study.layouts for run in runs_of(study, layout, places))
+    return [
+        *_data_steps(study, places),
+        *_pretraining_steps(study, places),
+        *_tuning_steps(study, places, runs),
+        *(_run_step(study, places, run) for run in runs),
+        *_robustness_steps(study, places),
+    ]
 
 
-def _data_steps(study, out, raw):
+def _data_steps(study, places):
     minutes = study.minutes[0]
-    folders = {name: out / 'raw' / name for name in study.sources} | {'raw': raw}
+    folders = {name: places.out / 'raw' / name for name in study.sources} | {'raw': places.raw}
     for name, text in study.sources.items():
-        command = _words(f'-m {text}', folders) + (f'--out={folders[name]}',)
+        command = _words(text, folders) + (f'--out={folders[name]}',)
         yield Step('source', f'raw files: {name}', _fixed(command), folders[name].exists, minutes)
-    data = out / 'data'
     for name, text in study.datasets.items():
-        options = (f'--name={name}', f'--data_dir={data}')
-        command = _words(f'-m data_prep.{text}', folders) + options
-        yield Step('dataset', f'dataset: {name}', _fixed(command), (data / name).exists, minutes)
+        command = _words(f'data_prep.{text}', folders) + (f'--data_dir={places.data}',)
+        done = (places.data / name).exists
+        yield Step('dataset', f'dataset: {name}', _fixed(command), done, minutes)
 
 
-def _pretraining_steps(study, out):
+def _pretraining_steps(study, places):
     for name, text in study.pretrainings.items():
-        folder = out / 'runs' / name
-        command = _main(text, folder, out)
+        folder = places.out / 'runs' / name
+        command = _main(text, places, folder)
         done = (folder / 'export' / 'encoder_decoder').exists
         yield Step('pre-training', f'pre-training: {name}', _fixed(command), done, study.minutes[1])
 
 
-def _tuning_steps(study, out):
-    pairs = dict.fromkeys((target, _tuned(study, start)) for target, start, _ in study.runs)
-    for target_name, start_name in pairs:
-        target = study.targets[target_name]
-        for rate in target.rates if len(target.rates) > 1 else ():
-            yield _fine_tuning(
-                study, out, target_name, start_name, target.tuned_at,
-                tuning_folder(out, target_name, start_name, rate),
-                kind='tuning',
-                name=f'{target_name} from {start_name}, learning rate {rate:g}',
-                rate=lambda rate=rate: rate,
-                seeds=study.tuning_seeds,
-            )  # fmt: skip
+def _tuning_steps(study, places, runs):
+    for target, start in dict.fromkeys((run.target, run.start) for run in runs):
+        task = study.targets[target]
+        run = Run(target, start, task.tuned_at)
+        for rate in task.rates if len(task.rates) > 1 else ():
+            name, folder = (
+                f'{target} from {start}, learning rate {rate:g}',
+                places.tuning(run, rate),
+            )
+            command = _fine_tuning(study, places, run, folder, study.tuning_seeds, lambda r=rate: r)
+            yield _step(study, 'tuning', name, command, folder, study.tuning_seeds)
 
 
-def _run_steps(study, out):
-    for target, start, fraction in study.runs:
-        yield _fine_tuning(
-            study, out, target, start, fraction,
-            workdir(out, target, start, fraction),
-            kind='fine-tuning',
-            name=f'{target} from {start}, {percent(fraction)} of the labels',
-            rate=lambda target=target, start=start: rate_of(study, out, target, start),
-            seeds=study.seeds,
-        )  # fmt: skip
+def _run_step(study, places, run):
+    name = f'{run.target} from {run.start}, {percent(run.fraction)} of the labels'
+    folder, rate = places.workdir(run), lambda: rate_of(study, places, run)
+    command = _fine_tuning(study, places, run, folder, study.seeds, rate)
+    return _step(study, 'fine-tuning', name, command, folder, study.seeds)
 
 
-def _robustness_steps(study, out):
-    for layout in study.layouts:
-        for target in layout.targets if layout.kind == 'robustness' else ():
-            table = out / 'robustness' / f'{target}.csv'
-            folders = [workdir(out, *run) for run in study.runs_of(layout) if run[0] == target]
-            command = ('-m', 'benchmarks.study.robustness', *map(str, folders))
-            command += (f'--data_dir={out / "data"}', f'--out={table}')
-            minutes = study.minutes[2] * study.seeds * len(folders)
-            name = f'{target} under changes of intensity'
-            yield Step('robustness', name, _fixed(command), table.exists, minutes)
-
-
-def _tuned(study, start):
-    """The start whose learning rate this one gets."""
-    return study.starts[start].tuned_as or start
-
-
-def rate_of(study: Study, out: Path, target: str, start: str) -> float | None:
-    """The learning rate of a start on a target task; None: that of the config."""
-    rates = study.targets[target].rates
+def rate_of(study: Study, places: Places, run: Run) -> float | None:
+    """The learning rate of runs, once it was tuned; None: that of the config."""
+    rates = study.targets[run.target].rates
     if len(rates) < 2:
         return rates[0] if rates else None
-    tuned = _tuned(study, start)
-    return chosen_rate({rate: tuning_folder(out, target, tuned, rate) for rate in rates})
+    return chosen_rate({rate: places.tuning(run, rate) for rate in rates})
 
 
-def tuning_folder(out: Path, target: str, start: str, rate: float) -> Path:
-    """The runs of a start on a target task with a learning rate."""
-    return out / 'tuning' / f'{target}_{_slug(start)}_{rate:g}'
-
-
-def _fine_tuning(study, out, target_name, start_name, fraction, folder, *, kind, name, rate, seeds):
-    target, start = study.targets[target_name], study.starts[start_name]
-    init = start.init if start.init == 'scratch' else out / 'runs' / start.init
+def _fine_tuning(study, places, run, folder, seeds, rate):
+    """What makes the command of a fine-tuning."""
+    target, start = study.targets[run.target], study.starts[run.start]
 
     def command():
         flags = f'{target.config} {target.flags} {start.flags}'
-        flags += f' --config.label_fraction={fraction} --config.runs={seeds}'
+        flags += f' --config.label_fraction={run.fraction} --config.runs={seeds}'
         if (value := rate()) is not None:
             flags += f' --config.optimizer.learning_rate={value}'
-        return _main(flags, folder, out) + (f'--config.init={init}',)
+        return _main(flags, places, folder) + (f'--config.init={places.init(start)}',)
 
+    return command
+
+
+def _step(study, kind, name, command, folder, seeds):
     def done():
         complete = {file.parent.name.split('_fold_')[0] for file in folder.glob('*/results.json')}
         return (folder / 'results.csv').exists() and len(complete) >= seeds
@@ -240,17 +245,27 @@ def _fine_tuning(study, out, target_name, start_name, fraction, folder, *, kind,
     return Step(kind, name, command, done, seeds * study.minutes[2], seeds)
 
 
-def _main(text, folder, out):
+def _robustness_steps(study, places) -> Iterator[Step]:
+    for layout in study.layouts:
+        for target in layout.starts if layout.kind == 'robustness' else ():
+            runs = [run for run in runs_of(study, layout, places) if run.target == target]
+            table = places.out / 'robustness' / f'{target}.csv'
+            command = ('-m', 'benchmarks.study.robustness', *(str(places.workdir(r)) for r in runs))
+            command += (f'--data_dir={places.data}', f'--out={table}')
+            minutes = study.minutes[2] * study.seeds * len(runs)
+            name = f'{target} under changes of intensity'
+            yield Step('robustness', name, _fixed(command), table.exists, minutes)
+
+
+def _main(text, places, folder):
     config, *flags = text.split()
-    return ('main.py', f'--config=configs/{config}', *flags) + (
-        f'--config.data.dir={out / "data"}',
-        f'--workdir={folder}',
-    )
+    ends = (f'--config.data.dir={places.data}', f'--workdir={folder}')
+    return ('main.py', f'--config=configs/{config}', *flags, *ends)
 
 
 def _words(text, folders):
     """The words of a command; `{NAME}` in them become folders, whatever these are called."""
-    return tuple(word.format(**folders) for word in text.split())
+    return ('-m', *(word.format(**folders) for word in text.split()))
 
 
 def _fixed(command):

@@ -3,12 +3,11 @@
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.study.plan import Layout, Study, rate_of, workdir
+from benchmarks.study.plan import Layout, Places, Run, Study, rate_of, runs_of
 from benchmarks.study.robustness import CHANGES
 from genesis_jax.compare import __main__ as compare
 from genesis_jax.compare.statistics import spread
@@ -18,40 +17,63 @@ from genesis_jax.runs.files import write_atomically
 _SHARE = 0.95  # of the final Dice, whose step tells how fast a start learns
 
 
-def write(study: Study, out: Path) -> str:
+def write(study: Study, places: Places) -> str:
     """Writes the tables below `out/tables`; returns what was written, in words."""
-    return '\n'.join(
-        line
-        for layout in study.layouts
-        for target in layout.targets
-        for line in LAYOUTS[layout.kind](study, layout, target, out)
-    )
+    lines = []
+    for layout in study.layouts:
+        runs = [run for run in runs_of(study, layout, places) if _is_complete(places, run)]
+        lines += LAYOUTS[layout.kind](study, layout, places, runs)
+    return '\n'.join(lines)
 
 
-def _labels(study, layout, target, out):
-    """All starts over the shares of the labels."""
-    runs = list(_complete(study, layout, target, out))
-    if not runs:
-        yield f'{target}: no run is complete'
-        return
-    names = ','.join(start for start, _, _ in runs)
-    table = out / 'tables' / (target if layout.kind == 'labels' else f'{target}_{layout.kind}')
-    folders = (str(folder) for _, _, folder in runs)
-    compare.main([*folders, f'--names={names}', f'--out={table}', '--overwrite'])
-    for start in layout.starts:
-        if rate := rate_of(study, out, target, start):
-            yield f'{target} from {start}: learning rate {rate:g}, chosen on validation patients'
-    yield f'{target}: {table / "comparison.md"}'
+def _is_complete(places, run):
+    return (places.workdir(run) / 'results.csv').exists()
 
 
-def _speed(study, layout, target, out):
+def _by_target(layout, runs):
+    """`(target, its runs)`, of those that have some."""
+    for target in layout.starts:
+        if own := [run for run in runs if run.target == target]:
+            yield target, own
+
+
+def _labels(study: Study, layout: Layout, places: Places, runs: list[Run]):
+    """Each target: its starts over the shares of the labels."""
+    for target, own in _by_target(layout, runs):
+        table = places.out / 'tables' / f'{layout.kind}_{target}'
+        _compare(table, places, own, [run.start for run in own])
+        for start, run in {run.start: run for run in own}.items():
+            if rate := rate_of(study, places, run):
+                yield f'{target} from {start}: learning rate {rate:g}, chosen on validation'
+        yield f'{layout.kind}, {target}: {table / "comparison.md"}'
+
+
+def _papers(study, layout, places, runs):
+    """A table of the papers, over all targets."""
+    if runs:
+        table = places.out / 'tables' / layout.kind
+        # In 2D the papers' names are those of what was loaded.
+        names = None if layout.kind in ('table4', 'figure2') else [run.start for run in runs]
+        _compare(table, places, runs, names, f'--layout={layout.kind}')
+        yield f'{layout.kind}: {table / layout.kind}.md'
+
+
+def _compare(table, places, runs, names, *options):
+    named = [f'--names={",".join(names)}'] if names else []
+    folders = (str(places.workdir(run)) for run in runs)
+    compare.main([*folders, *named, *options, f'--out={table}', '--overwrite'])
+
+
+def _speed(study, layout, places, runs):
     """The step at which the validation Dice comes within 5 % of its last value."""
-    rows = []
-    for start, fraction, folder in _complete(study, layout, target, out):
-        steps = [steps_to_share(file) for file in sorted(folder.glob('seed_*/metrics.jsonl'))]
-        rows.append([start, percent(fraction), spread_text(*spread(np.array(steps, float)))])
-    head = ['start', 'labels', f'steps to {100 * _SHARE:g} % of the final Dice']
-    return _write(out / 'tables' / f'{target}_speed.md', head, rows)
+    for target, own in _by_target(layout, runs):
+        rows = []
+        for run in own:
+            files = sorted(places.workdir(run).glob('seed_*/metrics.jsonl'))
+            steps = np.array([steps_to_share(file) for file in files], float)
+            rows.append([run.start, percent(run.fraction), spread_text(*spread(steps))])
+        head = ['start', 'labels', f'steps to {100 * _SHARE:g} % of the final Dice']
+        yield _write(places.out / 'tables' / f'speed_{target}.md', head, rows)
 
 
 def steps_to_share(file: Path) -> int:
@@ -61,38 +83,33 @@ def steps_to_share(file: Path) -> int:
     return next(step for step, dice in curve if dice >= _SHARE * curve[-1][1])
 
 
-def _robustness(study, layout, target, out):
-    """Dice under changes of intensity, and what is lost of it."""
-    file = out / 'robustness' / f'{target}.csv'
-    if not file.exists():
-        yield f'{target}: {file} is not there yet'
-        return
-    dice = defaultdict(lambda: defaultdict(list))
-    for row in csv.DictReader(file.read_text('utf-8').splitlines()):
-        dice[row['workdir']][row['change']].append(float(row['dice']))
-    rows = []
-    for _, start, fraction in study.runs_of(layout):
-        of_start = dice[workdir(out, target, start, fraction).name]
-        cells = [spread_text(*spread(100 * np.array(of_start[change]))) for change in CHANGES]
-        rows.append([start, percent(fraction), *cells])
-    yield from _write(
-        out / 'tables' / f'{target}_robustness.md', ['start', 'labels', *CHANGES], rows
-    )
-
-
-def _complete(
-    study: Study, layout: Layout, target: str, out: Path
-) -> Iterator[tuple[str, float, Path]]:
-    """Start, share of the labels and workdir of the runs of a target that are complete."""
-    for name, start, fraction in study.runs_of(layout):
-        folder = workdir(out, target, start, fraction)
-        if name == target and (folder / 'results.csv').exists():
-            yield start, fraction, folder
+def _robustness(study, layout, places, runs):
+    """Dice under changes of intensity."""
+    for target, own in _by_target(layout, runs):
+        file = places.out / 'robustness' / f'{target}.csv'
+        if not file.exists():
+            continue
+        dice = defaultdict(list)
+        for row in csv.DictReader(file.read_text('utf-8').splitlines()):
+            dice[row['workdir'], row['change']].append(100 * float(row['dice']))
+        rows = []
+        for run in own:
+            values = (np.array(dice[places.workdir(run).name, change]) for change in CHANGES)
+            cells = [spread_text(*spread(value)) for value in values]
+            rows.append([run.start, percent(run.fraction), *cells])
+        head = ['start', 'labels', *CHANGES]
+        yield _write(places.out / 'tables' / f'robustness_{target}.md', head, rows)
 
 
 def _write(file, head, rows):
     write_atomically(file, '\n'.join(table_lines(head, rows)))
-    yield f'{file.stem}: {file}'
+    return f'{file.stem}: {file}'
 
 
-LAYOUTS = {'labels': _labels, 'probe': _labels, 'speed': _speed, 'robustness': _robustness}
+LAYOUTS = {
+    'labels': _labels,
+    'probe': _labels,
+    'speed': _speed,
+    'robustness': _robustness,
+    **dict.fromkeys(('table2', 'table3', 'table4', 'figure2'), _papers),
+}
