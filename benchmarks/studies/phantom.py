@@ -42,10 +42,14 @@ def study(quick: bool = False) -> Study:
     if not quick:
         return whole
     tiny = _study(width=2, width_2d=4, epochs=1, tuned=1, patients=10)
-    labels, *others = tiny.layouts
+    few = list(APPROACHES)[:3]
+    kept = {APPROACHES[name] for name in few} | {'genesis_ct_2d', 'genesis_xray'}
+    labels, table2, _, *others = tiny.layouts
+    approaches = Layout('table3', dict.fromkeys(_3D, ['scratch', *few]))
     return replace(
         tiny,
-        layouts=[replace(labels, fractions=(0.5, 1.0)), *others],
+        pretrainings={name: text for name, text in tiny.pretrainings.items() if name in kept},
+        layouts=[replace(labels, fractions=(0.5, 1.0)), table2, approaches, *others],
         seeds=2,
         minutes=(0.2, 0.3, 0.2),
     )
