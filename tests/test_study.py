@@ -1,6 +1,7 @@
 """Studies: their plans, their splits, and the whole way from raw files to tables."""
 
 import csv
+import importlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -35,8 +36,7 @@ def write_results(folder, losses):
 @pytest.mark.parametrize('quick', [False, True])
 @pytest.mark.parametrize('name', NAMES)
 def test_every_command_of_a_study_is_one_that_exists(name, quick):
-    module = {'hippocampus': hippocampus, 'phantom': phantom}[name]
-    study = module.study(quick)
+    study = importlib.import_module(f'benchmarks.studies.{name}').study(quick)
     places = PLACES if study.raw else Places(Path('/out'))
     root = Path(__file__).parent.parent
     for step in make_steps(study, places):
