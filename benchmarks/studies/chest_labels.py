@@ -2,9 +2,9 @@
 
     python -m benchmarks.study --study=chest_labels --out=chest_labels
 
-One scan. Networks restore patches of it without labels, then learn its labels from blocks of three
-slices and are tested on the blocks between. A study of minutes that needs no data of one's own; with
-one patient it says nothing of others.
+One scan. Networks restore patches of it without labels, then learn its labels from blocks of
+three slices and are tested on the blocks between. It needs no data of one's own; with one patient
+it says nothing of others.
 """
 
 from dataclasses import replace
