@@ -29,7 +29,9 @@ def get_config(task, dimensions=3, *, name='labelled', prepare=None, **fields):
     # Where it starts
     config.init = 'scratch'  # or the workdir of a pre-training, an export, a .pt, .h5 or hub folder
     config.transfer = 'encoder_decoder' if segments else 'encoder'  # what is taken from there
-    config.freeze = 'none'  # 'encoder': it does not learn (with model.hidden=0: a linear probe)
+    # 'encoder' does not learn (in classification with model.hidden=0: a linear probe); nor do
+    # both in 'encoder_decoder' (a linear probe of a segmentation).
+    config.freeze = 'none'
     config.layer_decay = 1.0  # learning rate of a level relative to the level after it
     config.head_warmup_epochs = 0  # in which only what was not loaded learns
 

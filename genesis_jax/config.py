@@ -25,7 +25,7 @@ _CHOICES = {
     'dimensions': (2, 3),
     'data.view': views.VIEWS,
     'transfer': ('encoder', 'encoder_decoder'),
-    'freeze': ('none', 'encoder'),
+    'freeze': ('none', 'encoder', 'encoder_decoder'),
     'model.upsample': ('transpose', 'nearest'),
     'model.batch_statistics': ('synchronised', 'official'),
     'model.dtype': ('float32', 'bfloat16'),
@@ -112,6 +112,7 @@ def check(config: ConfigDict, devices: int) -> None:
             fits, expected = rule
             _require(fits(value), name, value, expected)
     _check_head_warmup(fields)
+    _check_freeze(fields)
     _check_view(fields)
     _check_axes(fields)
     if config.batch_size % devices:
@@ -130,6 +131,14 @@ def _check_head_warmup(fields):
     # (An encoder frozen from scratch is the baseline of a probe: random features.)
     expected = '0 with config.init=scratch: head warm-up needs loaded weights'
     _require(not warmup or fields['init'] != 'scratch', 'head_warmup_epochs', warmup, expected)
+
+
+def _check_freeze(fields):
+    """Raises UserError for a frozen decoder that the task does not have."""
+    freeze = fields.get('freeze', 'none')
+    decodes = TASKS[fields['task']].dense
+    expected = f"'encoder' or 'none' in {fields['task']}, which has no decoder"
+    _require(freeze != 'encoder_decoder' or decodes, 'freeze', freeze, expected)
 
 
 def _check_view(fields):

@@ -65,15 +65,23 @@ def test_means_and_t_test_are_those_of_the_runs(tmp_path, two, capsys):
     found = _find(rows, metric='dice', method='ct', patients='', source='measured')
     assert float(found['mean']) == pytest.approx(np.mean(values[1]))
     assert float(found['sd']) == pytest.approx(np.std(values[1], ddof=1))
-    assert float(found['p']) == pytest.approx(stats.ttest_ind(values[1], values[0]).pvalue)
+    assert float(found['p']) == pytest.approx(
+        stats.ttest_ind(values[1], values[0], equal_var=False).pvalue
+    )
     assert float(found['difference']) == pytest.approx(np.mean(values[1]) - np.mean(values[0]))
     assert _find(rows, metric='dice', method='scratch', source='measured')['test'] == 'baseline'
     assert f'| ct | 100 % | 4 | {100 * np.mean(values[1]):.2f} ±' in text
     assert text.splitlines()[0] in capsys.readouterr().out
-    welch, _ = _compare(tmp_path, *two, options=['--welch'])
-    found = _find(welch, metric='dice', method='ct', patients='', source='measured')
-    expected = stats.ttest_ind(values[1], values[0], equal_var=False).pvalue
-    assert float(found['p']) == pytest.approx(expected)
+    one_sided, _ = _compare(tmp_path, *two, options=['--test=published'])
+    for metric, better in (('dice', 'greater'), ('hd95', 'less')):
+        found = _find(one_sided, metric=metric, method='ct', patients='', source='measured')
+        runs = [
+            [json.loads(f.read_text())['metrics'][metric] for f in path.glob('*/results.json')]
+            for path in two
+        ]
+        test = stats.ttest_ind(runs[1], runs[0], equal_var=False, alternative=better)
+        assert float(found['p']) == pytest.approx(test.pvalue)
+        assert found['test'] == "Welch's t-test, one-sided"
 
 
 def test_patients_are_paired_over_the_mean_of_all_runs(tmp_path, two):
@@ -197,9 +205,13 @@ def test_names_and_baseline_are_a_choice(tmp_path, two):
 def test_published_numbers_stand_beside_the_measured(tmp_path, two):
     rows, text = _compare(tmp_path, *two)
     found = _find(rows, metric='mean_iou_paper', method='Unified')
-    assert (found['mean'], found['sd'], found['source']) == ('0.7952', '0.0477', 'MICCAI 2019')
-    assert '| published: Unified, MICCAI 2019 | 100 % |  | 79.52 ± 4.77 |' in text
-    assert 'Published p, best against scratch: 0.0361' in text
+    assert (found['mean'], found['sd'], found['source']) == (
+        '0.7952',
+        '0.0477',
+        'MICCAI 2019, table 3',
+    )
+    assert '| published: Unified, MICCAI 2019, table 3 | 100 % |  | 79.52 ± 4.77 |' in text
+    assert 'Published p, best against scratch: 0.0361 (no t-test' in text
     note = 'on patches; those measured here, on whole scans'
     assert text.count(note) == 2  # IoU and Dice, the metrics with published numbers
     assert (tmp_path / 'out/comparison.tex').read_text().count(note) == 2
@@ -285,7 +297,7 @@ def test_an_interrupted_write_leaves_the_earlier_table(tmp_path, two, monkeypatc
 
     monkeypatch.setattr('os.replace', interrupted)
     with pytest.raises(KeyboardInterrupt):
-        _compare(tmp_path, *two, options=['--welch'])
+        _compare(tmp_path, *two, options=['--test=published'])
     assert (tmp_path / 'out/comparison.md').read_text() == before
 
 

@@ -81,16 +81,19 @@ def test_merge_takes_whole_parts():
     assert merge(fresh, {}) == fresh
 
 
-@pytest.mark.parametrize('name', ['seg', 'cls'])
-def test_a_frozen_encoder_stays_as_it_was(name, make_target, pretrained):
-    config = make_target(name, init=str(pretrained), freeze='encoder', optimizer__name='adamw')
+@pytest.mark.parametrize(
+    ('name', 'freeze'), [('seg', 'encoder'), ('seg', 'encoder_decoder'), ('cls', 'encoder')]
+)
+def test_what_is_frozen_stays_as_it_was(name, freeze, make_target, pretrained):
+    config = make_target(name, init=str(pretrained), freeze=freeze, optimizer__name='adamw')
     config.optimizer.weight_decay = 0.1
     steps, _, state = begin(config)
     before = jax.device_get(state.variables)
     state, _ = steps.train(state, batch_of(config))
     after = jax.device_get(state.variables)
-    assert changed(before['params'], after['params']) == set(before['params']) - {'encoder'}
-    assert 'encoder' not in changed(before['batch_stats'], after['batch_stats'])
+    frozen = set(freeze.split('_'))
+    assert changed(before['params'], after['params']) == set(before['params']) - frozen
+    assert not changed(before['batch_stats'], after['batch_stats']) & frozen
 
 
 def test_a_linear_probe_has_no_hidden_layer(make_target, pretrained):

@@ -85,7 +85,7 @@ def test_rematerialisation_and_narrow_numbers_change_little():
 
 
 def test_a_frozen_encoder_neither_learns_nor_changes_its_averages():
-    model = Classifier2D(width=4, hidden=3, frozen_encoder=True)
+    model = Classifier2D(width=4, hidden=3, freeze='encoder')
     variables, x = drawn(model)
 
     def step(params):

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from genesis_jax.cli.arguments import Parser, count, path_or_url
-from genesis_jax.compare import analysis, dimensions, tables, writers
+from genesis_jax.compare import analysis, figure2, layouts, published, statistics, tables, writers
 from genesis_jax.compare.runs import read_workdir
 from genesis_jax.errors import UserError, missing
 from genesis_jax.runs.files import write_atomically
@@ -15,7 +15,7 @@ examples:
   python -m genesis_jax.compare runs/ncc_scratch runs/ncc_genesis --out=comparison
   python -m genesis_jax.compare runs/s10 runs/s100 runs/g10 runs/g100 \\
       --names=scratch,scratch,Genesis,Genesis      (curves over 10 % and 100 % of the labels)
-  python -m genesis_jax.compare --dimensions runs/ncc_2d_scratch runs/ncc_2d_imagenet \\
+  python -m genesis_jax.compare --layout=table4 runs/ncc_2d_scratch runs/ncc_2d_imagenet \\
       runs/ncc_2d_genesis runs/ncc_scratch runs/ncc_genesis      (and those of other tasks)
 
 A run is one seed; where the task has folds, the mean over its folds. The paired test averages a
@@ -29,16 +29,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Compares what the arguments name, writes and prints it; returns the exit status."""
     parser = _make_parser()
     args = parser.parse_args(arguments)
-    stem = 'dimensions' if args.dimensions else 'comparison'
+    stem = 'comparison' if args.layout == 'methods' else args.layout
     expected = [f'{stem}{suffix}' for suffix in ('.md', '.tex', '.csv')]
-    expected += [] if args.dimensions else ['bars.png', 'curves.png']
+    expected += {'methods': ['bars.png', 'curves.png'], 'figure2': ['figure2.png']}.get(
+        args.layout, []
+    )
     try:
         _check(args, expected)
         workdirs = [read_workdir(folder) for folder in args.workdir]
-        if args.dimensions:
-            report, plots = dimensions.lay_out(workdirs, args.names, welch=args.welch), {}
-        else:
-            report, plots = _compare(workdirs, args)
+        report, plots = _lay_out(workdirs, args)
         texts = (writers.markdown(report, plots), writers.latex(report), writers.csv_text(report))
         files = {**dict(zip(expected, texts, strict=False)), **plots}
         for name, content in files.items():
@@ -51,16 +50,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.fail(f'cannot go on ({error}); check disk and permissions')
     print(writers.markdown(report))
     print(f'written to {args.out}: {", ".join(files)}')
-    if not args.dimensions and (absent := missing('plot', 'drawing')):
+    if len(expected) > 3 and (absent := missing('plot', 'drawing')):
         print(f'no plots: {absent}')
     return 0
+
+
+def _lay_out(workdirs, args):
+    """`(report, {name: PNG})` of the layout that the arguments name."""
+    if args.layout == 'methods':
+        return _compare(workdirs, args)
+    options = {'test': args.test, 'edition': args.edition}
+    if args.layout in layouts.LAYOUTS:
+        return layouts.lay_out(args.layout, workdirs, args.names, **options), {}
+    report, figure = figure2.lay_out(workdirs, args.names, **options)
+    return report, {} if missing('plot', 'drawing') else {'figure2.png': figure()}
 
 
 def _compare(workdirs, args):
     """Methods on one task: `(report, {name: PNG})`."""
     entries = analysis.name_workdirs(workdirs, args.names)
     comparison = analysis.analyse(
-        entries, args.baseline, welch=args.welch, draws=args.draws, seed=args.seed
+        entries, args.baseline, test=args.test, draws=args.draws, seed=args.seed
     )
     plots = {}
     if not missing('plot', 'drawing'):
@@ -74,8 +84,11 @@ def _compare(workdirs, args):
 
 def _check(args, expected):
     """Raises UserError for options that exclude each other, or an earlier comparison in --out."""
-    if args.dimensions and args.baseline:
-        raise UserError('--baseline is not of --dimensions, which compares the best; leave it out')
+    if args.layout != 'methods' and args.baseline:
+        raise UserError(
+            f'--baseline is not of --layout={args.layout}, which decides what is compared; leave '
+            'it out'
+        )
     if args.names and len(args.names) != len(args.workdir):
         raise UserError(
             f'--names has {len(args.names)} names for {len(args.workdir)} workdirs; give one for '
@@ -101,18 +114,23 @@ def _make_parser():
     option('out', path_or_url, 'DIR', 'folder for tables (.md, .tex, .csv) and plots', 'comparison')
     parser.switch('overwrite', 'replace an earlier comparison in DIR')
     text = (
-        "lay out the papers' table of 2D against 3D, of one or several tasks: the best of each are "
-        'tested (files: dimensions.md, .tex, .csv)'
+        'methods: those on one task, at one or several shares of the labels; and as in the papers, '
+        'of one or several tasks, table2: the best method against the first; table3: the two best; '
+        'table4: the best in 2D and in 3D; figure2: all pairs, in 2D'
     )
-    parser.switch('dimensions', text)
+    option('layout', ('methods', *layouts.LAYOUTS, 'figure2'), None, text, 'methods')
     otherwise = (
-        'config.init of each; with --dimensions scratch, ImageNet or Genesis, by what was loaded, '
-        'in DXC and IUC Genesis CT or Genesis X-ray: names that published numbers are shown with'
+        'config.init of each; in tables scratch, ImageNet or Genesis, by what was loaded, in DXC '
+        'and IUC Genesis CT or Genesis X-ray: names that published numbers are shown with'
     )
     option('names', _names, 'A,B,...', 'a method name for each WORKDIR', otherwise=otherwise)
     otherwise = "the first WORKDIR's"
     option('baseline', str, 'NAME', 'compare with this method', otherwise=otherwise)
-    parser.switch('welch', "Welch's t-test (default: the one published, of equal variances)")
+    text = 'of the runs: ' + '; '.join(f'{name}: {test}' for name, test in statistics.TESTS.items())
+    option('test', tuple(statistics.TESTS), None, text, 'welch')
+    editions = tuple(name for name in published.EDITIONS if name != 'tmi')
+    text = "whose published numbers stand in the papers' tables"
+    option('edition', editions, None, text, 'miccai')
     option('draws', count, 'N', 'of patients, for the interval of the difference', '2000')
     option('seed', int, 'N', 'of these draws', '0')
     return parser

@@ -8,6 +8,7 @@ import numpy as np
 
 from genesis_jax.compare import pairing, published, recipes, statistics
 from genesis_jax.compare.runs import Tested, Workdir, read_tests
+from genesis_jax.compare.savings import Saving, savings
 from genesis_jax.errors import UserError
 from genesis_jax.metrics import AUC_INTERVAL
 from genesis_jax.provenance import short_name
@@ -65,6 +66,7 @@ class Comparison:
     test: str
     rows: list[Row]  # by metric, label fraction, method as given
     patients: list[PatientRow]
+    savings: list[Saving]  # of labels, where there are several shares of them
     notes: list[str]
     recipes: list[str]  # in what else the configs differ
     published: published.Task | None
@@ -106,7 +108,7 @@ def analyse(
     entries: Sequence[Entry],
     baseline: str | None = None,
     *,
-    welch: bool = False,
+    test: str = 'welch',
     draws: int = 2000,
     seed: int = 0,
 ) -> Comparison:
@@ -126,7 +128,7 @@ def analyse(
     hidden = AUC_INTERVAL + ((f'dice_{first.classes[1]}',) if len(first.classes) == 2 else ())
     names = [name for name in first.parts[0].metrics if name not in hidden]
     rows = [
-        _against(row_of(name, entry), bases.get(entry.workdir.label_fraction), baseline, welch)
+        _against(row_of(name, entry), bases.get(entry.workdir.label_fraction), baseline, test)
         for name in names
         for entry in entries
     ]
@@ -140,13 +142,18 @@ def analyse(
         notes += [f'{entry}: {note}'] * bool(note)
         if paired:
             patients.append(PatientRow(entry.method, entry.workdir.label_fraction, paired))
+    curves: dict[str, dict[float, tuple[Workdir, list[Tested]]]] = {}
+    for entry in entries:
+        point = (entry.workdir, tests[entry.workdir.path])
+        curves.setdefault(entry.method, {})[entry.workdir.label_fraction] = point
     return Comparison(
         task=first.task,
         dataset=first.dataset,
         baseline=baseline,
-        test="Welch's t-test" if welch else 'independent two-sample t-test',
+        test=statistics.TESTS[test],
         rows=rows,
         patients=patients,
+        savings=savings(curves, baseline, draws, seed),
         notes=notes,
         recipes=recipes.differences(entries),
         published=published.TASKS.get(first.task_name.lower()),
@@ -181,7 +188,7 @@ def row_of(metric: str, entry: Entry) -> Row:
     return Row(*about, *statistics.spread(values))
 
 
-def _against(row, base, baseline, welch):
+def _against(row, base, baseline, test):
     """The row held against the workdir `base` of the method `baseline`."""
     if row.method == baseline:
         return replace(row, p_note='baseline')
@@ -191,7 +198,7 @@ def _against(row, base, baseline, welch):
     return replace(
         row,
         difference=row.mean - statistics.spread(others)[0],
-        p=statistics.t_test(row.values, others, welch),
+        p=statistics.t_test(row.values, others, test, falls=row.metric == 'hd95'),
         p_note='needs at least 2 runs' if min(row.runs, len(others)) < 2 else '',
     )
 

@@ -8,17 +8,18 @@ import math
 from dataclasses import replace
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from genesis_jax.compare.analysis import Comparison
+from genesis_jax.compare.analysis import Comparison, Row
 from genesis_jax.compare.tables import factor, title
 from genesis_jax.compare.writers import p_value, percent
 
 _COLOURS = ('#6b6b6b', '#0072b2', '#d55e00', '#009e73', '#cc79a7', '#b57d00', '#3a9bd0')
 _PAGE = 13  # inches, that panels side by side may fill
-_SMALL = 6.5  # points, of what stands below an axis
+SMALL = 6.5  # points, of what stands below an axis
 _LEAST_SPAN = 0.05  # of the highest value: an axis of less makes luck look like a difference
 
 
@@ -31,12 +32,12 @@ def bars(comparison: Comparison) -> bytes:
     for axes, metric in panels:
         from_zero = _limit(axes, comparison, metric)
         for index, method in enumerate(methods):
-            colour, offset = _colour(index), (index - (len(methods) - 1) / 2) * step
+            colour, offset = colour_of(index), (index - (len(methods) - 1) / 2) * step
             for row in _rows(comparison, metric, method):
                 centre = fractions.index(row.label_fraction) + offset
                 if from_zero:
                     axes.bar(centre, row.mean, 0.8 * step, color=colour, alpha=0.45, lw=0)
-                _draw(axes, row, centre, colour, spread=0.2 * step)
+                draw(axes, row, centre, colour, spread=0.2 * step)
                 _below(axes, row, centre, colour, lines=0)
         axes.set_xlim(-0.5, len(fractions) - 0.5)
         axes.set_xticks(range(len(fractions)), [percent(share) for share in fractions])
@@ -58,7 +59,7 @@ def curves(comparison: Comparison) -> bytes:
         _limit(axes, comparison, metric, cut=True)
         for index, method in enumerate(methods):
             rows = _rows(comparison, metric, method)
-            colour = _colour(index)
+            colour = colour_of(index)
             places = np.array([100 * row.label_fraction for row in rows])
             means, errors = np.array([(r.mean, r.sd) for r in rows]).reshape(-1, 2).T
             axes.plot(places, means, color=colour, lw=1.6)
@@ -66,7 +67,7 @@ def curves(comparison: Comparison) -> bytes:
                 places, means - errors, means + errors, color=colour, alpha=0.13, lw=0
             )
             for row, place in zip(rows, places, strict=True):
-                _draw(axes, row, place, colour)
+                draw(axes, row, place, colour)
                 _below(axes, row, place, colour, lines=1.7 + index, one_line=True)
         axes.set_xscale('log')
         axes.set_xlim(10 ** (logs[0] - 0.15 * np.ptp(logs)), 10 ** (logs[-1] + 0.15 * np.ptp(logs)))
@@ -118,7 +119,7 @@ def _limit(axes, comparison, metric, cut=False):
     return False
 
 
-def _draw(axes, row, place, colour, spread=0):
+def draw(axes: Axes, row: Row, place: float, colour: str, spread: float = 0) -> None:
     """The mean as a dot and the sd, which needs two runs, as a bar; if spread, the runs around."""
     if row.runs > 1:
         axes.errorbar(
@@ -141,22 +142,28 @@ def _below(axes, row, place, colour, lines, one_line=False):
         textcoords='offset points',
         ha='center',
         va='top',
-        fontsize=_SMALL,
+        fontsize=SMALL,
         color=colour,
     )
 
 
 def _rows(comparison, metric, method=None):
     """Those that have a mean, in the unit in which they are shown."""
-    scale = factor(metric)
     return [
-        replace(row, values=scale * row.values, mean=scale * row.mean, sd=scale * row.sd)
+        scaled(row)
         for row in comparison.rows
         if row.metric == metric and method in (None, row.method) and not math.isnan(row.mean)
     ]
 
 
-def _colour(index):
+def scaled(row: Row) -> Row:
+    """A row in the unit in which it is shown."""
+    scale = factor(row.metric)
+    return replace(row, values=scale * row.values, mean=scale * row.mean, sd=scale * row.sd)
+
+
+def colour_of(index: int) -> str:
+    """Of the method with this index: safe for the colour-blind."""
     return _COLOURS[index % len(_COLOURS)]
 
 
@@ -164,10 +171,10 @@ def _png(figure, panels, comparison, also=''):
     methods = comparison.methods
     for index, method in enumerate(methods):
         if panels:
-            panels[0][0].plot([], [], 'o-', color=_colour(index), ms=5.5, label=method)
+            panels[0][0].plot([], [], 'o-', color=colour_of(index), ms=5.5, label=method)
     figure.suptitle(f'{comparison.dataset}, {comparison.task}', fontsize=11)
     note = f'mean ± sd over n runs{also}\n'
-    note += f'p: {comparison.test} against {comparison.baseline}'
+    note += f'p: {comparison.test}, against {comparison.baseline}'
     legend = figure.legend(
         loc='outside lower center',
         ncols=min(len(methods), 4),
@@ -177,6 +184,11 @@ def _png(figure, panels, comparison, also=''):
         title_fontsize=7.5,
     )
     legend.get_title().set_multialignment('center')
+    return saved(figure)
+
+
+def saved(figure: Figure) -> bytes:
+    """The figure as a PNG."""
     FigureCanvasAgg(figure)
     file = io.BytesIO()
     figure.savefig(file, format='png')

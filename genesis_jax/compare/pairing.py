@@ -34,7 +34,10 @@ def pair(
     if tests[0].labels is None:
         return statistics.compare_means(values, others, weights), '; '.join(notes)
     weights = np.concatenate([np.ones((1, len(shared))), weights])  # first everyone, once
-    areas = (_areas(side, shared, weights) for side in (tests, base))
+    areas = (
+        statistics.mean_of(scores_of_draws(test, shared, weights) for test in side)
+        for side in (tests, base)
+    )
     area, drawn = np.split(np.subtract(*areas), [1])
     paired = statistics.Paired(
         len(shared),
@@ -44,6 +47,22 @@ def pair(
         statistics.wilcoxon(values - others),
     )
     return paired, '; '.join(notes)
+
+
+def scores_of_draws(test: Tested, patients: Sequence[str], weights: np.ndarray) -> np.ndarray:
+    """Mean Dice or AUC of one test in each draw of patients `[draws]`.
+
+    Args:
+      weights: `[draws, patients]`, how often each is drawn.
+    """
+    if test.labels is None or test.probabilities is None:
+        values = _by_patient([test], patients)
+        known = ~np.isnan(values)
+        return weights[:, known] @ values[known] / weights[:, known].sum(axis=1)
+    index = _index(test, patients)
+    keep = index >= 0
+    columns = test.labels[keep], test.probabilities[keep], index[keep]
+    return statistics.auc_of_draws(*columns, weights)
 
 
 def _by_patient(tests, patients):
@@ -56,17 +75,6 @@ def _by_patient(tests, patients):
         count = np.bincount(index[keep], minlength=len(patients))
         means.append(np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0))
     return statistics.mean_of(means)
-
-
-def _areas(tests, patients, weights):
-    """The AUC in each draw, mean over runs `[draws]`."""
-    areas = []
-    for test in tests:
-        index = _index(test, patients)
-        keep = index >= 0
-        columns = test.labels[keep], test.probabilities[keep], index[keep]
-        areas.append(statistics.auc_of_draws(*columns, weights))
-    return statistics.mean_of(areas)
 
 
 def _index(test, patients):

@@ -4,11 +4,13 @@ SciPy's bootstrap draws values one by one, not patients with all their candidate
 would rank all candidates anew in each draw: hours where `auc_of_draws` takes seconds.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
+
+from genesis_jax.compare.published import PUBLISHED_TEST
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,36 @@ def spread(values: np.ndarray) -> tuple[float, float]:
     return mean, float(np.std(values, ddof=1)) if values.size > 1 else float('nan')
 
 
-def t_test(values: np.ndarray, baseline: np.ndarray, welch: bool = False) -> float:
-    """p of the two-sided independent two-sample t-test; NaN without spread or two values each."""
+TESTS = {  # of the runs of two methods, by the names of `compare --test`
+    'welch': "Welch's t-test, two-sided",
+    'published': PUBLISHED_TEST,  # asks only whether the method is better
+}
+
+
+def t_test(values: np.ndarray, baseline: np.ndarray, test: str, *, falls: bool = False) -> float:
+    """p of one of TESTS; NaN without spread or two values each.
+
+    Args:
+      falls: lower values are better.
+    """
     if min(len(values), len(baseline)) < 2 or np.ptp(values) == np.ptp(baseline) == 0:
         return float('nan')
-    return float(stats.ttest_ind(values, baseline, equal_var=not welch).pvalue)
+    better = 'less' if falls else 'greater'
+    side = better if test == 'published' else 'two-sided'
+    return float(stats.ttest_ind(values, baseline, equal_var=False, alternative=side).pvalue)
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """p-values, corrected by Holm for their number; NaN, which tests nothing, stays and counts not.
+
+    (SciPy corrects false discovery rates only.)
+    """
+    known = sorted((p, index) for index, p in enumerate(values) if p == p)
+    corrected, highest = list(values), 0.0
+    for rank, (p, index) in enumerate(known):
+        highest = max(highest, min(1.0, (len(known) - rank) * p))
+        corrected[index] = highest
+    return corrected
 
 
 def wilcoxon(differences: np.ndarray) -> float:

@@ -30,6 +30,8 @@ _A_RUN = 'A run is one seed; where the task has folds, the mean over its folds.'
 _UNITS = {'hd95': 'mm'}
 _HEAD = ('method', 'labels', 'runs', 'mean ± sd', 'difference', 'p')
 _PATIENT_HEAD = ('method', 'labels', 'patients', 'difference', '95 % interval', 'p')
+_SAVING_HEAD = ('method', 'labels', 'saved', '95 % interval')
+_SAVING_FIELDS = ('method', 'label_fraction', 'low', 'high')
 _OF_RUNS = ('metric', 'method', 'label_fraction', 'runs', 'planned', 'folds', 'mean', 'sd')
 _FIELDS = (*_OF_RUNS, 'difference', 'p')
 _PATIENT_FIELDS = ('patients', 'difference', 'low', 'high', 'p')
@@ -68,14 +70,14 @@ def report(comparison: Comparison) -> Report:
     by_metric = Table(
         _HEAD,
         [_section(comparison, metric) for metric in comparison.metrics],
-        rf'{tex(dataset)}: mean $\pm$ sd over runs; p of the {tex(test)} against {tex(baseline)}. '
+        rf'{tex(dataset)}: mean $\pm$ sd over runs; p of {tex(test)}, against {tex(baseline)}. '
         + _A_RUN,
         left=2,
     )
     return Report(
         title=f'{dataset}: {comparison.task}, compared with {baseline}',
-        about=f'Mean ± sd over runs; p of the {test} against {baseline}. {_A_RUN}',
-        tables=[by_metric, *_by_patient(comparison)],
+        about=f'Mean ± sd over runs; p of {test}, against {baseline}. {_A_RUN}',
+        tables=[by_metric, *_by_patient(comparison), *_savings(comparison)],
         lists=[
             ('', '', comparison.notes),
             (
@@ -110,7 +112,9 @@ def _section(comparison: Comparison, metric: str) -> Section:
     ]
     known, aside = comparison.published, ''
     if known and known.p and len(numbers) > 2:  # it is of one metric, that with the most numbers
-        aside = f'Published p, best against scratch: {known.p:.3g}.'
+        fits = 'table2' not in known.unexplained
+        test = published.PUBLISHED_TEST if fits else 'no t-test of the published means gives it'
+        aside = f'Published p, best against scratch: {known.p:.3g} ({test}).'
     return Section(rows, title(metric), known.note if known and numbers else '', aside)
 
 
@@ -147,6 +151,32 @@ def _by_patient(comparison: Comparison) -> Iterator[Table]:
         )
 
 
+def _savings(comparison: Comparison) -> Iterator[Table]:
+    """The table of labels saved, where several shares of them were tried."""
+    rows = [
+        (
+            saving.method,
+            percent(saving.label_fraction),
+            '≥ ' * saving.at_least + '≤ ' * saving.at_most + signed(100 * saving.share),
+            f'{signed(100 * saving.low)} to {signed(100 * saving.high)}',
+        )
+        for saving in comparison.savings
+    ]
+    score, baseline = ('Dice', 'AUC')[comparison.task != 'segmentation'], comparison.baseline
+    if rows:
+        yield Table(
+            _SAVING_HEAD,
+            [Section(rows)],
+            f'{tex(comparison.dataset)}: share of the labels (in per cent) that is saved at equal '
+            f'{score} against {tex(baseline)}.',
+            left=2,
+            heading='Labels saved',
+            about=f'Share of the labels (in per cent) that {baseline} would need more to reach the '
+            f'same {score}, read off its curve over the logarithm of the share; ≥ where it does '
+            'not reach it with any. 95 % interval over draws of patients and of runs.',
+        )
+
+
 def _records(comparison: Comparison) -> Iterator[dict[str, object]]:
     """One for a metric of a method; of the test by patient and what was published, too."""
     for row in comparison.rows:
@@ -158,6 +188,10 @@ def _records(comparison: Comparison) -> Iterator[dict[str, object]]:
     for tried in comparison.patients:
         about = _fields(tried, ('method', 'label_fraction'))
         yield test | about | _fields(tried.paired, _PATIENT_FIELDS)
+    for saving in comparison.savings:
+        yield {'metric': 'labels_saved', 'source': 'measured', 'mean': saving.share} | _fields(
+            saving, _SAVING_FIELDS
+        )
     for metric in comparison.metrics:
         for number in _published(comparison, metric):
             about = {'metric': metric, 'method': number.method, 'source': number.source}

@@ -27,8 +27,8 @@ class Network(nn.Module):
       dtype: of the computation ('float32' or 'bfloat16'); parameters, statistics and logits are
         float32 in any case.
       remat: recompute the activations inside each level on the way back instead of keeping them.
-      frozen_encoder: the encoder neither learns nor changes its running averages, which it uses in
-        training as in evaluation.
+      freeze: 'encoder' or 'encoder_decoder': these parts neither learn nor change their running
+        averages, which they use in training as in evaluation.
       axis_name: the mapped axis over which batch statistics are synchronised, if any.
       dimensions: spatial axes of the input, whose sides must divide by `DIVISORS[dimensions]`.
       make_encoder: the module of the part `encoder`, from (width, norm, dtype, remat).
@@ -41,7 +41,7 @@ class Network(nn.Module):
     batch_norm_momentum: float = 0.9
     dtype: str = 'float32'
     remat: bool = False
-    frozen_encoder: bool = False
+    freeze: str = 'none'
     axis_name: str | None = None
 
     dimensions: ClassVar[int]
@@ -67,9 +67,10 @@ class Network(nn.Module):
     def encode(self, x: jax.Array, train: bool) -> list[jax.Array]:
         """Features of every level, finest first; to be called in a compact method."""
         check_sides(x.shape[1:-1], DIVISORS[self.dimensions])
-        norm = self.norm(train and not self.frozen_encoder)
+        frozen = self.freeze != 'none'
+        norm = self.norm(train and not frozen)
         levels = self.make_encoder(self.width, norm, self.dtype, self.remat, name='encoder')(x)
-        return jax.lax.stop_gradient(levels) if self.frozen_encoder else levels
+        return jax.lax.stop_gradient(levels) if frozen else levels
 
     @classmethod
     def smallest_input(cls, channels: int) -> tuple[int, ...]:

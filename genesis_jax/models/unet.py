@@ -29,10 +29,12 @@ class UNet(Network):
         """Logits `[B, X, Y(, Z), out_channels]` of `[B, X, Y(, Z), C]`; ValueError on bad sides."""
         levels = self.encode(x, train)
         last = last_features(self.width) if levels[0].shape[1] < x.shape[1] else 0
-        norm = self.norm(train)
+        frozen = self.freeze == 'encoder_decoder'
+        norm = self.norm(train and not frozen)
         decoder = Decoder(norm, self.upsample, last, self.dtype, self.remat, name='decoder')
         head = Conv(self.out_channels, (1,) * (x.ndim - 2), self.dtype, name='head')
-        return head(decoder(levels)).astype(jnp.float32)
+        features = decoder(levels)
+        return head(jax.lax.stop_gradient(features) if frozen else features).astype(jnp.float32)
 
 
 class UNet3D(UNet):

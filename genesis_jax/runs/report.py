@@ -53,7 +53,7 @@ def opening_finetune(
     """Lines that say what is about to run, on what, from which weights, and where."""
     fold = '' if config.data.fold is None else f', tested on fold {config.data.fold}'
     patients = ', '.join(str(len(names)) for names in dataset.patients.values())
-    spared = '' if config.freeze == 'none' else f', {config.freeze} frozen'
+    spared = '' if config.freeze == 'none' else f', {config.freeze.replace("_", " and ")} frozen'
     title = f'fine-tuning for {config.task}, seed {config.seed}{fold},'
     about = {
         **({'recipe': recipe} if recipe else {}),

@@ -20,7 +20,7 @@ def make_scales(
       params: the network's parameters, or their shapes.
       loaded: names of the parts that came from elsewhere.
     """
-    frozen = ('encoder',) if config.freeze == 'encoder' else ()
+    frozen = () if config.freeze == 'none' else config.freeze.split('_')  # names of parts
     places = _places(params)
     last = 1 + max(places.values())
     warmup_steps = config.head_warmup_epochs * steps_per_epoch

@@ -106,7 +106,7 @@ def make_network(config: Any, out_channels: int) -> Network:
     """The network that `config` trains."""
     return NETWORKS[name_of(config.task, config.dimensions)](
         out_channels=out_channels,
-        frozen_encoder=config.get('freeze') == 'encoder',
+        freeze=config.get('freeze', 'none'),
         axis_name=parallel.AXIS,
         **config.model.to_dict(),
     )

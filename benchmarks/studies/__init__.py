@@ -1,0 +1,1 @@
+"""The studies that ship, a file each with `study(quick)`; see benchmarks/study."""

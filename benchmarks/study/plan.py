@@ -1,0 +1,281 @@
+"""What a study is, and the steps that lead from its raw files to its runs."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.study.tuning import chosen_rate
+from genesis_jax.compare.writers import percent
+from genesis_jax.errors import UserError
+
+IMAGENET = 'imagenet'  # a Start.init: the file of --imagenet
+
+
+@dataclass(frozen=True)
+class Target:
+    """A target task: a config of `configs/` and its flags.
+
+    Attributes:
+      rates: learning rates of which each start gets the best on the validation split; a single one
+        is not tried, none is the config's.
+      tuned_at: share of the labels at which they are tried.
+    """
+
+    config: str
+    flags: str = ''
+    rates: Sequence[float] = ()
+    tuned_at: float = 1.0
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a target task begins with: scratch, a pre-training by its name, or IMAGENET.
+
+    Attributes:
+      flags: of `main.py`, beside those of the target.
+    """
+
+    init: str = 'scratch'
+    flags: str = ''
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A table of a study, and the runs that it is made of.
+
+    Attributes:
+      kind: a name in `benchmarks.study.tables.LAYOUTS`.
+      starts: by target.
+      fractions: shares of the labels.
+    """
+
+    kind: str
+    starts: Mapping[str, Sequence[str]]
+    fractions: Sequence[float] = (1.0,)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A comparison of starts on target tasks.
+
+    Commands are those of a shell without `python -m`; `{raw}` in them is the folder of the raw
+    files, `{NAME}` that of a source.
+
+    Attributes:
+      title, about: what is asked, and on which data.
+      raw: what `--source` has to be; empty: nothing is needed.
+      sources: by name, a command that fills `--out={NAME}`.
+      datasets: by name, a command of `data_prep` without `--data_dir`.
+      pretrainings: by name, config and flags of `main.py`.
+      targets, starts: by the names that tables show.
+      layouts: the tables; what they need is run, in their order.
+      seeds: runs of each start on each task; `tuning_seeds` of each learning rate.
+      minutes: expected of a source or dataset, a pre-training and a run, on `device`.
+    """
+
+    title: str
+    about: str
+    raw: str = ''
+    sources: Mapping[str, str] = field(default_factory=dict)
+    datasets: Mapping[str, str] = field(default_factory=dict)
+    pretrainings: Mapping[str, str] = field(default_factory=dict)
+    targets: Mapping[str, Target] = field(default_factory=dict)
+    starts: Mapping[str, Start] = field(default_factory=dict)
+    layouts: Sequence[Layout] = ()
+    seeds: int = 5
+    tuning_seeds: int = 1
+    minutes: tuple[float, float, float] = (1, 60, 5)
+    device: str = 'two CPU cores'
+
+
+@dataclass(frozen=True)
+class Run:
+    """The runs, one for each seed, of a start on a target at a share of the labels."""
+
+    target: str
+    start: str
+    fraction: float
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folders and files of a study on this machine.
+
+    Attributes:
+      out: everything that it makes.
+      raw: raw files of the user, or None.
+      imagenet: weights of a ResNet-18, or None: then nothing starts from there.
+    """
+
+    out: Path
+    raw: Path | None = None
+    imagenet: Path | None = None
+
+    @property
+    def data(self) -> Path:
+        return self.out / 'data'
+
+    def workdir(self, run: Run) -> Path:
+        return self.out / 'runs' / f'{_slug(run.target)}_{_slug(run.start)}_{100 * run.fraction:g}'
+
+    def tuning(self, run: Run, rate: float) -> Path:
+        return self.out / 'tuning' / f'{_slug(run.target)}_{_slug(run.start)}_{rate:g}'
+
+    def init(self, start: Start) -> str:
+        if start.init == IMAGENET:
+            return str(self.imagenet)
+        return start.init if start.init == 'scratch' else str(self.out / 'runs' / start.init)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command that is run unless `done`; it is made when its turn comes.
+
+    Attributes:
+      runs: what the plan counts: runs of a fine-tuning, else 1.
+    """
+
+    kind: str
+    name: str
+    command: Callable[[], tuple[str, ...]]
+    done: Callable[[], bool]
+    minutes: float
+    runs: int = 1
+
+
+def runs_of(study: Study, layout: Layout, places: Places) -> list[Run]:
+    """The runs of a table."""
+    return [
+        Run(target, start, fraction)
+        for fraction in layout.fractions
+        for target, starts in layout.starts.items()
+        for start in starts
+        if places.imagenet or study.starts[start].init != IMAGENET
+    ]
+
+
+def make_steps(study: Study, places: Places) -> list[Step]:
+    """All steps of a study, in their order.
+
+    Raises:
+      UserError: raw files are missing, or given for nothing.
+    """
+    if study.raw and places.raw is None:
+        raise UserError(f'the study needs --source=DIR, {study.raw}; give it')
+    if places.raw is not None and not study.raw:
+        raise UserError('the study draws its own scans; leave --source out')
+    runs = dict.fromkeys(run for layout in study.layouts for run in runs_of(study, layout, places))
+    return [
+        *_data_steps(study, places),
+        *_pretraining_steps(study, places),
+        *_tuning_steps(study, places, runs),
+        *(_run_step(study, places, run) for run in runs),
+        *_robustness_steps(study, places),
+    ]
+
+
+def _data_steps(study, places):
+    minutes = study.minutes[0]
+    folders = {name: places.out / 'raw' / name for name in study.sources} | {'raw': places.raw}
+    for name, text in study.sources.items():
+        command = _words(text, folders) + (f'--out={folders[name]}',)
+        yield Step('source', f'raw files: {name}', _fixed(command), folders[name].exists, minutes)
+    for name, text in study.datasets.items():
+        command = _words(f'data_prep.{text}', folders) + (f'--data_dir={places.data}',)
+        done = (places.data / name).exists
+        yield Step('dataset', f'dataset: {name}', _fixed(command), done, minutes)
+
+
+def _pretraining_steps(study, places):
+    for name, text in study.pretrainings.items():
+        folder = places.out / 'runs' / name
+        command = _main(text, places, folder)
+        done = (folder / 'export' / 'encoder_decoder').exists
+        yield Step('pre-training', f'pre-training: {name}', _fixed(command), done, study.minutes[1])
+
+
+def _tuning_steps(study, places, runs):
+    for target, start in dict.fromkeys((run.target, run.start) for run in runs):
+        task = study.targets[target]
+        run = Run(target, start, task.tuned_at)
+        for rate in task.rates if len(task.rates) > 1 else ():
+            name, folder = (
+                f'{target} from {start}, learning rate {rate:g}',
+                places.tuning(run, rate),
+            )
+            command = _fine_tuning(study, places, run, folder, study.tuning_seeds, lambda r=rate: r)
+            yield _step(study, 'tuning', name, command, folder, study.tuning_seeds)
+
+
+def _run_step(study, places, run):
+    name = f'{run.target} from {run.start}, {percent(run.fraction)} of the labels'
+    folder, rate = places.workdir(run), lambda: rate_of(study, places, run)
+    command = _fine_tuning(study, places, run, folder, study.seeds, rate)
+    return _step(study, 'fine-tuning', name, command, folder, study.seeds)
+
+
+def rate_of(study: Study, places: Places, run: Run) -> float | None:
+    """The learning rate of runs, once it was tuned; None: that of the config."""
+    rates = study.targets[run.target].rates
+    if len(rates) < 2:
+        return rates[0] if rates else None
+    return chosen_rate({rate: places.tuning(run, rate) for rate in rates})
+
+
+def _fine_tuning(study, places, run, folder, seeds, rate):
+    """What makes the command of a fine-tuning."""
+    target, start = study.targets[run.target], study.starts[run.start]
+
+    def command():
+        flags = f'{target.config} {target.flags} {start.flags}'
+        flags += f' --config.label_fraction={run.fraction} --config.runs={seeds}'
+        if (value := rate()) is not None:
+            flags += f' --config.optimizer.learning_rate={value}'
+        return _main(flags, places, folder) + (f'--config.init={places.init(start)}',)
+
+    return command
+
+
+def _step(study, kind, name, command, folder, seeds):
+    def done():
+        complete = {file.parent.name.split('_fold_')[0] for file in folder.glob('*/results.json')}
+        return (folder / 'results.csv').exists() and len(complete) >= seeds
+
+    return Step(kind, name, command, done, seeds * study.minutes[2], seeds)
+
+
+def _robustness_steps(study, places) -> Iterator[Step]:
+    for layout in study.layouts:
+        for target in layout.starts if layout.kind == 'robustness' else ():
+            runs = [run for run in runs_of(study, layout, places) if run.target == target]
+            table = places.out / 'robustness' / f'{target}.csv'
+            command = ('-m', 'benchmarks.study.robustness', *(str(places.workdir(r)) for r in runs))
+            command += (f'--data_dir={places.data}', f'--out={table}')
+            minutes = study.minutes[2] * study.seeds * len(runs)
+            name = f'{target} under changes of intensity'
+            yield Step('robustness', name, _fixed(command), table.exists, minutes)
+
+
+def _main(text, places, folder):
+    config, *flags = text.split()
+    ends = (f'--config.data.dir={places.data}', f'--workdir={folder}')
+    return ('main.py', f'--config=configs/{config}', *flags, *ends)
+
+
+def _words(text, folders):
+    """The words of a command; `{NAME}` in them become folders, whatever these are called."""
+    return ('-m', *(word.format(**folders) for word in text.split()))
+
+
+def _fixed(command):
+    return lambda: command
+
+
+def _slug(name):
+    return ''.join(c if c.isalnum() else '_' for c in name.lower())
+
+
+def hours(steps: Sequence[Step]) -> float:
+    """Expected of these steps."""
+    return math.fsum(step.minutes for step in steps) / 60

@@ -1,0 +1,294 @@
+"""The papers' tables over tasks: a row for each task, a column for each method, p between two."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from genesis_jax.compare import published, recipes, statistics
+from genesis_jax.compare.analysis import Entry, Row, row_of
+from genesis_jax.compare.runs import Workdir
+from genesis_jax.compare.tables import runs, spread_of, title
+from genesis_jax.compare.writers import Report, Section, Table, p_value, percent, spread_text, tex
+from genesis_jax.errors import UserError
+from genesis_jax.provenance import short_name
+
+_PER_DIMENSIONS = {'model.width'}  # each has its own, as a matter of course
+_OF_DIMENSIONS = {'dimensions', 'data.view', *_PER_DIMENSIONS}  # (views are told as readings)
+_READINGS = {  # of `data.view`, other than single slices
+    'adjacent': 'slices with their neighbours',
+    'orthogonal': 'three orthogonal planes',
+}
+_COLUMNS = ('task', 'metric', 'method', 'source', 'runs', 'mean', 'sd', 'p', 'p_holm')
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A table of the papers.
+
+    Attributes:
+      pick: the two methods between which p is, of `{method: row}` in the order of the columns, the
+        better first; fewer where there are no two.
+      tested: these two in words.
+      published_p: of a task, as written.
+      published_pair: methods that the published p compares.
+    """
+
+    title: str
+    pick: Callable[[Mapping[str, Row]], list[str]]
+    tested: str
+    published_p: Callable[[published.Task], str]
+    published_pair: Sequence[str] = ()
+
+
+def _ranked(measured):
+    """The methods from best to worst, of those that have a mean."""
+    with_mean = [column for column, row in measured.items() if row.runs]
+    return sorted(with_mean, key=lambda column: -measured[column].mean)
+
+
+def _against_first(measured):
+    """The best method but the first column's, and that."""
+    first = next(iter(measured))
+    best = [column for column in _ranked(measured) if column != first][:1]
+    return [*best, first] if best and measured[first].runs else []
+
+
+def _of_dimensions(measured):
+    """The best method in 3D and the best in 2D."""
+    ranked = _ranked(measured)
+    sides = ([column for column in ranked if column.startswith(side)][:1] for side in ('3D', '2D'))
+    return [column for side in sides for column in side]
+
+
+LAYOUTS = {
+    'table2': Layout(
+        'Against scratch',
+        _against_first,
+        'between the best method and that of the first column',
+        lambda task: p_value(task.p) if task.p else '',
+        ('scratch', 'Genesis'),
+    ),
+    'table3': Layout(
+        'Approaches',
+        lambda measured: _ranked(measured)[:2],
+        'between the two best methods',
+        lambda task: p_value(task.p_of_approaches) if task.p_of_approaches else '',
+        ('Distortion', 'Painting', 'Unified'),
+    ),
+    'table4': Layout(
+        '2D against 3D',
+        _of_dimensions,
+        'between the best method in 2D and the best in 3D',
+        lambda task: task.p_of_dimensions,
+        published.OF_DIMENSIONS,
+    ),
+}
+
+
+def lay_out(
+    name: str,
+    workdirs: Sequence[Workdir],
+    names: Sequence[str] | None = None,
+    *,
+    test: str = 'welch',
+    edition: str = 'miccai',
+) -> Report:
+    """The table `name` of LAYOUTS of workdirs of one or several tasks.
+
+    Args:
+      names: of the methods; None: by their starts.
+      test: one of `statistics.TESTS`.
+      edition: whose published numbers are shown.
+
+    Raises:
+      UserError: workdirs that do not belong in one table.
+    """
+    layout = LAYOUTS[name]
+    by_task, columns = group(workdirs, names)
+    tasks = [_task(*task, columns, layout, test, edition) for task in by_task.items()]
+    adjusted = statistics.holm([task.p for task in tasks])
+    rows, records = [], []
+    for task, p in zip(tasks, adjusted, strict=True):
+        rows += [[*task.measured, p_value(task.p), p_value(p)], *task.published]
+        records += [r | ({'p_holm': p} if r.get('p') is not None else {}) for r in task.records]
+    tested = statistics.TESTS[test]
+    by_holm = '; beside it corrected by Holm over the tasks' if len(tasks) > 1 else ''
+    readings, recipe_lines = (
+        [f'{task}: {line}' for task, members in by_task.items() for line in lines_on(members)]
+        for lines_on in (_readings, _differences)
+    )
+    unexplained = [
+        f'{task}: p {layout.published_p(known)}'
+        for task in by_task
+        if (known := published.TASKS.get(task.lower())) and name in known.unexplained
+    ]
+    return Report(
+        title=layout.title,
+        about='Mean ± sd (runs) in per cent. A run is one seed; where the task has folds, the mean '
+        f'over its folds. p of {tested}, {layout.tested}{by_holm}. Published: '
+        f'{published.EDITIONS[edition]}, where p is of {published.PUBLISHED_TEST}.',
+        tables=[
+            Table(
+                ('task', *columns, 'p', 'p (Holm)'),
+                [Section(rows)],
+                rf'{layout.title}: mean $\pm$ sd (runs); p of {tex(tested)}, {layout.tested}.',
+            )
+        ],
+        lists=[
+            ('Published, but no t-test of the published means gives it back:', '', unexplained),
+            (
+                'These are read in 2D otherwise than as single slices, and published figures stand '
+                'by the name of the column alone:',
+                'reading',
+                readings,
+            ),
+            (
+                'The configs differ in more than start and dimensions:',
+                'configs differ',
+                recipe_lines,
+            ),
+        ],
+        columns=_COLUMNS,
+        records=records,
+    )
+
+
+def group(
+    workdirs: Sequence[Workdir], names: Sequence[str] | None = None
+) -> tuple[dict[str, list[Entry]], list[str]]:
+    """Entries by task, and all methods, those in 2D first; dimensions are named where they differ.
+
+    Raises:
+      UserError: shares of the labels differ.
+    """
+    names = names or [_start(workdir) for workdir in workdirs]
+    dimensions = {workdir.config['dimensions'] for workdir in workdirs}
+    if dimensions != {3}:
+        names = [_column(*pair) for pair in zip(names, workdirs, strict=True)]
+    fractions = {workdir.label_fraction for workdir in workdirs}
+    if len(fractions) > 1:
+        shares = ', '.join(map(percent, sorted(fractions)))
+        raise UserError(f'the workdirs have {shares} of the labels; give those of one share')
+    by_task: dict[str, list[Entry]] = {}
+    for name, workdir in zip(names, workdirs, strict=True):
+        by_task.setdefault(workdir.task_name, []).append(Entry(name, workdir))
+    methods = dict.fromkeys(names)
+    return by_task, sorted(methods, key=lambda name: not name.startswith('2D'))
+
+
+def _start(workdir):
+    """What a method is called in the papers, by what it started from."""
+    if workdir.init == 'scratch':
+        return 'scratch'
+    began = workdir.provenance
+    decodes = 'decoder' in (*began.loaded, *began.unused)
+    # The file of another program is in 2D a ResNet-18, as a rule of ImageNet.
+    if workdir.config['dimensions'] == 2 and began.source and not decodes:
+        return 'ImageNet'
+    if began.task not in (None, 'restoration'):
+        return short_name(workdir.init)
+    if began.dataset == 'chestxray':
+        return 'Genesis X-ray'
+    known = published.TASKS.get(workdir.task_name.lower())
+    if known and known.of('auc', '2D Genesis CT', 'miccai') and began.modality == 'ct':
+        return 'Genesis CT'  # of these tasks, those of CT and of X-ray were both published
+    return 'Genesis'
+
+
+def _differences(entries):
+    """Lines on what else differs: of widths, between methods of equal dimensions."""
+    yield from recipes.differences(entries, _OF_DIMENSIONS)
+    for dimensions in (2, 3):
+        own = [entry for entry in entries if entry.workdir.config['dimensions'] == dimensions]
+        if own:
+            yield from recipes.differences(own, only=_PER_DIMENSIONS)
+
+
+def _readings(entries):
+    """Lines on methods that are in 2D, but not of single slices."""
+    views = [(entry.workdir.config.get('data.view'), entry.method) for entry in entries]
+    for view in dict.fromkeys(view for view, _ in views if view in _READINGS):
+        methods = ', '.join(method for other, method in views if other == view)
+        yield f'{methods}: {_READINGS[view]} (`data.view`: {view})'
+
+
+def _column(name, workdir):
+    dimensions = f'{workdir.config["dimensions"]}D'
+    return name if name.startswith(dimensions) else f'{dimensions} {name}'
+
+
+@dataclass(frozen=True)
+class _Task:
+    """The rows of a task, without the measured p, and its records."""
+
+    measured: list[str]
+    published: list[list[str]]
+    p: float
+    records: list[dict[str, object]]
+
+
+def _task(name, entries, columns, layout, test, edition):
+    """What was measured of a task, and what was published."""
+    known = published.TASKS.get(name.lower(), published.Task({}))
+    metric = metric_of(known, entries[0].workdir)
+    measured = measure(name, metric, entries, columns)
+    pair = layout.pick(measured)
+    p = float('nan')
+    if len(pair) == 2:
+        p = statistics.t_test(*(measured[column].values for column in pair), test)
+    rows = [measured.get(column) for column in columns]
+    cells = [f'{spread_of(row)} ({runs(row)})' if row else '' for row in rows]
+    from_papers = {
+        column: number for column in measured if (number := known.of(metric, column, edition))
+    }
+    about: dict[str, object] = {'task': name, 'metric': metric}
+    records = []
+    for column, row in measured.items():
+        values = {'mean': row.mean, 'sd': row.sd, 'p': p if column in pair else None}
+        records.append(about | {'method': column, 'source': 'measured', 'runs': row.runs} | values)
+    for column, number in from_papers.items():
+        records.append(about | {'method': column, 'source': number.source} | number.fractions)
+    paper = list(_published(known, from_papers, columns, layout, edition))
+    return _Task([f'{name}, {title(metric)}', *cells], paper, p, records)
+
+
+def _published(known, numbers, columns, layout, edition):
+    """The row of published numbers, if there is one."""
+    if not numbers:
+        return
+    cells = [
+        spread_text(numbers[column].mean, numbers[column].sd) if column in numbers else ''
+        for column in columns
+    ]
+    # Its p says nothing where a method that it compares is not shown, or of another edition.
+    compared = {column.removeprefix('3D ') for column in numbers} | set(numbers)
+    whole = edition == 'miccai' and compared >= {*layout.published_pair}
+    yield ['published', *cells, layout.published_p(known) if whole else '', '']
+
+
+def measure(
+    name: str, metric: str, entries: Sequence[Entry], columns: Sequence[str]
+) -> dict[str, Row]:
+    """The metric of each method, in the order of the columns."""
+    measured: dict[str, Row] = {}
+    for entry in entries:
+        if entry.method in measured:
+            raise UserError(
+                f'{entry.workdir.path} and another workdir of {name} are both {entry.method!r}; '
+                'tell them apart with --names=A,B,…'
+            )
+        for field in ('dataset', 'classes'):
+            if getattr(entry.workdir, field) != getattr(entries[0].workdir, field):
+                raise UserError(
+                    f'{entry.workdir.path} has other {field} than {entries[0].workdir.path}; only '
+                    f'runs on the same data can be compared as {name}'
+                )
+        measured[entry.method] = row_of(metric, entry)
+    return {column: measured[column] for column in columns if column in measured}
+
+
+def metric_of(known: published.Task, workdir: Workdir) -> str:
+    """What the papers measure of a task."""
+    for metric, numbers in known.numbers.items():
+        if any(number.method in ('2D scratch', 'scratch') for number in numbers):
+            return metric
+    return 'mean_iou_paper' if workdir.task == 'segmentation' else 'auc'
