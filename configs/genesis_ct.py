@@ -52,9 +52,7 @@ def get_config(variant='unified'):
     config.transforms.shuffle_windows = 10_000
     config.transforms.nonlinear_probability = 0.9
     config.transforms.paint_probability = 0.9
-    config.transforms.outpaint_probability = (
-        0.8  # of the painted patches; the others are in-painted
-    )
+    config.transforms.outpaint_probability = 0.8  # of the painted; the others are in-painted
     config.transforms.fill = 'noise'  # as the published code; 'constant' as the paper
 
     # Network
