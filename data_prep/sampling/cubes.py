@@ -13,9 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from genesis_jax.errors import ScanError
 from genesis_jax.imaging.volumes import Modality
 
-_CANDIDATES_AT_ONCE = (
-    64  # bounds memory to the faces of 64 patches, and leaves early once enough is found
-)
+_CANDIDATES_AT_ONCE = 64  # bounds memory to so many faces, and leaves early once enough is found
 
 
 @dataclass(frozen=True)
