@@ -165,7 +165,7 @@ def test_folds_share_no_patient(make_target):
         ({'data.name': 'lcs', 'data.prepare': ('lcs', 'lits --x')}, 'python -m data_prep.lits'),
         ({'data.fold': 1}, 'has one fixed split'),
         ({'label_fraction': 0.0}, 'above 0, at most 1'),
-        ({'freeze': 'decoder'}, "'none', 'encoder' or 'encoder_decoder'"),
+        ({'freeze': 'decoder'}, "'none' or 'encoder' or 'encoder_decoder'"),
         ({'runs': 0}, 'a number above 0'),
         ({'batch_size': 6}, '4 devices cannot share it evenly'),
         ({'overlap': 1.0}, 'from 0 to below 1'),

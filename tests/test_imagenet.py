@@ -15,7 +15,7 @@ import safetensors.torch  # noqa: E402
 from configs import target  # noqa: E402
 from genesis_jax import convert, transfer  # noqa: E402
 from genesis_jax import torch as ours  # noqa: E402
-from genesis_jax.compare import dimensions  # noqa: E402
+from genesis_jax.compare import layouts  # noqa: E402
 from genesis_jax.compare.runs import read_workdir  # noqa: E402
 from genesis_jax.convert.__main__ import main  # noqa: E402
 from genesis_jax.errors import UserError  # noqa: E402
@@ -269,8 +269,8 @@ def test_a_comparison_calls_it_imagenet_in_whatever_form(form, file, tmp_path):
     began = start(place).provenance.to_dict()
     run = make_classifier(tmp_path / 'run', init=str(place), start=began)
     write_config(run, dimensions=2)
-    report = dimensions.lay_out([read_workdir(run)])
-    assert report.tables[0].head == ('task', '2D ImageNet', 'p')
+    report = layouts.lay_out('table4', [read_workdir(run)])
+    assert report.tables[0].head == ('task', '2D ImageNet', 'p', 'p (Holm)')
 
 
 def test_a_folder_of_timm_without_weights_says_what_to_name(tmp_path):

@@ -62,8 +62,12 @@ def _lay_out(workdirs, args):
     options = {'test': args.test, 'edition': args.edition}
     if args.layout in layouts.LAYOUTS:
         return layouts.lay_out(args.layout, workdirs, args.names, **options), {}
-    report, figure = figure2.lay_out(workdirs, args.names, **options)
-    return report, {} if missing('plot', 'drawing') else {'figure2.png': figure()}
+    report, tasks = figure2.lay_out(workdirs, args.names, **options)
+    if missing('plot', 'drawing'):
+        return report, {}
+    from genesis_jax.compare import figure2_chart
+
+    return report, {'figure2.png': figure2_chart.draw_tasks(tasks, figure2.PANELS)}
 
 
 def _compare(workdirs, args):

@@ -1,6 +1,6 @@
 """The papers' figure 2: starts on tasks in 2D, and the p-value of each pair."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -41,8 +41,8 @@ def lay_out(
     *,
     test: str = 'welch',
     edition: str = 'miccai',
-) -> tuple[Report, Callable[[], bytes]]:
-    """The tables, and what draws the figure as a PNG; the arguments are those of `layouts.lay_out`.
+) -> tuple[Report, list[Task]]:
+    """The tables, and what `figure2_chart` draws; arguments as of `layouts.lay_out`.
 
     Raises:
       UserError: workdirs that do not belong in one figure.
@@ -52,11 +52,6 @@ def lay_out(
         raise UserError(f'{first.path} is in 3D, and figure 2 is of 2D; leave it out')
     by_task, columns = group(workdirs, names)
     tasks = [_task(*task, columns, test, edition) for task in by_task.items()]
-
-    def draw():
-        from genesis_jax.compare.figure2_chart import figure2
-
-        return figure2(tasks, PANELS)
 
     tested = statistics.TESTS[test]
     caption = rf'mean $\pm$ sd (runs); p of {tex(tested)} between all pairs.'
@@ -82,7 +77,7 @@ def lay_out(
         columns=_COLUMNS,
         records=[record for task in tasks for record in _records(task)],
     )
-    return report, draw
+    return report, tasks
 
 
 def _task(name, entries, columns, test, edition):

@@ -15,7 +15,7 @@ from genesis_jax.compare.writers import p_value
 _BRACKET = 0.13  # of what the values span, from one line of p to the next
 
 
-def figure2(tasks: Sequence[Task], names: Sequence[str]) -> bytes:
+def draw_tasks(tasks: Sequence[Task], names: Sequence[str]) -> bytes:
     """A PNG with a panel for each of `names` that has tasks."""
     methods = list(dict.fromkeys(method for task in tasks for method in task.rows))
     panels = [
