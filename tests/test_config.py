@@ -216,6 +216,7 @@ def test_values_that_cannot_run_are_refused(field, value, sentence):
             'fewer than config.epochs=1000, otherwise only',
         ),
         ({'head_warmup_epochs': 2}, 'head_warmup_epochs=2: expected 0 with config.init=scratch'),
+        ({'freeze': 'encoder_decoder'}, "'encoder' or 'none' in classification, which has no dec"),
     ],
 )
 def test_protocols_that_mean_nothing_are_refused(fields, sentence):
