@@ -2,7 +2,7 @@
 
     python -m benchmarks.study --study=factors --source=Task04_Hippocampus --out=factors
 
-The data and the split of the study `hippocampus`, at 2 mm and with a network of width 4. Every
+The data and the split of the study `hippocampus`, at 1.5 mm and with a network of width 4. Every
 factor changes one thing of the base recipe; each start gets its own learning rate, scratch too. All
 learn from 5 % of the labels.
 """
@@ -36,7 +36,7 @@ _PRETRAININGS = {  # variant of configs/genesis_mri.py, and what differs from th
     'shuffling': ('shuffling', ''),
     'non-linear map': ('nonlinear', ''),
     'auto-encoder': ('autoencoder', ''),
-    'whole volumes': ('unified', '--config.data.name=whole --config.batch_size=4'),
+    'small patches': ('unified', '--config.data.name=small --config.batch_size=24'),
 }
 _FINETUNING = (
     '--config.data.name=labels --config.model.width=4 --config.batch_size=4 '
@@ -50,7 +50,7 @@ _STARTS = {  # of fine-tunings from the base
     'no warm-up': '--config.schedule.warmup_steps=0',
     'encoder frozen': '--config.freeze=encoder',
 }
-_GEOMETRY = '--modality=mri --spacing=2,2,2'
+_GEOMETRY = '--modality=mri --spacing=1.5,1.5,1.5'
 _CUBES = '--border_low=0,0,0 --border_high=0,0,0 --max_tissue=1'
 
 
@@ -68,8 +68,8 @@ def study(quick: bool = False) -> Study:
         raw='the folder Task04_Hippocampus of the Medical Segmentation Decathlon',
         sources={'split': 'benchmarks.study.hold_out --source={raw} --test=60'},
         datasets={
-            'images': f'{images} --name=images --cube_size=16,16,16',
-            'whole': f'{images} --name=whole --cube_size=16,24,16',
+            'images': f'{images} --name=images --cube_size=16,24,16',
+            'small': f'{images} --name=small --cube_size=16,16,8 --cubes_per_scan=96',
             'labels': f'nnunet --name=labels --source={{split}} {_GEOMETRY} '
             '--cube_size=16,24,16 --patches_per_scan=4',
         },

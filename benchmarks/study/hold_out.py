@@ -8,13 +8,13 @@ imagesTs and labelsTs. What is pre-trained on imagesTr has not seen a test patie
 
 import json
 import os
+import random
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.formats.dataset_json import list_files, read_dataset_json
-from data_prep.splits.draws import ranked
 from genesis_jax.cli.arguments import Parser, count, existing_folder, path
 from genesis_jax.errors import UserError
 
@@ -43,7 +43,8 @@ def hold_out(source: Path, out: Path, test: int, train: int | None = None, seed:
     """
     declared = read_dataset_json(source)
     scans = list_files(source, declared, 'Tr')
-    order = ranked(scans, seed)
+    order = sorted(scans)
+    random.Random(seed).shuffle(order)
     if len(order) < test + 2:
         raise UserError(
             f'{source} has {len(order)} labelled scans, too few to hold out {test} and leave two '
