@@ -263,8 +263,8 @@ def test_the_papers_table_against_scratch(tmp_path):
     assert main([*map(str, paths), '--layout=table2', *options]) == 0
     text = (tmp_path / 'out/table2.md').read_text()
     assert '| task | scratch | Genesis | other | p | p (Holm) |' in text
-    assert '| published | 94.25 ± 5.07 | 98.20 ± 0.51 |  | 0.018 |  |' in text
-    assert '| published | 74.05 ± 1.97 | 77.62 ± 0.64 |  | 1.0e-04 |  |' in text
+    assert '| published | 94.25 ± 5.07 | 98.20 ± 0.51 |  | 0.0180 |  |' in text
+    assert '| published | 74.05 ± 1.97 | 77.62 ± 0.64 |  | 1.04e-4 |  |' in text
     expected = [
         stats.ttest_ind(
             values_of(better, metric), values_of(worse, metric), equal_var=False,
@@ -299,7 +299,37 @@ def test_the_papers_table_of_approaches_tests_the_two_best(tmp_path):
     assert tested == {'Unified': pytest.approx(p), 'Distortion': pytest.approx(p)}
 
 
-def test_figure_2_has_the_p_of_every_pair(tmp_path):
+def test_only_a_scratch_of_its_dimensions_is_a_baseline(tmp_path):
+    """Wherever it stands; where it is missing, nothing is tested."""
+    paths = [
+        make_in(tmp_path, 3, 'genesis', make_classifier, gain=0.9),
+        make_in(tmp_path, 2, 'scratch', make_classifier, gain=0.2),
+        make_in(tmp_path, 3, 'scratch', make_classifier, gain=0.5),
+        make_in(tmp_path, 3, 'other', make_workdir, dataset='lcs'),
+        make_in(tmp_path, 3, 'best', make_workdir, dataset='lcs', skill=0.8),
+    ]
+    names = '--names=Genesis,scratch,scratch,other,Genesis'
+    assert main([*map(str, paths), '--layout=table2', names, f'--out={tmp_path / "out"}']) == 0
+    with (tmp_path / 'out/table2.csv').open() as stream:
+        tested = {(r['task'], r['method']): r['p'] for r in csv.DictReader(stream) if r['p']}
+    p = stats.ttest_ind(*(values_of(path, 'auc') for path in paths[:3:2]), equal_var=False).pvalue
+    assert tested.keys() == {('ncc', '3D Genesis'), ('ncc', '3D scratch')}
+    assert float(tested['ncc', '3D Genesis']) == pytest.approx(p)
+
+
+def test_in_the_table_of_approaches_genesis_is_the_unified_one(tmp_path):
+    paths = [
+        make_in(tmp_path, 3, name, make_classifier, gain=gain)
+        for name, gain in (('Distortion', 0.5), ('Painting', 0.8), ('Genesis', 0.7))
+    ]
+    names = '--names=Distortion,Painting,Genesis'
+    assert main([*map(str, paths), '--layout=table3', names, f'--out={tmp_path / "out"}']) == 0
+    text = (tmp_path / 'out/table3.md').read_text()
+    assert '| task | Distortion | Painting | Unified |' in text
+    assert '| published | 96.46 ± 1.03 | 98.20 ± 0.51 | 97.90 ± 0.57 |' in text
+
+
+def test_figure_2_has_the_p_of_every_pair(tmp_path, capsys):
     starts = {'scratch': 0.5, 'ImageNet': 0.9, 'Genesis': 0.8}
     paths, names = [], []
     for view in ('slices', None):
@@ -316,6 +346,8 @@ def test_figure_2_has_the_p_of_every_pair(tmp_path):
     with (tmp_path / 'out/figure2.csv').open() as stream:
         pairs = [row for row in csv.DictReader(stream) if row['other']]
     assert len(pairs) == 6  # three of each task
+    latex = (tmp_path / 'out/figure2.tex').read_text()
+    assert latex.count(r' \\') == 2 + 4 + 6 and '| dxc | 2D scratch' in capsys.readouterr().out
     first = stats.ttest_ind(
         values_of(paths[0], 'auc'), values_of(paths[1], 'auc'), equal_var=False
     ).pvalue

@@ -28,9 +28,9 @@ def pairs():
         of_2019 = [number for number in numbers if number.edition == 'miccai']
         scratch, *approaches = of_2019[:4]
         best, second = sorted(approaches, key=lambda number: -number.mean)[:2]
-        yield 'table2', name, best, scratch, task.p
+        yield 'table2', name, best, scratch, float(task.p)
         if task.p_of_approaches:
-            yield 'table3', name, best, second, task.p_of_approaches
+            yield 'table3', name, best, second, float(task.p_of_approaches)
         if task.p_of_dimensions:
             in_2d = task.of(next(iter(task.numbers)), '2D ImageNet', 'miccai')
             yield 'table4', name, best, in_2d, float(task.p_of_dimensions.removeprefix('< '))

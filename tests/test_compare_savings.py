@@ -11,17 +11,17 @@ from genesis_jax.compare.__main__ import main
 from genesis_jax.compare.savings import savings
 
 PATIENTS = [f'p{index}' for index in range(20)]
+HARD = np.linspace(-0.1, 0.1, len(PATIENTS))
 
 
 def curve(scores, seeds=(0,), spread=0.0):
     """A method's curve: these mean scores by label fraction, of as many runs as seeds."""
     rng = np.random.default_rng(0)
-    hardness = np.linspace(-0.1, 0.1, len(PATIENTS))
     workdir = SimpleNamespace(parts=[SimpleNamespace(seed=seed) for seed in seeds])
     return {
         fraction: (
             workdir,
-            [runs.Tested(PATIENTS, score + hardness + rng.normal(0, spread)) for _ in seeds],
+            [runs.Tested(PATIENTS, score + HARD + rng.normal(0, spread)) for _ in seeds],
         )
         for fraction, score in scores.items()
     }
@@ -103,5 +103,38 @@ def test_the_comparison_shows_what_is_saved(tmp_path, capsys):
     assert main([*map(str, folders), *options]) == 0
     text = (tmp_path / 'out/comparison.md').read_text()
     rows = text.split('## Labels saved')[1].split('| Genesis | ')[1:]
-    assert len(rows) == 3 and rows[0].startswith('10 % | +')
-    assert (tmp_path / 'out/comparison.csv').read_text().count('labels_saved') == 3
+    assert len(rows) == 2 and rows[0].startswith('10 % | +')
+    assert (tmp_path / 'out/comparison.csv').read_text().count('labels_saved') == 2
+
+
+def test_the_smallest_share_that_reaches_the_score_counts():
+    """On a plateau of the baseline, and where both are equal."""
+    curves = {
+        'scratch': curve({0.1: 0.7, 0.5: 0.8, 1.0: 0.8}),
+        'Genesis': curve({0.1: 0.8, 0.5: 0.8, 1.0: 0.8}),
+    }
+    tenth, half = savings(curves, 'scratch', draws=20, seed=0)  # with all labels there is no row
+    assert tenth.share == pytest.approx(0.8) and half.share == pytest.approx(0, abs=1e-9)
+
+
+def test_the_interval_covers_as_often_as_it_says():
+    """Of curves with known means; the bootstrap of five runs alone would cover 87 %."""
+    shares, covered = (0.05, 0.1, 0.2, 0.4, 0.8), []
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        curves = {
+            name: {
+                share: (
+                    SimpleNamespace(parts=[SimpleNamespace(seed=run) for run in range(5)]),
+                    [
+                        runs.Tested(PATIENTS, line(ahead * share) + rng.normal(0, 0.008, 1) + HARD)
+                        for _ in range(5)
+                    ],
+                )
+                for share in some
+            }
+            for name, ahead, some in (('scratch', 1, shares), ('Genesis', 2, (0.1,)))
+        }
+        (saving,) = savings(curves, 'scratch', draws=200, seed=seed)
+        covered.append(saving.low <= 0.5 <= saving.high)
+    assert 0.89 <= np.mean(covered) <= 0.99

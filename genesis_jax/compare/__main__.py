@@ -21,8 +21,8 @@ examples:
 A run is one seed; where the task has folds, the mean over its folds. The paired test averages a
 patient's Dice (segmentation) or Brier score (classification) over runs; its interval is that of
 the difference of mean Dice or AUC, patients resampled. A class that is neither in the truth nor
-in the prediction of a case has no Dice there. No p-value is corrected for the number of
-comparisons. Config fields that differ between methods are listed below the tables."""
+in the prediction of a case has no Dice there. In the papers' layouts p-values stand raw and
+corrected by Holm, else only raw. Config fields that differ are listed below the tables."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     expected += {'methods': ['bars.png', 'curves.png'], 'figure2': ['figure2.png']}.get(
         args.layout, []
     )
+    of_others = ('edition',) if args.layout == 'methods' else ('baseline', 'draws', 'seed')
+    parser.refuse(args, of_others, f'is not of --layout={args.layout}; leave it out')
     try:
         _check(args, expected)
         workdirs = [read_workdir(folder) for folder in args.workdir]
@@ -87,12 +89,7 @@ def _compare(workdirs, args):
 
 
 def _check(args, expected):
-    """Raises UserError for options that exclude each other, or an earlier comparison in --out."""
-    if args.layout != 'methods' and args.baseline:
-        raise UserError(
-            f'--baseline is not of --layout={args.layout}, which decides what is compared; leave '
-            'it out'
-        )
+    """Raises UserError for too few names, or an earlier comparison in --out."""
     if args.names and len(args.names) != len(args.workdir):
         raise UserError(
             f'--names has {len(args.names)} names for {len(args.workdir)} workdirs; give one for '
@@ -108,7 +105,7 @@ def _check(args, expected):
 def _make_parser():
     parser = Parser(
         prog='python -m genesis_jax.compare',
-        description='Compares fine-tuned methods on one task: mean and sd over runs, tests, plots.',
+        description='Compares fine-tuned methods: mean and sd over runs, tests, plots.',
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -119,7 +116,7 @@ def _make_parser():
     parser.switch('overwrite', 'replace an earlier comparison in DIR')
     text = (
         'methods: those on one task, at one or several shares of the labels; and as in the papers, '
-        'of one or several tasks, table2: the best method against the first; table3: the two best; '
+        'of one or several tasks, table2: the best method against scratch; table3: the two best; '
         'table4: the best in 2D and in 3D; figure2: all pairs, in 2D'
     )
     option('layout', ('methods', *layouts.LAYOUTS, 'figure2'), None, text, 'methods')

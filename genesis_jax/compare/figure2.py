@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from genesis_jax.compare import published, statistics
+from genesis_jax.compare import published, recipes, statistics
 from genesis_jax.compare.analysis import Row
-from genesis_jax.compare.layouts import group, measure, metric_of
+from genesis_jax.compare.layouts import group, measure, metric_of, start_of
 from genesis_jax.compare.runs import Workdir
 from genesis_jax.compare.tables import runs, spread_of, title
 from genesis_jax.compare.writers import Report, Section, Table, p_value, signed, spread_text, tex
@@ -50,10 +50,16 @@ def lay_out(
     if any(workdir.config['dimensions'] == 3 for workdir in workdirs):
         first = next(w for w in workdirs if w.config['dimensions'] == 3)
         raise UserError(f'{first.path} is in 3D, and figure 2 is of 2D; leave it out')
+    names = names or [start_of(workdir, ct='Genesis CT') for workdir in workdirs]
     by_task, columns = group(workdirs, names)
     tasks = [_task(*task, columns, test, edition) for task in by_task.items()]
 
-    tested = statistics.TESTS[test]
+    tested = statistics.in_words(test)
+    differences = [
+        f'{task}: {line}'
+        for task, members in by_task.items()
+        for line in recipes.differences(members, ('data.view',))
+    ]
     caption = rf'mean $\pm$ sd (runs); p of {tex(tested)} between all pairs.'
     report = Report(
         title='Starts in 2D',
@@ -62,18 +68,18 @@ def lay_out(
         f'their number. Published: {published.EDITIONS[edition]}.',
         tables=[
             Table(
-                ('task', *columns), [Section(_means(tasks, columns))], f'Starts in 2D: {caption}'
+                ('task', *columns), [Section([*_means(tasks, columns)])], f'Starts in 2D: {caption}'
             ),
             Table(
                 ('task', 'method', 'against', 'difference', 'p', 'p (Holm)'),
-                [Section(_pairs(tasks))],
+                [Section([*_pairs(tasks)])],
                 f'All pairs: p of {tex(tested)}.',
                 left=3,
                 heading='All pairs',
                 about='Difference of the means in percentage points.',
             ),
         ],
-        lists=[],
+        lists=[('The configs differ in more than the start:', 'configs differ', differences)],
         columns=_COLUMNS,
         records=[record for task in tasks for record in _records(task)],
     )

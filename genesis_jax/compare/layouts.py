@@ -1,7 +1,7 @@
 """The papers' tables over tasks: a row for each task, a column for each method, p between two."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from genesis_jax.compare import published, recipes, statistics
 from genesis_jax.compare.analysis import Entry, Row, row_of
@@ -30,6 +30,7 @@ class Layout:
       tested: these two in words.
       published_p: of a task, as written.
       published_pair: methods that the published p compares.
+      called: other names of methods in this table.
     """
 
     title: str
@@ -37,6 +38,7 @@ class Layout:
     tested: str
     published_p: Callable[[published.Task], str]
     published_pair: Sequence[str] = ()
+    called: Mapping[str, str] = field(default_factory=dict)
 
 
 def _ranked(measured):
@@ -45,11 +47,19 @@ def _ranked(measured):
     return sorted(with_mean, key=lambda column: -measured[column].mean)
 
 
-def _against_first(measured):
-    """The best method but the first column's, and that."""
-    first = next(iter(measured))
-    best = [column for column in _ranked(measured) if column != first][:1]
-    return [*best, first] if best and measured[first].runs else []
+def _against_scratch(measured):
+    """The best method that has a scratch of its dimensions, and that."""
+    ranked = _ranked(measured)
+    scratch = {column.removesuffix('scratch'): column for column in ranked if _is_scratch(column)}
+    for column in ranked:
+        prefix = column[:3] if column[:3] in ('2D ', '3D ') else ''
+        if not _is_scratch(column) and prefix in scratch:
+            return [column, scratch[prefix]]
+    return []
+
+
+def _is_scratch(column):
+    return column in ('scratch', '2D scratch', '3D scratch')
 
 
 def _of_dimensions(measured):
@@ -62,17 +72,18 @@ def _of_dimensions(measured):
 LAYOUTS = {
     'table2': Layout(
         'Against scratch',
-        _against_first,
-        'between the best method and that of the first column',
-        lambda task: p_value(task.p) if task.p else '',
+        _against_scratch,
+        'between the best method and scratch',
+        lambda task: task.p,
         ('scratch', 'Genesis'),
     ),
     'table3': Layout(
         'Approaches',
         lambda measured: _ranked(measured)[:2],
         'between the two best methods',
-        lambda task: p_value(task.p_of_approaches) if task.p_of_approaches else '',
+        lambda task: task.p_of_approaches,
         ('Distortion', 'Painting', 'Unified'),
+        {'Genesis': 'Unified'},
     ),
     'table4': Layout(
         '2D against 3D',
@@ -103,6 +114,7 @@ def lay_out(
       UserError: workdirs that do not belong in one table.
     """
     layout = LAYOUTS[name]
+    names = [layout.called.get(method, method) for method in names or map(start_of, workdirs)]
     by_task, columns = group(workdirs, names)
     tasks = [_task(*task, columns, layout, test, edition) for task in by_task.items()]
     adjusted = statistics.holm([task.p for task in tasks])
@@ -110,22 +122,23 @@ def lay_out(
     for task, p in zip(tasks, adjusted, strict=True):
         rows += [[*task.measured, p_value(task.p), p_value(p)], *task.published]
         records += [r | ({'p_holm': p} if r.get('p') is not None else {}) for r in task.records]
-    tested = statistics.TESTS[test]
+    about_p = f', where p is of {published.PUBLISHED_TEST}' * (edition == 'miccai')
+    tested = statistics.in_words(test)
     by_holm = '; beside it corrected by Holm over the tasks' if len(tasks) > 1 else ''
     readings, recipe_lines = (
         [f'{task}: {line}' for task, members in by_task.items() for line in lines_on(members)]
         for lines_on in (_readings, _differences)
     )
     unexplained = [
-        f'{task}: p {layout.published_p(known)}'
-        for task in by_task
-        if (known := published.TASKS.get(task.lower())) and name in known.unexplained
+        f'{task}: p {rows_of.published[0][-2]}'
+        for task, rows_of in zip(by_task, tasks, strict=True)
+        if name in rows_of.unexplained and rows_of.published and rows_of.published[0][-2]
     ]
     return Report(
         title=layout.title,
         about='Mean ± sd (runs) in per cent. A run is one seed; where the task has folds, the mean '
         f'over its folds. p of {tested}, {layout.tested}{by_holm}. Published: '
-        f'{published.EDITIONS[edition]}, where p is of {published.PUBLISHED_TEST}.',
+        f'{published.EDITIONS[edition]}{about_p}.',
         tables=[
             Table(
                 ('task', *columns, 'p', 'p (Holm)'),
@@ -153,14 +166,13 @@ def lay_out(
 
 
 def group(
-    workdirs: Sequence[Workdir], names: Sequence[str] | None = None
+    workdirs: Sequence[Workdir], names: Sequence[str]
 ) -> tuple[dict[str, list[Entry]], list[str]]:
     """Entries by task, and all methods, those in 2D first; dimensions are named where they differ.
 
     Raises:
       UserError: shares of the labels differ.
     """
-    names = names or [_start(workdir) for workdir in workdirs]
     dimensions = {workdir.config['dimensions'] for workdir in workdirs}
     if dimensions != {3}:
         names = [_column(*pair) for pair in zip(names, workdirs, strict=True)]
@@ -175,8 +187,12 @@ def group(
     return by_task, sorted(methods, key=lambda name: not name.startswith('2D'))
 
 
-def _start(workdir):
-    """What a method is called in the papers, by what it started from."""
+def start_of(workdir: Workdir, ct: str = 'Genesis') -> str:
+    """What a method is called in the papers, by what it started from.
+
+    Args:
+      ct: Genesis Chest CT, where the task has no start of X-ray beside it.
+    """
     if workdir.init == 'scratch':
         return 'scratch'
     began = workdir.provenance
@@ -188,10 +204,10 @@ def _start(workdir):
         return short_name(workdir.init)
     if began.dataset == 'chestxray':
         return 'Genesis X-ray'
-    known = published.TASKS.get(workdir.task_name.lower())
-    if known and known.of('auc', '2D Genesis CT', 'miccai') and began.modality == 'ct':
-        return 'Genesis CT'  # of these tasks, those of CT and of X-ray were both published
-    return 'Genesis'
+    known = published.TASKS.get(workdir.task_name.lower(), published.Task({}))
+    if any(number.method == 'Genesis CT 2D' for number in known.numbers.get('auc', ())):
+        ct = 'Genesis CT'  # of these tasks, those of CT and of X-ray were both published
+    return ct if began.modality == 'ct' else 'Genesis'
 
 
 def _differences(entries):
@@ -224,6 +240,7 @@ class _Task:
     published: list[list[str]]
     p: float
     records: list[dict[str, object]]
+    unexplained: Sequence[str]  # layouts whose published p no t-test gives back
 
 
 def _task(name, entries, columns, layout, test, edition):
@@ -248,7 +265,8 @@ def _task(name, entries, columns, layout, test, edition):
     for column, number in from_papers.items():
         records.append(about | {'method': column, 'source': number.source} | number.fractions)
     paper = list(_published(known, from_papers, columns, layout, edition))
-    return _Task([f'{name}, {title(metric)}', *cells], paper, p, records)
+    measured_cells = [f'{name}, {title(metric)}', *cells]
+    return _Task(measured_cells, paper, p, records, known.unexplained)
 
 
 def _published(known, numbers, columns, layout, edition):
@@ -276,10 +294,10 @@ def measure(
                 f'{entry.workdir.path} and another workdir of {name} are both {entry.method!r}; '
                 'tell them apart with --names=A,B,…'
             )
-        for field in ('dataset', 'classes'):
-            if getattr(entry.workdir, field) != getattr(entries[0].workdir, field):
+        for what in ('dataset', 'classes'):
+            if getattr(entry.workdir, what) != getattr(entries[0].workdir, what):
                 raise UserError(
-                    f'{entry.workdir.path} has other {field} than {entries[0].workdir.path}; only '
+                    f'{entry.workdir.path} has other {what} than {entries[0].workdir.path}; only '
                     f'runs on the same data can be compared as {name}'
                 )
         measured[entry.method] = row_of(metric, entry)

@@ -58,7 +58,9 @@ def scores_of_draws(test: Tested, patients: Sequence[str], weights: np.ndarray) 
     if test.labels is None or test.probabilities is None:
         values = _by_patient([test], patients)
         known = ~np.isnan(values)
-        return weights[:, known] @ values[known] / weights[:, known].sum(axis=1)
+        drawn = weights[:, known].sum(axis=1)
+        totals = weights[:, known] @ values[known]
+        return np.divide(totals, drawn, out=np.full(len(weights), np.nan), where=drawn > 0)
     index = _index(test, patients)
     keep = index >= 0
     columns = test.labels[keep], test.probabilities[keep], index[keep]

@@ -2,7 +2,8 @@
 
 A method with a share f of the labels scores s; the baseline reaches s with a share g, on its curve
 of scores over the logarithm of the share, made monotone and interpolated. Saved are 1 - f/g of the
-labels. The interval is that of draws of patients and of runs, both with replacement.
+labels. The interval is that of draws of patients and of runs, both with replacement; the variance
+that n runs add is widened by n / (n - 1), since they are few.
 """
 
 from collections import defaultdict
@@ -21,10 +22,12 @@ class Saving:
     """The share of labels that a method saves at one of its label fractions.
 
     Attributes:
-      share: of the labels that the baseline needs; negative where it needs fewer.
+      share: of the labels that the baseline needs; negative where the method needs more.
       low, high: its 95 % interval.
-      at_least: the baseline reaches the score with none of its shares, so `share` is the least.
-      at_most: the baseline is better with the smallest of its shares, so `share` is the most.
+      at_least, high_at_least: the baseline reaches the score with none of its shares, so that
+        `share` (or `high`) is a lower bound.
+      at_most, low_at_most: the baseline is better with the smallest of its shares, so that `share`
+        (or `low`) is an upper bound.
     """
 
     method: str
@@ -32,8 +35,10 @@ class Saving:
     share: float
     low: float
     high: float
-    at_least: bool
-    at_most: bool
+    at_least: bool = False
+    at_most: bool = False
+    high_at_least: bool = False
+    low_at_most: bool = False
 
 
 def savings(
@@ -68,6 +73,7 @@ def savings(
         for method, curve in means.items()
         if method != baseline
         for fraction, scores in curve.items()
+        if fraction < shares[-1]  # with all labels there is nothing to compare with
     ]
 
 
@@ -79,13 +85,29 @@ def _means(workdir, tests, patients, weights, rng):
     runs = np.stack([statistics.mean_of(folds) for folds in by_seed.values()], axis=1)
     chosen = rng.integers(runs.shape[1], size=runs.shape)
     chosen[0] = np.arange(runs.shape[1])
-    return np.take_along_axis(runs, chosen, axis=1).mean(axis=1)
+    resampled, mean = np.take_along_axis(runs, chosen, axis=1).mean(axis=1), runs.mean(axis=1)
+    count = max(2, runs.shape[1])
+    return mean + (resampled - mean) * np.sqrt(count / (count - 1))
 
 
 def _saving(method, fraction, scores, shares, heights):
+    reached = heights >= scores[:, None]
+    place = np.where(reached.any(axis=1), reached.argmax(axis=1), len(shares) - 1)
+    before, rows = np.maximum(place - 1, 0), np.arange(len(scores))
+    low, high = heights[rows, before], heights[rows, place]
+    part = np.divide(scores - low, high - low, out=np.ones(len(scores)), where=high > low)
     logs = np.log(shares)
-    needed = [np.interp(score, row, logs) for score, row in zip(scores, heights, strict=True)]
+    needed = logs[before] + part.clip(0, 1) * (logs[place] - logs[before])
     saved = 1 - fraction / np.exp(needed)
-    at_least, at_most = scores[0] > heights[0, -1], scores[0] < heights[0, 0]
-    interval = statistics.interval(saved[1:])
-    return Saving(method, fraction, float(saved[0]), *interval, bool(at_least), bool(at_most))
+    ends = statistics.interval(saved[1:])
+    least, most = (1 - fraction / shares[[0, -1]]).tolist()  # what the curve can tell
+    return Saving(
+        method,
+        fraction,
+        float(saved[0]),
+        *ends,
+        at_least=bool(scores[0] > heights[0, -1]),
+        at_most=bool(scores[0] < heights[0, 0]),
+        high_at_least=bool(np.isclose(ends[1], most)),
+        low_at_most=bool(np.isclose(ends[0], least)),
+    )

@@ -37,6 +37,11 @@ TESTS = {  # of the runs of two methods, by the names of `compare --test`
 }
 
 
+def in_words(test: str) -> str:
+    """One of TESTS between two methods of which neither is the baseline."""
+    return TESTS[test] + ', in favour of the higher mean' * (test == 'published')
+
+
 def t_test(values: np.ndarray, baseline: np.ndarray, test: str, *, falls: bool = False) -> float:
     """p of one of TESTS; NaN without spread or two values each.
 

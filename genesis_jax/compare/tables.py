@@ -31,7 +31,7 @@ _UNITS = {'hd95': 'mm'}
 _HEAD = ('method', 'labels', 'runs', 'mean ± sd', 'difference', 'p')
 _PATIENT_HEAD = ('method', 'labels', 'patients', 'difference', '95 % interval', 'p')
 _SAVING_HEAD = ('method', 'labels', 'saved', '95 % interval')
-_SAVING_FIELDS = ('method', 'label_fraction', 'low', 'high')
+_SAVING_FIELDS = ('method', 'label_fraction', 'low', 'high', 'at_least', 'at_most')
 _OF_RUNS = ('metric', 'method', 'label_fraction', 'runs', 'planned', 'folds', 'mean', 'sd')
 _FIELDS = (*_OF_RUNS, 'difference', 'p')
 _PATIENT_FIELDS = ('patients', 'difference', 'low', 'high', 'p')
@@ -86,7 +86,7 @@ def report(comparison: Comparison) -> Report:
                 comparison.recipes,
             ),
         ],
-        columns=(*_FIELDS, 'source', 'test', 'patients', 'low', 'high'),
+        columns=(*_FIELDS, 'source', 'test', 'patients', 'low', 'high', 'at_least', 'at_most'),
         records=[*_records(comparison)],
     )
 
@@ -114,7 +114,7 @@ def _section(comparison: Comparison, metric: str) -> Section:
     if known and known.p and len(numbers) > 2:  # it is of one metric, that with the most numbers
         fits = 'table2' not in known.unexplained
         test = published.PUBLISHED_TEST if fits else 'no t-test of the published means gives it'
-        aside = f'Published p, best against scratch: {known.p:.3g} ({test}).'
+        aside = f'Published p, best against scratch: {known.p} ({test}).'
     return Section(rows, title(metric), known.note if known and numbers else '', aside)
 
 
@@ -158,7 +158,10 @@ def _savings(comparison: Comparison) -> Iterator[Table]:
             saving.method,
             percent(saving.label_fraction),
             '≥ ' * saving.at_least + '≤ ' * saving.at_most + signed(100 * saving.share),
-            f'{signed(100 * saving.low)} to {signed(100 * saving.high)}',
+            '≤ ' * saving.low_at_most
+            + f'{signed(100 * saving.low)} to '
+            + '≥ ' * saving.high_at_least
+            + signed(100 * saving.high),
         )
         for saving in comparison.savings
     ]
@@ -171,9 +174,10 @@ def _savings(comparison: Comparison) -> Iterator[Table]:
             f'{score} against {tex(baseline)}.',
             left=2,
             heading='Labels saved',
-            about=f'Share of the labels (in per cent) that {baseline} would need more to reach the '
+            about=f'Saved: the share (in per cent) of the labels that {baseline} needs for the '
             f'same {score}, read off its curve over the logarithm of the share; ≥ where it does '
-            'not reach it with any. 95 % interval over draws of patients and of runs.',
+            'not reach that with any of its shares, ≤ where it does better with the smallest. 95 % '
+            'interval over draws of patients and of runs.',
         )
 
 
