@@ -10,21 +10,23 @@ import numpy as np
 import pytest
 
 from benchmarks.studies import hippocampus, phantom
-from benchmarks.study import run
+from benchmarks.study import run, tables
 from benchmarks.study.__main__ import NAMES, main
 from benchmarks.study.hold_out import hold_out
-from benchmarks.study.plan import Places, Run, make_steps
+from benchmarks.study.plan import Places, Run, make_steps, runs_of
 from benchmarks.study.robustness import CHANGES, Changed
 from benchmarks.study.tables import steps_to_share
 from data_prep.formats.dataset_json import list_files, read_dataset_json
 from genesis_jax.errors import UserError
+from tests.compared import make_classifier, make_workdir, write_config
 
 PLACES = Places(Path('/out'), Path('/raw'))
 
 
 def write_results(folder, losses):
+    folder.mkdir(parents=True)
     for seed, loss in enumerate(losses):
-        (folder / f'seed_{seed}').mkdir(parents=True)
+        (folder / f'seed_{seed}').mkdir()
         text = json.dumps({'validation_loss': loss})
         (folder / f'seed_{seed}' / 'results.json').write_text(text)
     (folder / 'results.csv').write_text('seed\n')
@@ -98,11 +100,101 @@ def test_a_step_that_fails_ends_the_study(tmp_path):
         run.run([failing])
 
 
+def test_a_source_is_whole_or_not_there(tmp_path):
+    study, places = hippocampus.study(), Places(tmp_path / 'out', tmp_path)
+    first, *_ = make_steps(study, places)
+    partial = tmp_path / 'out/raw/split.partial'
+    (partial / 'left by a killed command').mkdir(parents=True)
+    assert f'--out={partial}' in first.command() and not partial.exists()
+    fills = f'import pathlib; pathlib.Path({str(partial)!r}).mkdir()'
+    with pytest.raises(UserError):
+        run.run([replace(first, command=lambda: ('-c', f'{fills}; raise SystemExit(1)'))])
+    assert not first.done()
+    partial.rmdir()
+    run.run([replace(first, command=lambda: ('-c', fills))])
+    assert first.done() and not partial.exists()
+
+
+def test_a_folder_holds_one_study(tmp_path, capsys):
+    (tmp_path / 'study.json').write_text('{"study": "phantom", "quick": true}')
+    with pytest.raises(SystemExit):
+        main(['--study=phantom', f'--out={tmp_path}', '--tables'])
+    assert 'holds the study phantom, quick; choose another --out' in capsys.readouterr().err
+
+
+def test_runs_of_some_folds_are_not_done(tmp_path):
+    study, places = hippocampus.study(), Places(tmp_path / 'out', tmp_path)
+    folder = places.workdir(Run('hippocampus', 'scratch', 0.05))
+    write_results(folder, [])
+    for seed in range(5):
+        for fold in range(3 if seed < 4 else 2):
+            (folder / f'seed_{seed}_fold_{fold}').mkdir()
+            (folder / f'seed_{seed}_fold_{fold}' / 'results.json').touch()
+    name = 'hippocampus from scratch, 5 % of the labels'
+    (step,) = (step for step in make_steps(study, places) if step.name == name)
+    assert not step.done()
+    (folder / 'seed_4_fold_2').mkdir()
+    (folder / 'seed_4_fold_2' / 'results.json').touch()
+    assert step.done()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', NAMES)
+def test_the_tables_of_a_study_can_be_made_of_its_runs(name, tmp_path, capsys):
+    """Of made-up runs of segmentations and classifications, as the study names them."""
+    study = importlib.import_module(f'benchmarks.studies.{name}').study()
+    places = Places(tmp_path, tmp_path if study.raw else None)
+    for layout in study.layouts:
+        if layout.kind in ('speed', 'robustness'):
+            continue
+        for one in runs_of(study, layout, places):
+            folder = places.workdir(one)
+            if not folder.exists():
+                config = study.targets[one.target].config
+                fake_runs(folder, config, study.starts[one.start].init, one.fraction)
+            for rate in study.targets[one.target].rates:
+                if not (tuning := places.tuning(one, rate)).exists():
+                    write_results(tuning, [0.1, 0.2])
+    text = tables.write(study, places)
+    assert 'no run' not in text and 'are complete' not in text
+    for kind in {layout.kind for layout in study.layouts} & {'table2', 'table3', 'table4'}:
+        rows = (tmp_path / f'tables/{kind}/{kind}.csv').read_text()
+        assert rows.count('measured') > 3
+    capsys.readouterr()
+
+
+def fake_runs(folder, config, init, fraction):
+    """A workdir of three runs of a task, named as its config names it."""
+    name, _, reading = config.removesuffix('.py').replace('.py:', ':').partition(':')
+    init = init if init == 'scratch' else f'/runs/{init}'
+    if name in ('ncc', 'iuc'):
+        make_classifier(folder, init=init)
+    else:
+        make_workdir(folder, init=init, dataset=name, fraction=fraction)
+    for file in folder.glob('*/results.json'):
+        about = json.loads(file.read_text()) | {'dataset': name, 'label_fraction': fraction}
+        if init != 'scratch':
+            about['provenance'] = {
+                'loaded': ['encoder'], 'task': 'restoration', 'dataset': 'own', 'modality': 'ct',
+            }  # fmt: skip
+            if init.endswith('xray'):
+                about['provenance']['dataset'] = 'chestxray'
+        file.write_text(json.dumps(about))
+    in_2d = reading == '2d' or name in ('dxc', 'iuc')
+    view = 'slices' if reading == '2d' else None
+    (folder / 'results.csv').touch()
+    write_config(folder, dimensions=2 if in_2d else 3, data={'view': view})
+
+
 def test_a_study_says_what_it_needs(tmp_path, capsys):
     for options, words in (
         (['--study=hippocampus'], 'the study needs --source=DIR, the folder Task04_Hippocampus'),
         (['--study=phantom', f'--source={tmp_path}'], 'draws its own scans'),
         (['--study=none'], 'none'),
+        (
+            [*['--study=hippocampus'], f'--source={tmp_path}', f'--imagenet={__file__}'],
+            'leave --imagenet out',
+        ),
     ):
         with pytest.raises(SystemExit):
             main([*options, f'--out={tmp_path}', '--plan'])

@@ -9,7 +9,7 @@ it says nothing of others.
 
 from dataclasses import replace
 
-from benchmarks.study.plan import Layout, Start, Study, Target
+from benchmarks.study.spec import Layout, Start, Study, Target
 
 STARTS = {'chest': ['scratch', 'Genesis']}
 

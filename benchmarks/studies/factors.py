@@ -9,7 +9,7 @@ learn from 5 % of the labels.
 
 from dataclasses import replace
 
-from benchmarks.study.plan import Layout, Start, Study, Target
+from benchmarks.study.spec import Layout, Start, Study, Target
 
 _BASE = (
     '--config.model.width=4 --config.batch_size=8 --config.optimizer.name=adamw '

@@ -2,14 +2,14 @@ r"""Does pre-training on unlabelled MR volumes save labels? Hippocampus, two cla
 
     python -m benchmarks.study --study=hippocampus --source=Task04_Hippocampus --out=hippocampus
 
-Task04 of the Medical Segmentation Decathlon (CC BY-SA 4.0): of 200 volumes of about 35×50×36 mm, 60
-are the test. The network restores patches of the other 140, without their labels, then learns to
-segment from 1 to 112 of them; 28 validate.
+Task04 of the Medical Segmentation Decathlon (CC BY-SA 4.0), volumes of about 35×50×36 mm: 60 are
+the test. The network restores patches of the others, without their labels, then learns to segment
+from 1 to 100 % of four fifths of them; the last fifth validates.
 """
 
 from dataclasses import replace
 
-from benchmarks.study.plan import Layout, Start, Study, Target
+from benchmarks.study.spec import Layout, Start, Study, Target
 
 FRACTIONS = (0.05, 0.02, 0.01, 0.1, 0.25, 1.0)  # the most telling first
 _PRETRAINING = (

@@ -9,7 +9,7 @@ everything, as published.
 
 from dataclasses import replace
 
-from benchmarks.study.plan import IMAGENET, Layout, Start, Study, Target
+from benchmarks.study.spec import IMAGENET, Layout, Start, Study, Target
 
 APPROACHES = {'Genesis': 'unified', 'Distortion': 'distortion', 'Painting': 'painting'}
 SINGLE = ('nonlinear', 'shuffling', 'outpainting', 'inpainting', 'autoencoder')
@@ -44,7 +44,7 @@ def study(quick: bool = False) -> Study:
             'scratch': Start(),
             **{name: Start(variant) for name, variant in APPROACHES.items()},
             **{name: Start(name) for name in SINGLE},
-            'ImageNet': Start(IMAGENET),
+            'ImageNet': Start(IMAGENET, '--config.model.width=64'),
             'Genesis CT 2D': Start('genesis_ct_2d'),
         },
         layouts=[
@@ -52,7 +52,7 @@ def study(quick: bool = False) -> Study:
             Layout('table3', dict.fromkeys(_3D, ['scratch', *APPROACHES, *SINGLE])),
             Layout(
                 'table4',
-                dict.fromkeys(_2D, starts_2d) | dict.fromkeys(_3D[:2], ['scratch', *APPROACHES]),
+                dict.fromkeys(_2D, starts_2d) | dict.fromkeys(_3D[:2], ['scratch', 'Genesis']),
             ),
             Layout(
                 'labels',

@@ -10,7 +10,7 @@ patients are simpler than real ones.
 
 from dataclasses import replace
 
-from benchmarks.study.plan import IMAGENET, Layout, Start, Study, Target
+from benchmarks.study.spec import IMAGENET, Layout, Start, Study, Target
 
 APPROACHES = {  # published names: variants of configs/genesis_ct.py
     'Genesis': 'unified',

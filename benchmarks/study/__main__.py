@@ -6,15 +6,18 @@ earlier one stopped. Studies: the files of benchmarks/studies/, which say what t
 
 import argparse
 import importlib
+import json
 import pkgutil
 import sys
 from collections.abc import Sequence
 
 from benchmarks import studies
 from benchmarks.study import run, tables
-from benchmarks.study.plan import Places, Study, make_steps
+from benchmarks.study.plan import Places, make_steps
+from benchmarks.study.spec import Study
 from genesis_jax.cli.arguments import Parser, existing_file, existing_folder, path
 from genesis_jax.errors import UserError
+from genesis_jax.runs.files import write_atomically
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(studies.__path__))
 
@@ -31,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(run.plan_text(study, steps), flush=True)
         if args.plan:
             return 0
+        _claim(places.out, {'study': args.study, 'quick': args.quick})
         if not args.tables:
             run.run(steps)
         print(tables.write(study, places))
@@ -39,6 +43,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         parser.fail('interrupted; the same command goes on where it stopped', 130)
     return 0
+
+
+def _claim(out, about):
+    """Writes what the folder holds, or raises UserError if it holds another study."""
+    file = out / 'study.json'
+    if file.exists() and (other := json.loads(file.read_text('utf-8'))) != about:
+        quick = ', quick' * other['quick']
+        raise UserError(f'{out} holds the study {other["study"]}{quick}; choose another --out')
+    write_atomically(file, json.dumps(about) + '\n')
 
 
 def _make_parser():

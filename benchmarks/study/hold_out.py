@@ -6,6 +6,7 @@ Scans are linked, not copied: those of training in imagesTr and labelsTr, those 
 imagesTs and labelsTs. What is pre-trained on imagesTr has not seen a test patient.
 """
 
+import argparse
 import json
 import os
 import random
@@ -15,17 +16,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.formats.dataset_json import list_files, read_dataset_json
-from genesis_jax.cli.arguments import Parser, count, existing_folder, path
+from genesis_jax.cli.arguments import Parser, count, existing_folder, number, path
 from genesis_jax.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Links the scans of a source and returns the exit status."""
-    parser = Parser(prog='python -m benchmarks.study.hold_out', description=__doc__)
+    parser = Parser(
+        prog='python -m benchmarks.study.hold_out',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.option('source', existing_folder, 'DIR', 'with dataset.json', required=True)
     parser.option('out', path, 'DIR', 'folder to be made', required=True)
     parser.option('test', count, 'N', 'scans that are held out', required=True)
-    parser.option('train', count, 'N', 'scans that are kept of the others', otherwise='all')
+    parser.option(
+        'train', number(int, 2), 'N', 'scans that are kept of the others', otherwise='all'
+    )
     parser.option('seed', int, 'N', 'of the draw', '2026')
     args = parser.parse_args(argv)
     try:
@@ -41,6 +48,8 @@ def hold_out(source: Path, out: Path, test: int, train: int | None = None, seed:
     Raises:
       UserError: too few scans, or a dataset that cannot be read.
     """
+    if out.exists():
+        raise UserError(f'{out} exists already; choose another --out')
     declared = read_dataset_json(source)
     scans = list_files(source, declared, 'Tr')
     order = sorted(scans)
@@ -65,6 +74,7 @@ def hold_out(source: Path, out: Path, test: int, train: int | None = None, seed:
             for row in text['training']
             if Path(row['label']).name in kept
         ]
+    text['numTraining'] = len(parts['Tr'])
     (partial / 'dataset.json').write_text(json.dumps(text, indent=2) + '\n', 'utf-8')
     os.replace(partial, out)
 

@@ -1,92 +1,16 @@
-"""What a study is, and the steps that lead from its raw files to its runs."""
+"""The steps that lead from the raw files of a study to its runs."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.study.spec import IMAGENET, Layout, Start, Study
 from benchmarks.study.tuning import chosen_rate
 from genesis_jax.compare.writers import percent
 from genesis_jax.errors import UserError
-
-IMAGENET = 'imagenet'  # a Start.init: the file of --imagenet
-
-
-@dataclass(frozen=True)
-class Target:
-    """A target task: a config of `configs/` and its flags.
-
-    Attributes:
-      rates: learning rates of which each start gets the best on the validation split; a single one
-        is not tried, none is the config's.
-      tuned_at: share of the labels at which they are tried.
-    """
-
-    config: str
-    flags: str = ''
-    rates: Sequence[float] = ()
-    tuned_at: float = 1.0
-
-
-@dataclass(frozen=True)
-class Start:
-    """What a target task begins with: scratch, a pre-training by its name, or IMAGENET.
-
-    Attributes:
-      flags: of `main.py`, beside those of the target.
-    """
-
-    init: str = 'scratch'
-    flags: str = ''
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A table of a study, and the runs that it is made of.
-
-    Attributes:
-      kind: a name in `benchmarks.study.tables.LAYOUTS`.
-      starts: by target.
-      fractions: shares of the labels.
-    """
-
-    kind: str
-    starts: Mapping[str, Sequence[str]]
-    fractions: Sequence[float] = (1.0,)
-
-
-@dataclass(frozen=True)
-class Study:
-    """A comparison of starts on target tasks.
-
-    Commands are those of a shell without `python -m`; `{raw}` in them is the folder of the raw
-    files, `{NAME}` that of a source.
-
-    Attributes:
-      title, about: what is asked, and on which data.
-      raw: what `--source` has to be; empty: nothing is needed.
-      sources: by name, a command that fills `--out={NAME}`.
-      datasets: by name, a command of `data_prep` without `--data_dir`.
-      pretrainings: by name, config and flags of `main.py`.
-      targets, starts: by the names that tables show.
-      layouts: the tables; what they need is run, in their order.
-      seeds: runs of each start on each task; `tuning_seeds` of each learning rate.
-      minutes: expected of a source or dataset, a pre-training and a run, on `device`.
-    """
-
-    title: str
-    about: str
-    raw: str = ''
-    sources: Mapping[str, str] = field(default_factory=dict)
-    datasets: Mapping[str, str] = field(default_factory=dict)
-    pretrainings: Mapping[str, str] = field(default_factory=dict)
-    targets: Mapping[str, Target] = field(default_factory=dict)
-    starts: Mapping[str, Start] = field(default_factory=dict)
-    layouts: Sequence[Layout] = ()
-    seeds: int = 5
-    tuning_seeds: int = 1
-    minutes: tuple[float, float, float] = (1, 60, 5)
-    device: str = 'two CPU cores'
 
 
 @dataclass(frozen=True)
@@ -134,6 +58,7 @@ class Step:
 
     Attributes:
       runs: what the plan counts: runs of a fine-tuning, else 1.
+      finish: what is left to do once the command succeeded.
     """
 
     kind: str
@@ -142,6 +67,7 @@ class Step:
     done: Callable[[], bool]
     minutes: float
     runs: int = 1
+    finish: Callable[[], object] = lambda: None
 
 
 def runs_of(study: Study, layout: Layout, places: Places) -> list[Run]:
@@ -165,6 +91,8 @@ def make_steps(study: Study, places: Places) -> list[Step]:
         raise UserError(f'the study needs --source=DIR, {study.raw}; give it')
     if places.raw is not None and not study.raw:
         raise UserError('the study draws its own scans; leave --source out')
+    if places.imagenet and not any(start.init == IMAGENET for start in study.starts.values()):
+        raise UserError('nothing in the study starts from ImageNet; leave --imagenet out')
     runs = dict.fromkeys(run for layout in study.layouts for run in runs_of(study, layout, places))
     return [
         *_data_steps(study, places),
@@ -179,8 +107,17 @@ def _data_steps(study, places):
     minutes = study.minutes[0]
     folders = {name: places.out / 'raw' / name for name in study.sources} | {'raw': places.raw}
     for name, text in study.sources.items():
-        command = _words(text, folders) + (f'--out={folders[name]}',)
-        yield Step('source', f'raw files: {name}', _fixed(command), folders[name].exists, minutes)
+        folder = folders[name]
+        partial = folder.with_name(f'{name}.partial')
+        command = _words(text, folders) + (f'--out={partial}',)
+        yield Step(
+            'source',
+            f'raw files: {name}',
+            _anew(partial, command),
+            folder.exists,
+            minutes,
+            finish=_renamed(partial, folder),
+        )
     for name, text in study.datasets.items():
         command = _words(f'data_prep.{text}', folders) + (f'--data_dir={places.data}',)
         done = (places.data / name).exists
@@ -239,8 +176,10 @@ def _fine_tuning(study, places, run, folder, seeds, rate):
 
 def _step(study, kind, name, command, folder, seeds):
     def done():
-        complete = {file.parent.name.split('_fold_')[0] for file in folder.glob('*/results.json')}
-        return (folder / 'results.csv').exists() and len(complete) >= seeds
+        files = folder.glob('*/results.json')
+        folds = Counter(file.parent.name.partition('_fold_')[0] for file in files)
+        whole = [count for count in folds.values() if count == max(folds.values())]
+        return (folder / 'results.csv').exists() and len(whole) >= seeds
 
     return Step(kind, name, command, done, seeds * study.minutes[2], seeds)
 
@@ -270,6 +209,20 @@ def _words(text, folders):
 
 def _fixed(command):
     return lambda: command
+
+
+def _anew(partial, command):
+    """A command that fills a folder, which an interrupted one may have left."""
+
+    def make():
+        shutil.rmtree(partial, ignore_errors=True)
+        return command
+
+    return make
+
+
+def _renamed(partial, folder):
+    return lambda: partial.rename(folder)
 
 
 def _slug(name):

@@ -7,6 +7,7 @@ changed within the window of the scan: a curve (gamma), a smooth field over the 
 coil), an inverted contrast.
 """
 
+import argparse
 import csv
 import dataclasses
 import io
@@ -80,8 +81,12 @@ def dice_under_changes(run: Path, data_dir: str) -> Iterator[tuple[str, float]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Tests all runs of some workdirs and returns the exit status."""
-    parser = Parser(prog='python -m benchmarks.study.robustness', description=__doc__)
-    parser.add_argument('workdirs', nargs='+', type=path, metavar='WORKDIR')
+    parser = Parser(
+        prog='python -m benchmarks.study.robustness',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.positional('workdir', path, 'of a fine-tuning', '+')
     parser.option('data_dir', str, 'DIR', 'of the datasets', required=True)
     parser.option('out', path, 'FILE', 'CSV to be written', required=True)
     args = parser.parse_args(argv)
@@ -90,8 +95,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(FIELDS)
     try:
-        for workdir in args.workdirs:
-            for run in sorted(workdir.glob('seed_*')):
+        for workdir in args.workdir:
+            runs = sorted(workdir.glob('seed_*'))
+            if not runs:
+                raise UserError(f'{workdir} holds no run; give the --workdir of a fine-tuning')
+            for run in runs:
                 for change, dice in dice_under_changes(run, args.data_dir):
                     writer.writerow([workdir.name, run.name, change, dice])
     except UserError as error:

@@ -6,9 +6,12 @@ import sys
 import time
 from collections.abc import Sequence
 
-from benchmarks.study.plan import Step, Study, hours
+from benchmarks.study.plan import Step, hours
+from benchmarks.study.spec import Study
 from genesis_jax.compare.writers import table_lines
 from genesis_jax.errors import UserError
+
+_PRIOR = 0.25  # hours for which the expected pace counts, so that short steps do not decide
 
 
 def plan_text(study: Study, steps: Sequence[Step]) -> str:
@@ -41,8 +44,7 @@ def run(steps: Sequence[Step]) -> None:
     for number, step in enumerate(left, start=1):
         ahead = hours(left[number - 1 :])
         spent = (time.monotonic() - begun) / 3600
-        if number > 1:  # this machine's pace
-            ahead *= spent / hours(left[: number - 1])
+        ahead *= (spent + _PRIOR) / (hours(left[: number - 1]) + _PRIOR)  # this machine's pace
         command = step.command()
         print(f'\n=== {number} of {len(left)}, {duration(ahead)} to go: {step.name}')
         print('$ python', shlex.join(command), flush=True)
@@ -51,6 +53,7 @@ def run(steps: Sequence[Step]) -> None:
                 f'the step "{step.name}" failed, as printed above; mend that and run the same '
                 'command again, which goes on from there'
             )
+        step.finish()
 
 
 def duration(hours: float) -> str:

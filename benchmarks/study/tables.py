@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.study.plan import Layout, Places, Run, Study, rate_of, runs_of
+from benchmarks.study.plan import Places, Run, rate_of, runs_of
 from benchmarks.study.robustness import CHANGES
+from benchmarks.study.spec import Layout, Study
 from genesis_jax.compare import __main__ as compare
 from genesis_jax.compare.statistics import spread
 from genesis_jax.compare.writers import percent, spread_text, table_lines
@@ -21,7 +22,10 @@ def write(study: Study, places: Places) -> str:
     """Writes the tables below `out/tables`; returns what was written, in words."""
     lines = []
     for layout in study.layouts:
-        runs = [run for run in runs_of(study, layout, places) if _is_complete(places, run)]
+        planned = runs_of(study, layout, places)
+        runs = [run for run in planned if _is_complete(places, run)]
+        if len(runs) < len(planned):
+            lines.append(f'{layout.kind}: {len(runs)} of {len(planned)} methods are complete')
         lines += LAYOUTS[layout.kind](study, layout, places, runs)
     return '\n'.join(lines)
 
@@ -41,10 +45,15 @@ def _labels(study: Study, layout: Layout, places: Places, runs: list[Run]):
     """Each target: its starts over the shares of the labels."""
     for target, own in _by_target(layout, runs):
         table = places.out / 'tables' / f'{layout.kind}_{target}'
-        _compare(table, places, own, [run.start for run in own])
-        for start, run in {run.start: run for run in own}.items():
-            if rate := rate_of(study, places, run):
-                yield f'{target} from {start}: learning rate {rate:g}, chosen on validation'
+        first = layout.starts[target][0]
+        if not any(run.start == first for run in own):
+            yield f'{target}: no run from {first} is complete'
+            continue
+        _compare(table, places, own, [run.start for run in own], f'--baseline={first}')
+        tuned = own if len(study.targets[target].rates) > 1 else []
+        for start, run in {run.start: run for run in tuned}.items():
+            rate = rate_of(study, places, run)
+            yield f'{target} from {start}: learning rate {rate:g}, chosen on validation'
         yield f'{layout.kind}, {target}: {table / "comparison.md"}'
 
 
@@ -70,17 +79,17 @@ def _speed(study, layout, places, runs):
         rows = []
         for run in own:
             files = sorted(places.workdir(run).glob('seed_*/metrics.jsonl'))
-            steps = np.array([steps_to_share(file) for file in files], float)
+            steps = np.array([steps_to_share(file) for file in files])
             rows.append([run.start, percent(run.fraction), spread_text(*spread(steps))])
         head = ['start', 'labels', f'steps to {100 * _SHARE:g} % of the final Dice']
         yield _write(places.out / 'tables' / f'speed_{target}.md', head, rows)
 
 
-def steps_to_share(file: Path) -> int:
-    """The first validated step of a `metrics.jsonl` with this share of the last validation Dice."""
+def steps_to_share(file: Path) -> float:
+    """The first validated step of a `metrics.jsonl` with this share of the last Dice, or NaN."""
     rows = map(json.loads, file.read_text('utf-8').splitlines())
     curve = [(row['step'], row['validation/dice']) for row in rows if 'validation/dice' in row]
-    return next(step for step, dice in curve if dice >= _SHARE * curve[-1][1])
+    return next((step for step, dice in curve if dice >= _SHARE * curve[-1][1]), float('nan'))
 
 
 def _robustness(study, layout, places, runs):

@@ -5,14 +5,22 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from genesis_jax.errors import UserError
+
 
 def chosen_rate(folders: Mapping[float, Path]) -> float:
     """The learning rate with the lowest validation loss.
 
     Args:
       folders: by learning rate, the workdirs of its fine-tunings, all complete.
+
+    Raises:
+      UserError: none has a validation loss.
     """
     losses = {rate: validation_loss(folder) for rate, folder in folders.items()}
+    if all(map(math.isinf, losses.values())):
+        folder = next(iter(folders.values()))
+        raise UserError(f'no learning rate was tried to its end; see {folder.parent}')
     return min(losses, key=losses.__getitem__)
 
 
