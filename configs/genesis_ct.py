@@ -47,7 +47,8 @@ def get_config(variant='unified'):
     # Corruption (probabilities per patch)
     config.transforms = ml_collections.ConfigDict()
     config.transforms.flip_probability = 0.4  # of each next flip, three at most
-    config.transforms.flip_axes = (0, 1, 2)  # the published code never flips the third, by mistake
+    # The published code never flips the third, by mistake: (0, 1, -1), where -1 mirrors nothing.
+    config.transforms.flip_axes = (0, 1, 2)
     config.transforms.shuffle_probability = 0.5
     config.transforms.shuffle_windows = 10_000
     config.transforms.nonlinear_probability = 0.9

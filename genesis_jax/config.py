@@ -18,6 +18,7 @@ from genesis_jax.errors import OptionError, UserError
 from genesis_jax.tasks import TASKS
 from genesis_jax.training import optim
 from genesis_jax.transforms import corrupt
+from genesis_jax.transforms.flips import NO_AXIS
 from genesis_jax.transforms.painting import FILLS
 
 _CHOICES = {
@@ -153,9 +154,9 @@ def _check_view(fields):
 
 def _check_axes(fields):
     possible = tuple(range(fields['dimensions']))
-    for name in ('transforms.flip_axes', 'augment.flip_axes'):
+    for name, more in (('transforms.flip_axes', {NO_AXIS}), ('augment.flip_axes', set())):
         axes = fields.get(name, possible)
-        some = len(axes) > 0 and set(axes) <= set(possible)
+        some = len(axes) > 0 and set(axes) <= {*possible} | more
         _require(some, name, axes, f'axes among {possible}')
 
 

@@ -243,6 +243,8 @@ def test_the_global_batch_is_six_on_each_device_unless_given():
 def test_cubes_must_fit_network_and_batch():
     config = resolve(genesis_ct.get_config(), devices=1)
     check_cubes(config, (64, 64, 32, 1), 6)
+    published = resolve(changed(transforms__flip_axes=(0, 1, -1)), devices=1)
+    check_cubes(published, (64, 64, 32, 1), 6)
     assert check_shape(config, (64, 64, 32, 1)) == (64, 64, 32, 1)
     with pytest.raises(UserError, match='divide by 8.*--cube_size'):
         check_shape(config, (60, 64, 32, 1))
@@ -320,6 +322,7 @@ def test_a_config_that_is_settled_is_not_to_be_changed(fields, shape):
         ({'dimensions': 2, 'data.view': 'orthogonal'}, "'slices' or 'adjacent' in restoration"),
         ({'dimensions': 4}, '2 or 3'),
         ({'dimensions': 2}, r'flip_axes=\(0, 1, 2\): expected axes among \(0, 1\)'),
+        ({'transforms__flip_axes': (0, -2)}, r'flip_axes=\(0, -2\): expected axes among'),
     ],
 )
 def test_what_dimensions_cannot_have_is_refused(fields, sentence):

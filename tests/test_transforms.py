@@ -1,6 +1,7 @@
 """The transforms against the published numbers, and what must hold for any volume."""
 
 import inspect
+import itertools
 from functools import partial
 
 import jax
@@ -239,6 +240,22 @@ def test_flips_mirror_and_keep_to_their_axes():
     unflipped = np.mean([v.tobytes() == np.asarray(volume).tobytes() for v in np.asarray(flipped)])
     # 0.6 + two or more flips that cancel: 0.4 * 0.4 * 0.6 / 2, and three never do.
     assert abs(unflipped - 0.648) < 0.08
+
+
+def test_published_flips_draw_an_axis_that_mirrors_nothing():
+    """Of 0 to 3 rounds, each along the first, the second or the channels' axis."""
+    rounds = {0: 0.6, 1: 0.24, 2: 0.096, 3: 0.064}
+    expected = sum(
+        share * np.mean([any(draw.count(axis) % 2 for axis in (0, 1)) for draw in draws])
+        for count, share in rounds.items()
+        for draws in [list(itertools.product((0, 1, -1), repeat=count))]
+    )
+    assert abs(expected - 0.2714) < 1e-4
+    volume = indexed((4, 6, 8))
+    flips = jax.jit(jax.vmap(partial(random_flip, axes=(0, 1, -1)), (0, None)))(keys(4000), volume)
+    changed = np.any(np.asarray(flips) != np.asarray(volume), axis=(1, 2, 3, 4))
+    assert abs(changed.mean() - expected) < 4 * (expected * (1 - expected) / 4000) ** 0.5
+    assert np.all(np.diff(np.asarray(flips), axis=3) == 1)  # depth keeps its order
 
 
 def test_rearrange_and_paint_do_what_their_parameters_say():

@@ -6,6 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+NO_AXIS = -1  # one may draw it: the published code draws the channels' axis, which mirrors nothing
 _ROUNDS = 3
 
 
@@ -27,7 +28,7 @@ def random_flip(
     """Up to three flips, each going on with `probability`, along an axis drawn anew every time.
 
     Args:
-      axes: the axes to choose from; all spatial ones by default.
+      axes: the axes to choose from; all spatial ones by default. May hold NO_AXIS.
     """
     rank = volume.ndim - 1
     axes = tuple(range(rank)) if axes is None else tuple(axes)

@@ -30,7 +30,7 @@ def corrupt(
 
     Args:
       volume: `[X, Y, Z, C]` or `[X, Y, C]`, values in [0, 1].
-      flip_axes: axes that flips choose from; all spatial ones by default.
+      flip_axes: axes that flips choose from, see `random_flip`; all spatial ones by default.
       shuffle_windows: windows of local shuffling in one volume.
       outpaint_probability: of a volume that is painted; the others are in-painted.
       fill: 'noise' or 'constant', what painting paints.
