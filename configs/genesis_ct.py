@@ -59,6 +59,7 @@ def get_config(variant='unified'):
     # Network
     config.model = ml_collections.ConfigDict()
     config.model.width = 32  # channels of the first convolution
+    config.model.init = 'he'  # 'torch', 'glorot': of new weights as in the published networks
     config.model.upsample = 'transpose'  # 'nearest' as the published Keras network
     config.model.batch_statistics = 'synchronised'  # 'official': batch statistics always
     config.model.epsilon = 1e-5  # of batch normalisation; 1e-3 in Keras

@@ -15,6 +15,7 @@ from genesis_jax.card import EXAMPLES
 from genesis_jax.config_json import flatten
 from genesis_jax.data import views
 from genesis_jax.errors import OptionError, UserError
+from genesis_jax.models.initialisers import INITIALISERS
 from genesis_jax.tasks import TASKS
 from genesis_jax.training import optim
 from genesis_jax.transforms import corrupt
@@ -28,6 +29,7 @@ _CHOICES = {
     'transfer': ('encoder', 'encoder_decoder'),
     'freeze': ('none', 'encoder', 'encoder_decoder'),
     'model.upsample': ('transpose', 'nearest'),
+    'model.init': INITIALISERS,
     'model.batch_statistics': ('synchronised', 'official'),
     'model.dtype': ('float32', 'bfloat16'),
     'transforms.fill': FILLS,

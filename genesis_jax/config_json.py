@@ -21,7 +21,8 @@ def complete(config: dict[str, Any]) -> dict[str, Any]:
     meant = {'data': {'view': None}, 'augment': {'flip_axes': None}}
     groups = {name: group | config[name] for name, group in meant.items() if name in config}
     if 'model' in config:
-        groups['model'] = {_RENAMED.get(n, n): value for n, value in config['model'].items()}
+        model = {_RENAMED.get(n, n): value for n, value in config['model'].items()}
+        groups['model'] = {'init': 'he'} | model
     return {'dimensions': 3} | config | groups
 
 

@@ -52,6 +52,6 @@ def test_a_damaged_card_is_one_sentence_that_names_the_value(change, named):
 
 def test_an_earlier_config_resumes():
     assert complete({'model': {'statistics_momentum': 0.9}, 'dimensions': 2}) == {
-        'model': {'batch_norm_momentum': 0.9},
+        'model': {'batch_norm_momentum': 0.9, 'init': 'he'},
         'dimensions': 2,
     }

@@ -77,7 +77,7 @@ def run_main(*arguments, env=None):
             'there is no field config.model.widht; the nearest is config.model.width',
         ),
         ('--config.learning_rate=8', 'the nearest is config.optimizer.learning_rate'),
-        ('--config.init=x', 'no field config.init; expected one of batch_per_device, '),
+        ('--config.zzz=x', 'no field config.zzz; expected one of batch_per_device, '),
         ('--config.steps_per_epoch=8', 'data.…, dimensions, '),
         ('--config.schedule.gamma=8', 'expected one of schedule.epochs, schedule.'),
         ('--config.schedule.epoch=8', 'the nearest is config.schedule.epochs'),
@@ -216,7 +216,6 @@ def test_values_that_cannot_run_are_refused(field, value, sentence):
             'fewer than config.epochs=1000, otherwise only',
         ),
         ({'head_warmup_epochs': 2}, 'head_warmup_epochs=2: expected 0 with config.init=scratch'),
-        ({'freeze': 'encoder_decoder'}, "'encoder' or 'none' in classification, which has no dec"),
     ],
 )
 def test_protocols_that_mean_nothing_are_refused(fields, sentence):
@@ -228,6 +227,13 @@ def test_protocols_that_mean_nothing_are_refused(fields, sentence):
     resolve(config, devices=1)
     config.update({'init': 'scratch', 'head_warmup_epochs': 0, 'freeze': 'encoder'})
     resolve(config, devices=1)
+
+
+def test_a_decoder_that_is_not_there_cannot_be_frozen():
+    config = ncc.get_config()
+    config.freeze = 'encoder_decoder'
+    with pytest.raises(UserError, match="'encoder' or 'none' in classification, which has no dec"):
+        resolve(config, devices=1)
 
 
 def test_the_global_batch_is_six_on_each_device_unless_given():

@@ -6,7 +6,7 @@ from itertools import combinations
 
 from genesis_jax.compare import published, recipes, statistics
 from genesis_jax.compare.analysis import Row
-from genesis_jax.compare.layouts import group, measure, metric_of, start_of
+from genesis_jax.compare.methods import group, measure, metric_of, start_of
 from genesis_jax.compare.runs import Workdir
 from genesis_jax.compare.tables import runs, spread_of, title
 from genesis_jax.compare.writers import Report, Section, Table, p_value, signed, spread_text, tex

@@ -4,12 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from genesis_jax.compare import published, recipes, statistics
-from genesis_jax.compare.analysis import Entry, Row, row_of
+from genesis_jax.compare.analysis import Row
+from genesis_jax.compare.methods import group, measure, metric_of, start_of
 from genesis_jax.compare.runs import Workdir
 from genesis_jax.compare.tables import runs, spread_of, title
-from genesis_jax.compare.writers import Report, Section, Table, p_value, percent, spread_text, tex
-from genesis_jax.errors import UserError
-from genesis_jax.provenance import short_name
+from genesis_jax.compare.writers import Report, Section, Table, p_value, spread_text, tex
 
 _PER_DIMENSIONS = {'model.width'}  # each has its own, as a matter of course
 _OF_DIMENSIONS = {'dimensions', 'data.view', *_PER_DIMENSIONS}  # (views are told as readings)
@@ -165,51 +164,6 @@ def lay_out(
     )
 
 
-def group(
-    workdirs: Sequence[Workdir], names: Sequence[str]
-) -> tuple[dict[str, list[Entry]], list[str]]:
-    """Entries by task, and all methods, those in 2D first; dimensions are named where they differ.
-
-    Raises:
-      UserError: shares of the labels differ.
-    """
-    dimensions = {workdir.config['dimensions'] for workdir in workdirs}
-    if dimensions != {3}:
-        names = [_column(*pair) for pair in zip(names, workdirs, strict=True)]
-    fractions = {workdir.label_fraction for workdir in workdirs}
-    if len(fractions) > 1:
-        shares = ', '.join(map(percent, sorted(fractions)))
-        raise UserError(f'the workdirs have {shares} of the labels; give those of one share')
-    by_task: dict[str, list[Entry]] = {}
-    for name, workdir in zip(names, workdirs, strict=True):
-        by_task.setdefault(workdir.task_name, []).append(Entry(name, workdir))
-    methods = dict.fromkeys(names)
-    return by_task, sorted(methods, key=lambda name: not name.startswith('2D'))
-
-
-def start_of(workdir: Workdir, ct: str = 'Genesis') -> str:
-    """What a method is called in the papers, by what it started from.
-
-    Args:
-      ct: Genesis Chest CT, where the task has no start of X-ray beside it.
-    """
-    if workdir.init == 'scratch':
-        return 'scratch'
-    began = workdir.provenance
-    decodes = 'decoder' in (*began.loaded, *began.unused)
-    # The file of another program is in 2D a ResNet-18, as a rule of ImageNet.
-    if workdir.config['dimensions'] == 2 and began.source and not decodes:
-        return 'ImageNet'
-    if began.task not in (None, 'restoration'):
-        return short_name(workdir.init)
-    if began.dataset == 'chestxray':
-        return 'Genesis X-ray'
-    known = published.TASKS.get(workdir.task_name.lower(), published.Task({}))
-    if any(number.method == 'Genesis CT 2D' for number in known.numbers.get('auc', ())):
-        ct = 'Genesis CT'  # of these tasks, those of CT and of X-ray were both published
-    return ct if began.modality == 'ct' else 'Genesis'
-
-
 def _differences(entries):
     """Lines on what else differs: of widths, between methods of equal dimensions."""
     yield from recipes.differences(entries, _OF_DIMENSIONS)
@@ -225,11 +179,6 @@ def _readings(entries):
     for view in dict.fromkeys(view for view, _ in views if view in _READINGS):
         methods = ', '.join(method for other, method in views if other == view)
         yield f'{methods}: {_READINGS[view]} (`data.view`: {view})'
-
-
-def _column(name, workdir):
-    dimensions = f'{workdir.config["dimensions"]}D'
-    return name if name.startswith(dimensions) else f'{dimensions} {name}'
 
 
 @dataclass(frozen=True)
@@ -281,32 +230,3 @@ def _published(known, numbers, columns, layout, edition):
     compared = {column.removeprefix('3D ') for column in numbers} | set(numbers)
     whole = edition == 'miccai' and compared >= {*layout.published_pair}
     yield ['published', *cells, layout.published_p(known) if whole else '', '']
-
-
-def measure(
-    name: str, metric: str, entries: Sequence[Entry], columns: Sequence[str]
-) -> dict[str, Row]:
-    """The metric of each method, in the order of the columns."""
-    measured: dict[str, Row] = {}
-    for entry in entries:
-        if entry.method in measured:
-            raise UserError(
-                f'{entry.workdir.path} and another workdir of {name} are both {entry.method!r}; '
-                'tell them apart with --names=A,B,…'
-            )
-        for what in ('dataset', 'classes'):
-            if getattr(entry.workdir, what) != getattr(entries[0].workdir, what):
-                raise UserError(
-                    f'{entry.workdir.path} has other {what} than {entries[0].workdir.path}; only '
-                    f'runs on the same data can be compared as {name}'
-                )
-        measured[entry.method] = row_of(metric, entry)
-    return {column: measured[column] for column in columns if column in measured}
-
-
-def metric_of(known: published.Task, workdir: Workdir) -> str:
-    """What the papers measure of a task."""
-    for metric, numbers in known.numbers.items():
-        if any(number.method in ('2D scratch', 'scratch') for number in numbers):
-            return metric
-    return 'mean_iou_paper' if workdir.task == 'segmentation' else 'auc'

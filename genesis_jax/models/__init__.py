@@ -25,8 +25,14 @@ def name_of(task: str, dimensions: int) -> str:
 
 def from_card(card: Mapping[str, Any]) -> Network:
     """The network that an export's card (`checkpoints.load_export`) describes."""
-    model = card['config']['model']
-    return NETWORKS[card['network']](out_channels=card['out_channels'], **model)
+    return make(card['network'], card['config']['model'], out_channels=card['out_channels'])
+
+
+def make(name: str, options: Mapping[str, Any], **more: Any) -> Network:
+    """The network `name` of NETWORKS with the options of `config.model`."""
+    # Flax's modules have a method `init`.
+    fields = {'initialiser' if field == 'init' else field: v for field, v in options.items()}
+    return NETWORKS[name](**fields, **more)
 
 
 def probabilities(logits: jax.Array, task: str) -> jax.Array:

@@ -29,6 +29,7 @@ class Network(nn.Module):
       remat: recompute the activations inside each level on the way back instead of keeping them.
       freeze: 'encoder' or 'encoder_decoder': these parts neither learn nor change their running
         averages, which they use in training as in evaluation.
+      initialiser: how new weights are drawn, see `models.initialisers` (which does it).
       axis_name: the mapped axis over which batch statistics are synchronised, if any.
       dimensions: spatial axes of the input, whose sides must divide by `DIVISORS[dimensions]`.
       make_encoder: the module of the part `encoder`, from (width, norm, dtype, remat).
@@ -42,6 +43,7 @@ class Network(nn.Module):
     dtype: str = 'float32'
     remat: bool = False
     freeze: str = 'none'
+    initialiser: str = 'he'
     axis_name: str | None = None
 
     dimensions: ClassVar[int]

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from genesis_jax import parallel
-from genesis_jax.models import NETWORKS, name_of
+from genesis_jax.models import make, name_of
+from genesis_jax.models.initialisers import redraw
 from genesis_jax.models.network import Network
 from genesis_jax.training import losses, optim
 from genesis_jax.training.state import TrainState
@@ -51,6 +52,7 @@ class Steps:
         key = jax.random.fold_in(jax.random.key(seed), 0)
         smallest = jnp.zeros(self._network.smallest_input(self._channels))
         variables = self._network.init(key, smallest, train=False)
+        variables['params'] = redraw(variables['params'], key, self._network.initialiser)
         return self._optimisation.init(merge(variables, loaded or {}), seed)
 
     def _examples(self, key, batch, train):
@@ -104,11 +106,12 @@ def merge(variables: Mapping[str, Any], loaded: Mapping[str, Any]) -> dict[str, 
 
 def make_network(config: Any, out_channels: int) -> Network:
     """The network that `config` trains."""
-    return NETWORKS[name_of(config.task, config.dimensions)](
+    return make(
+        name_of(config.task, config.dimensions),
+        config.model.to_dict(),
         out_channels=out_channels,
         freeze=config.get('freeze', 'none'),
         axis_name=parallel.AXIS,
-        **config.model.to_dict(),
     )
 
 
