@@ -31,6 +31,8 @@ _OF_ANY_SHAPE = frozenset(
     + ('GlobalAveragePool', 'MaxPool', 'Mul', 'ReduceMean', 'Relu', 'Resize', 'Sub')
 )
 
+_GRAPH, _WEIGHT = bytes([7 << 3 | 2]), bytes([5 << 3 | 2])  # tags in onnx.proto: of bytes
+
 
 def write(path: str | Path, variables: dict[str, Any], card: Card, dtype: str = 'float32') -> None:
     """Writes one file, its weights inside.
@@ -55,7 +57,36 @@ def write(path: str | Path, variables: dict[str, Any], card: Card, dtype: str = 
     del model
     for parameter in network.parameters():  # all in `proto`, and kept alive by the exporter
         parameter.data = torch.empty(0)
-    Path(path).write_bytes(proto.SerializeToString())
+    with Path(path).open('wb') as file:
+        file.writelines(_serialised(proto))
+
+
+def _serialised(proto):
+    """The bytes of a model, piece by piece: protobuf would hold all weights three times.
+
+    A message is its fields in any order: a tag, and of what is no number its length and bytes.
+    """
+    weights = list(proto.graph.initializer)
+    lengths = [weight.ByteSize() for weight in weights]
+    heads = [_WEIGHT + _varint(length) for length in lengths]
+    del proto.graph.initializer[:]
+    graph = proto.graph.SerializeToString()
+    proto.ClearField('graph')
+    yield proto.SerializeToString()
+    yield _GRAPH + _varint(len(graph) + sum(map(len, heads)) + sum(lengths))
+    yield graph
+    for head, weight in zip(heads, weights, strict=True):
+        yield head
+        yield weight.SerializeToString()
+
+
+def _varint(number):
+    """A whole number, seven bits a byte, the lowest first; all but the last have the eighth bit."""
+    seven = []
+    while number > 127:
+        seven.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*seven, number])
 
 
 def _exported(network, batch, divisor):

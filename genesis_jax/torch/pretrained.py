@@ -242,6 +242,8 @@ def _load(network, variables, parts):
     sizes = network.in_channels, network.out_channels
     rows = names.rows(Card(network.name, parts, *sizes, {'model': model}))
     arrays = names.to_torch(variables, rows)
-    # (float32 holds every bfloat16 and float16 exactly)
-    tensors = {name: torch.from_numpy(np.array(a, np.float32)) for name, a in arrays.items()}
-    assert not network.load_state_dict(tensors, strict=False).unexpected_keys
+    # (float32 holds every bfloat16 and float16 exactly; at no time are all arrays there twice)
+    tensors = {
+        name: torch.from_numpy(np.array(arrays.pop(name), np.float32)) for name in list(arrays)
+    }
+    assert not network.load_state_dict(tensors, strict=False, assign=True).unexpected_keys
