@@ -19,8 +19,8 @@ _PRETRAINING = (
     '--config.schedule.warmup_steps=200 --config.transforms.shuffle_windows=1440 --config.epochs=9'
 )
 _FINETUNING = (
-    '--config.data.name=labels --config.model.width=8 --config.batch_size=4 '
-    '--config.steps_per_epoch=40 --config.epochs=5 --config.schedule.name=cosine '
+    '--config.data.name=labels --config.model.width=8 --config.batch_size=2 '
+    '--config.steps_per_epoch=50 --config.epochs=5 --config.schedule.name=cosine '
     '--config.schedule.warmup_steps=20 --config.overlap=0.25 --config.pictures=0'
 )
 
