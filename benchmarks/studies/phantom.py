@@ -42,14 +42,21 @@ def study(quick: bool = False) -> Study:
     if not quick:
         return whole
     tiny = _study(width=2, width_2d=4, epochs=1, tuned=1, patients=10)
-    few = list(APPROACHES)[:3]
-    kept = {APPROACHES[name] for name in few} | {'genesis_ct_2d', 'genesis_xray'}
-    labels, table2, _, *others = tiny.layouts
-    approaches = Layout('table3', dict.fromkeys(_3D, ['scratch', *few]))
+    skipped = {'ultrasound', 'iuc', 'ncs 2D'}
+    pretrained = ('unified', 'distortion', 'genesis_ct_2d', 'genesis_xray')
+    starts, in_2d = ['scratch', 'Genesis'], ['scratch', 'Genesis CT 2D']
     return replace(
         tiny,
-        pretrainings={name: text for name, text in tiny.pretrainings.items() if name in kept},
-        layouts=[replace(labels, fractions=(0.5, 1.0)), table2, approaches, *others],
+        sources={name: text for name, text in tiny.sources.items() if name not in skipped},
+        datasets={name: text for name, text in tiny.datasets.items() if name not in skipped},
+        pretrainings={name: tiny.pretrainings[name] for name in pretrained},
+        layouts=[
+            Layout('labels', {'ncs': starts}, (0.5, 1.0)),
+            Layout('table2', dict.fromkeys(_3D, starts)),
+            Layout('table3', dict.fromkeys(_3D, [*starts, 'Distortion'])),
+            Layout('table4', {'ncc 2D': in_2d, 'ncc': starts}),
+            Layout('figure2', dict.fromkeys(['ncc 2D', 'dxc'], [*in_2d, 'Genesis X-ray'])),
+        ],
         seeds=2,
         minutes=(0.2, 0.3, 0.2),
     )
