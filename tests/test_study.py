@@ -265,18 +265,3 @@ def test_a_study_on_drawn_patients_fills_all_tables(tmp_path, capfd):
     capfd.readouterr()
     assert main(['--study=phantom', '--quick', f'--out={out}']) == 0
     assert '===' not in capfd.readouterr().out  # nothing was run again
-
-
-@pytest.mark.slow
-def test_a_study_on_scans_of_ones_own_tunes_and_tests(tmp_path):
-    from data_prep import phantom as command
-
-    source, out = tmp_path / 'source', tmp_path / 'out'
-    assert command.main(['--layout=decathlon', '--patients=9', f'--out={source}']) == 0
-    assert main(['--study=hippocampus', '--quick', f'--source={source}', f'--out={out}']) == 0
-    tables = out / 'tables'
-    assert '## Labels saved' in (tables / 'labels_hippocampus/comparison.md').read_text()
-    text = (tables / 'robustness_hippocampus.md').read_text()
-    assert '| start | labels | none | gamma 0.5 | gamma 2 | coil | inverted |' in text
-    assert text.count('±') == 2 * len(CHANGES)
-    assert (tables / 'speed_hippocampus.md').read_text().count('±') == 4
