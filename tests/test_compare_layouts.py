@@ -313,6 +313,10 @@ def test_only_a_scratch_of_its_dimensions_is_a_baseline(tmp_path):
     with (tmp_path / 'out/table2.csv').open() as stream:
         tested = {(r['task'], r['method']): r['p'] for r in csv.DictReader(stream) if r['p']}
     p = stats.ttest_ind(*(values_of(path, 'auc') for path in paths[:3:2]), equal_var=False).pvalue
+    options = ('--names=Genesis,scratch', f'--out={tmp_path / "two"}')
+    assert main([*map(str, paths[:2]), '--layout=table2', *options]) == 0
+    with (tmp_path / 'two/table2.csv').open() as stream:
+        assert not any(row['p'] for row in csv.DictReader(stream))
     assert tested.keys() == {('ncc', '3D Genesis'), ('ncc', '3D scratch')}
     assert float(tested['ncc', '3D Genesis']) == pytest.approx(p)
 

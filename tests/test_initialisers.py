@@ -4,8 +4,11 @@ import jax
 import numpy as np
 import pytest
 
+from configs import genesis_ct
+from genesis_jax.config import resolve
 from genesis_jax.models import NETWORKS
 from genesis_jax.models.initialisers import redraw
+from genesis_jax.pretrain import make_steps
 from genesis_jax.transfer import shapes_of
 
 NETWORK = NETWORKS['unet3d'](width=8)
@@ -66,3 +69,15 @@ def test_draws_depend_on_seed_and_path_alone():
 def test_he_is_what_the_modules_draw():
     params = {'head': {'kernel': np.ones((1, 1, 1, 2, 1)), 'bias': np.zeros(1)}}
     assert redraw(params, jax.random.key(0), 'he') is params
+
+
+def test_a_run_draws_as_its_config_says():
+    config = resolve(genesis_ct.get_config(), devices=jax.device_count())
+    config.model.width = 4
+    spreads = {}
+    for config.model.init in ('he', 'torch', 'glorot'):
+        state = make_steps(config, (16, 16, 16, 1), 1).init(0)
+        kernel = state.params['encoder']['level_2']['block_1']['conv']['kernel']
+        spreads[config.model.init] = float(np.std(kernel))
+    assert spreads['torch'] / spreads['he'] == pytest.approx(0.41, abs=0.02)
+    assert spreads['glorot'] / spreads['he'] == pytest.approx(1 / 3**0.5, abs=0.02)

@@ -30,21 +30,20 @@ def _redraw(tree, key, initialiser, path):
             name: _redraw(part, key, initialiser, (*path, name)) if hasattr(part, 'items') else part
             for name, part in tree.items()
         }
-    limits = _limits(tree['kernel'].shape, initialiser, transposed=path[-1].startswith('up_'))
+    limits = _limits(tree['kernel'].shape, initialiser)
     return {
         name: _uniform(key, '/'.join((*path, name)), array.shape, limits[name])
         for name, array in tree.items()
     }
 
 
-def _limits(shape, initialiser, transposed):
+def _limits(shape, initialiser):
     """Of a kernel `[*sides, in, out]` and its bias."""
     taps = math.prod(shape[:-2])
     fan_in, fan_out = taps * shape[-2], taps * shape[-1]
     if initialiser == 'glorot':
         return {'kernel': math.sqrt(6 / (fan_in + fan_out)), 'bias': 0.0}
-    # PyTorch takes the channels that come out of a transposed convolution for its fan-in.
-    limit = 1 / math.sqrt(fan_out if transposed else fan_in)
+    limit = 1 / math.sqrt(fan_in)  # (of transposed convolutions, too, which keep their channels)
     return {'kernel': limit, 'bias': limit}
 
 
