@@ -41,7 +41,7 @@ def study(quick: bool = False) -> Study:
         pretrainings={'genesis': _PRETRAINING},
         targets={
             'hippocampus': Target(
-                'segment.py', _FINETUNING, rates=(1e-3, 3e-3, 1e-2), tuned_at=0.05
+                'segment.py', _FINETUNING, rates=(3e-3, 1e-2, 3e-2), tuned_at=0.05
             )
         },
         starts={

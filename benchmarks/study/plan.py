@@ -97,8 +97,7 @@ def make_steps(study: Study, places: Places) -> list[Step]:
     return [
         *_data_steps(study, places),
         *_pretraining_steps(study, places),
-        *_tuning_steps(study, places, runs),
-        *(_run_step(study, places, run) for run in runs),
+        *_run_steps(study, places, runs),
         *_robustness_steps(study, places),
     ]
 
@@ -132,24 +131,27 @@ def _pretraining_steps(study, places):
         yield Step('pre-training', f'pre-training: {name}', _fixed(command), done, study.minutes[1])
 
 
-def _tuning_steps(study, places, runs):
-    for target, start in dict.fromkeys((run.target, run.start) for run in runs):
-        task = study.targets[target]
-        run = Run(target, start, task.tuned_at)
-        for rate in task.rates if len(task.rates) > 1 else ():
-            name, folder = (
-                f'{target} from {start}, learning rate {rate:g}',
-                places.tuning(run, rate),
-            )
-            command = _fine_tuning(study, places, run, folder, study.tuning_seeds, lambda r=rate: r)
-            yield _step(study, 'tuning', name, command, folder, study.tuning_seeds)
+def _run_steps(study, places, runs):
+    """The fine-tunings, the learning rate of a start is tuned before its first."""
+    tuned = set()
+    for run in runs:
+        if (pair := (run.target, run.start)) not in tuned:
+            tuned.add(pair)
+            yield from _tuning_steps(study, places, *pair)
+        name = f'{run.target} from {run.start}, {percent(run.fraction)} of the labels'
+        folder, rate = places.workdir(run), lambda run=run: rate_of(study, places, run)
+        command = _fine_tuning(study, places, run, folder, study.seeds, rate)
+        yield _step(study, 'fine-tuning', name, command, folder, study.seeds)
 
 
-def _run_step(study, places, run):
-    name = f'{run.target} from {run.start}, {percent(run.fraction)} of the labels'
-    folder, rate = places.workdir(run), lambda: rate_of(study, places, run)
-    command = _fine_tuning(study, places, run, folder, study.seeds, rate)
-    return _step(study, 'fine-tuning', name, command, folder, study.seeds)
+def _tuning_steps(study, places, target, start):
+    task = study.targets[target]
+    run = Run(target, start, task.tuned_at)
+    for rate in task.rates if len(task.rates) > 1 else ():
+        name = f'{target} from {start}, learning rate {rate:g}'
+        folder = places.tuning(run, rate)
+        command = _fine_tuning(study, places, run, folder, study.tuning_seeds, lambda r=rate: r)
+        yield _step(study, 'tuning', name, command, folder, study.tuning_seeds)
 
 
 def rate_of(study: Study, places: Places, run: Run) -> float | None:
