@@ -142,6 +142,7 @@ def test_views_and_widths_that_differ_within_2d_are_told(tmp_path, five):
         write_config(path, dimensions=dimensions, data={'view': view}, model={'width': width})
     _, text = lay_out(tmp_path, five, '--overwrite')
     lines = [line for line in text.splitlines() if line.startswith('- ')]
+    lines = [line for line in lines if 'scratch: drawn' not in line]
     assert lines == [
         '- ncc: p 0.0213',  # published, and given back by no test
         '- ncc: 2D ImageNet: slices with their neighbours (`data.view`: adjacent)',
@@ -262,9 +263,10 @@ def test_the_papers_table_against_scratch(tmp_path):
     options = (f'--names={",".join(names)}', f'--out={tmp_path / "out"}', '--test=published')
     assert main([*map(str, paths), '--layout=table2', *options]) == 0
     text = (tmp_path / 'out/table2.md').read_text()
-    assert '| task | scratch | Genesis | other | p | p (Holm) |' in text
-    assert '| published | 94.25 ± 5.07 | 98.20 ± 0.51 |  | 0.0180 |  |' in text
-    assert '| published | 74.05 ± 1.97 | 77.62 ± 0.64 |  | 1.04e-4 |  |' in text
+    apart = '| disease | organ | dataset | modality |'
+    assert f'| task {apart} scratch | Genesis | other | p | p (Holm) |' in text
+    assert '| published |  |  |  |  | 94.25 ± 5.07 | 98.20 ± 0.51 |  | 0.0180 |  |' in text
+    assert '| published |  |  |  |  | 74.05 ± 1.97 | 77.62 ± 0.64 |  | 1.04e-4 |  |' in text
     expected = [
         stats.ttest_ind(
             values_of(better, metric), values_of(worse, metric), equal_var=False,
@@ -282,6 +284,46 @@ def test_the_papers_table_against_scratch(tmp_path):
         assert float(tested[method]['p']) == pytest.approx(p)
         corrected = min(1, 2 * p) if p == min(expected) else max(p, min(1, 2 * min(expected)))
         assert float(tested[method]['p_holm']) == pytest.approx(corrected)
+
+
+@pytest.mark.parametrize(
+    ('task', 'restored', 'marks'),
+    [
+        ('bms', 'luna16', '× | × | × | ×'),
+        ('lcs', 'luna16', '× | × | × | '),
+        ('ncs', 'luna16_slices', ' |  |  | '),
+        ('bms', 'my_brains', ' |  | × | '),
+        ('mine', 'luna16', ' |  | × | '),
+        ('mine', 'mine', ' |  |  | '),
+    ],
+)
+def test_it_tells_how_far_a_task_is_from_its_pretraining(tmp_path, task, restored, marks):
+    paths = [
+        make_in(tmp_path, 3, name, make_workdir, dataset=task) for name in ('scratch', 'other')
+    ]
+    for file in paths[1].glob('*/results.json'):
+        origin = {'loaded': ['encoder'], 'task': 'restoration', 'dataset': restored}
+        file.write_text(json.dumps(json.loads(file.read_text()) | {'provenance': origin}))
+    options = ('--names=scratch,Genesis', f'--out={tmp_path / "out"}')
+    assert main([*map(str, paths), '--layout=table2', *options]) == 0
+    text = (tmp_path / 'out/table2.md').read_text()
+    (row,) = (line for line in text.splitlines() if line.startswith(f'| {task},'))
+    assert row.split(' | ', 1)[1].startswith(f'{marks} | 7')
+
+
+@pytest.mark.parametrize('layout', ['methods', 'table2'])
+@pytest.mark.parametrize(('init', 'told'), [('glorot', 'as the tables'), ('he', 'as He')])
+def test_it_tells_which_published_scratch_a_scratch_is(tmp_path, layout, init, told):
+    paths = [
+        make_in(tmp_path, 3, name, make_workdir, dataset='ncs') for name in ('scratch', 'other')
+    ]
+    for path in paths:
+        write_config(path, dimensions=3, data={'view': None}, model={'init': init})
+    out = tmp_path / 'out'
+    options = (f'--layout={layout}', '--names=scratch,Genesis', f'--out={out}')
+    assert main([*map(str, paths), *options]) == 0
+    (file,) = out.glob('*.md')
+    assert f'scratch: drawn {told}' in file.read_text()
 
 
 def test_the_papers_table_of_approaches_tests_the_two_best(tmp_path):

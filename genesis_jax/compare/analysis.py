@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genesis_jax.compare import pairing, published, recipes, statistics
+from genesis_jax.compare import origins, pairing, published, recipes, statistics
 from genesis_jax.compare.runs import Tested, Workdir, read_tests
 from genesis_jax.compare.savings import Saving, savings
 from genesis_jax.errors import UserError
@@ -133,6 +133,7 @@ def analyse(
         for entry in entries
     ]
     patients, notes = [], list(_notes(entries, tests))
+    notes += origins.scratch_lines(first.task_name, entries)
     for entry in entries:
         base = bases.get(entry.workdir.label_fraction)
         if entry.method == baseline or base is None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from genesis_jax.compare import published, recipes, statistics
+from genesis_jax.compare import origins, published, recipes, statistics
 from genesis_jax.compare.analysis import Row
 from genesis_jax.compare.methods import group, measure, metric_of, start_of
 from genesis_jax.compare.runs import Workdir
@@ -30,6 +30,7 @@ class Layout:
       published_p: of a task, as written.
       published_pair: methods that the published p compares.
       called: other names of methods in this table.
+      apart: whether it tells how far the tasks are from their pre-training.
     """
 
     title: str
@@ -38,6 +39,7 @@ class Layout:
     published_p: Callable[[published.Task], str]
     published_pair: Sequence[str] = ()
     called: Mapping[str, str] = field(default_factory=dict)
+    apart: bool = False
 
 
 def _ranked(measured):
@@ -75,6 +77,7 @@ LAYOUTS = {
         'between the best method and scratch',
         lambda task: task.p,
         ('scratch', 'Genesis'),
+        apart=True,
     ),
     'table3': Layout(
         'Approaches',
@@ -118,50 +121,59 @@ def lay_out(
     tasks = [_task(*task, columns, layout, test, edition) for task in by_task.items()]
     adjusted = statistics.holm([task.p for task in tasks])
     rows, records = [], []
-    for task, p in zip(tasks, adjusted, strict=True):
-        rows += [[*task.measured, p_value(task.p), p_value(p)], *task.published]
-        records += [r | ({'p_holm': p} if r.get('p') is not None else {}) for r in task.records]
+    for (task, entries), of_task, p in zip(by_task.items(), tasks, adjusted, strict=True):
+        marks = _marks(layout, task, entries)
+        rows.append([of_task.name, *marks, *of_task.measured, p_value(of_task.p), p_value(p)])
+        blank = [''] * len(marks)
+        rows += [['published', *blank, *cells] for cells in of_task.published]
+        records += [r | ({'p_holm': p} if r.get('p') is not None else {}) for r in of_task.records]
     about_p = f', where p is of {published.PUBLISHED_TEST}' * (edition == 'miccai')
     tested = statistics.in_words(test)
     by_holm = '; beside it corrected by Holm over the tasks' if len(tasks) > 1 else ''
-    readings, recipe_lines = (
-        [f'{task}: {line}' for task, members in by_task.items() for line in lines_on(members)]
-        for lines_on in (_readings, _differences)
-    )
-    unexplained = [
-        f'{task}: p {rows_of.published[0][-2]}'
-        for task, rows_of in zip(by_task, tasks, strict=True)
-        if name in rows_of.unexplained and rows_of.published and rows_of.published[0][-2]
-    ]
+    cross = ' ×: the task differs from what its start was pre-trained on.' * layout.apart
+    head = ('task', *(origins.APART if layout.apart else ()), *columns, 'p', 'p (Holm)')
+    caption = rf'{layout.title}: mean $\pm$ sd (runs); p of {tex(tested)}, {layout.tested}.'
     return Report(
         title=layout.title,
         about='Mean ± sd (runs) in per cent. A run is one seed; where the task has folds, the mean '
-        f'over its folds. p of {tested}, {layout.tested}{by_holm}. Published: '
+        f'over its folds. p of {tested}, {layout.tested}{by_holm}.{cross} Published: '
         f'{published.EDITIONS[edition]}{about_p}.',
-        tables=[
-            Table(
-                ('task', *columns, 'p', 'p (Holm)'),
-                [Section(rows)],
-                rf'{layout.title}: mean $\pm$ sd (runs); p of {tex(tested)}, {layout.tested}.',
-            )
-        ],
-        lists=[
-            ('Published, but no t-test of the published means gives it back:', '', unexplained),
-            (
-                'These are read in 2D otherwise than as single slices, and published figures stand '
-                'by the name of the column alone:',
-                'reading',
-                readings,
-            ),
-            (
-                'The configs differ in more than start and dimensions:',
-                'configs differ',
-                recipe_lines,
-            ),
-        ],
+        tables=[Table(head, [Section(rows)], caption)],
+        lists=list(_lists(name, by_task, tasks)),
         columns=_COLUMNS,
         records=records,
     )
+
+
+def _marks(layout, task, entries):
+    """What a table of tasks says of their distance from the pre-training."""
+    return origins.apart(task, [e.workdir for e in entries]) if layout.apart else []
+
+
+def _lists(name, by_task, tasks):
+    """What is to be known beside the table."""
+    unexplained = [
+        f'{task}: p {rows.published[0][-2]}'
+        for task, rows in zip(by_task, tasks, strict=True)
+        if name in rows.unexplained and rows.published and rows.published[0][-2]
+    ]
+    yield 'Published, but no t-test of the published means gives it back:', '', unexplained
+    for heading, mark, lines_of in (
+        ('Which published scratch these are:', 'scratch', origins.scratch_lines),
+        (
+            'These are read in 2D otherwise than as single slices, and published figures stand by '
+            'the name of the column alone:',
+            'reading',
+            lambda _, entries: _readings(entries),
+        ),
+        (
+            'The configs differ in more than start and dimensions:',
+            'configs differ',
+            lambda _, entries: _differences(entries),
+        ),
+    ):
+        found = [f'{task}: {line}' for task, own in by_task.items() for line in lines_of(task, own)]
+        yield heading, mark, found
 
 
 def _differences(entries):
@@ -185,6 +197,7 @@ def _readings(entries):
 class _Task:
     """The rows of a task, without the measured p, and its records."""
 
+    name: str  # with the metric
     measured: list[str]
     published: list[list[str]]
     p: float
@@ -214,8 +227,7 @@ def _task(name, entries, columns, layout, test, edition):
     for column, number in from_papers.items():
         records.append(about | {'method': column, 'source': number.source} | number.fractions)
     paper = list(_published(known, from_papers, columns, layout, edition))
-    measured_cells = [f'{name}, {title(metric)}', *cells]
-    return _Task(measured_cells, paper, p, records, known.unexplained)
+    return _Task(f'{name}, {title(metric)}', cells, paper, p, records, known.unexplained)
 
 
 def _published(known, numbers, columns, layout, edition):
@@ -229,4 +241,4 @@ def _published(known, numbers, columns, layout, edition):
     # Its p says nothing where a method that it compares is not shown, or of another edition.
     compared = {column.removeprefix('3D ') for column in numbers} | set(numbers)
     whole = edition == 'miccai' and compared >= {*layout.published_pair}
-    yield ['published', *cells, layout.published_p(known) if whole else '', '']
+    yield [*cells, layout.published_p(known) if whole else '', '']

@@ -53,6 +53,8 @@ class Task:
       p_of_dimensions: table 4, of OF_DIMENSIONS.
       unexplained: layouts whose p no t-test gives back, one- or two-sided, of equal variances or
         not.
+      apart: in what it differs from LUNA16, which Genesis Chest CT restored (MICCAI 2019, table
+        2), of disease, organ, dataset, modality; None: not told.
       note: on what is not alike.
     """
 
@@ -61,6 +63,7 @@ class Task:
     p_of_approaches: str = ''
     p_of_dimensions: str = ''
     unexplained: tuple[str, ...] = ()
+    apart: tuple[str, ...] | None = None
     note: str = ''
 
     def of(self, metric: str, method: str, edition: str) -> Published | None:
@@ -118,6 +121,7 @@ TASKS = {
             'luna16_score': _on_slides('97.1', '96.8'),
         },
         p='0.0180',
+        apart=(),
         p_of_dimensions='0.0213',
         unexplained=('table4',),
     ),
@@ -130,6 +134,7 @@ TASKS = {
             'dice': _on_slides('75.86±0.90', '74.05'),
         },
         p='1.04e-4',
+        apart=(),
         p_of_dimensions='< 1e-8',
     ),
     'ecc': Task(
@@ -140,6 +145,7 @@ TASKS = {
             + _list(['best of other groups'], '87.06', 'slides'),
         },
         p='0.0058',
+        apart=('disease', 'dataset'),
         p_of_approaches='0.2102',
         p_of_dimensions='5.5e-4',
         unexplained=('table4',),
@@ -151,6 +157,7 @@ TASKS = {
             'dice': _on_slides('91.13±1.51', '96.60'),
         },
         p='0.0361',
+        apart=('disease', 'organ', 'dataset'),
         p_of_approaches='0.425',
         unexplained=('table2',),
         note=_ON_PATCHES,
@@ -163,6 +170,7 @@ TASKS = {
             'dice': _on_slides('92.58±0.30', '91.00'),
         },
         p='0.0041',
+        apart=('disease', 'organ', 'dataset', 'modality'),
         p_of_approaches='0.428',
         note=_ON_PATCHES,
     ),
