@@ -88,3 +88,40 @@ def _results(task, dataset, classes, seed, fold, init, fraction):
 
 def write_config(path, **config):
     (path / 'config.json').write_text(json.dumps({'config': config}))
+
+
+def make_in(folder, dimensions, name, maker, **about):
+    """A workdir of a network of so many dimensions."""
+    path = maker(folder / f'{maker.__name__}_{dimensions}d_{name}', **about)
+    write_config(path, dimensions=dimensions, data={'view': None if dimensions == 3 else 'slices'})
+    return path
+
+
+def values_of(path, metric):
+    return [json.loads(f.read_text())['metrics'][metric] for f in path.glob('*/results.json')]
+
+
+def make_findings(path, *, gain=1.0, init='scratch', start=()):
+    """A fine-tuned multi-label classification: two images a patient. Returns its path."""
+    truth = np.random.default_rng(3)
+    labels = truth.integers(0, 2, (2 * len(PATIENTS), 2))
+    noise = truth.normal(size=labels.shape)
+    for seed in range(3):
+        logits = noise + 0.3 * np.random.default_rng([seed, 5]).normal(size=noise.shape)
+        chances = 1 / (1 + np.exp(-logits - gain * (labels - 0.5)))
+        rows = [
+            {'patient': PATIENTS[n // 2], 'scan_id': f's{n}'}
+            | {f'label_{name}': labels[n, i] for i, name in enumerate(FINDINGS)}
+            | {f'p_{name}': chances[n, i] for i, name in enumerate(FINDINGS)}
+            for n in range(len(labels))
+        ]
+        run = path / f'seed_{seed}'
+        run.mkdir(parents=True)
+        write_csv(run / 'predictions.csv', rows)
+        results = {'task': 'multilabel', 'dataset': 'dxc', 'classes': FINDINGS, 'seed': seed}
+        results |= {'fold': None, 'init': init, 'label_fraction': 1.0, 'examples': len(labels)}
+        results['provenance'] = dict(start)
+        results['metrics'] = metrics.findings_metrics(labels, chances, FINDINGS)
+        (run / 'results.json').write_text(json.dumps(results))
+    write_config(path)
+    return path

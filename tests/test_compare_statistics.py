@@ -1,7 +1,11 @@
 """The tests and intervals of comparisons, beside those of SciPy and scikit-learn."""
 
+import math
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
@@ -36,3 +40,13 @@ def test_tests_without_an_answer_say_so_quietly():
     assert np.isnan(statistics.wilcoxon(np.zeros(0)))
     assert statistics.wilcoxon(np.array([0.1])) == 1
     assert 0 < statistics.wilcoxon(np.array([0.1, 0.1, 0, 0.2, -0.1])) <= 1
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_is_the_largest_of_bonferroni_steps(values):
+    corrected = statistics.holm([*values, math.nan])
+    assert math.isnan(corrected.pop())
+    order = np.argsort(values)
+    steps = np.minimum(1, np.sort(values) * np.arange(len(values), 0, -1))
+    np.testing.assert_allclose(np.array(corrected)[order], np.maximum.accumulate(steps))
+    assert all(p <= q for p, q in zip(values, corrected, strict=True))
