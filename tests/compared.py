@@ -7,6 +7,7 @@ import numpy as np
 
 from genesis_jax import metrics
 
+FINDINGS = ['Mass', 'Hernia']
 PATIENTS = [f'p{index:02d}' for index in range(24)]
 
 

@@ -196,8 +196,6 @@ def test_methods_of_both_dimensions_are_named_by_them(tmp_path, five):
 
 # --- several findings at once ------------------------------------------------------------------
 
-FINDINGS = ['Mass', 'Hernia']
-
 
 def test_findings_are_compared_each_and_on_average(tmp_path):
     paths = [make_findings(tmp_path / name, gain=gain) for name, gain in (('a', 1.0), ('b', 2.0))]
