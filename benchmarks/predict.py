@@ -49,7 +49,7 @@ def _case(width, shape, dtype, repetitions):
     network = UNet3D(width=width, dtype=dtype)
     key, small = jax.random.key(0), np.zeros((1, 16, 16, 16, 1), np.float32)
     variables = jax.jit(functools.partial(network.init, train=False))(key, small)
-    predict = on_devices(lambda v, x: jax.nn.sigmoid(network.predict(v, x)), variables)
+    predict = on_devices([(lambda v, x: jax.nn.sigmoid(network.predict(v, x)), variables)])
     runs = {'genesis_jax': functools.partial(sliding_window, predict, window=PATCH[:-1])}
     if sliding_window_inference and (device := measure.torch_device(torch)):
         runs['MONAI'] = _monai(width, dtype, variables, device)

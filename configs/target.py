@@ -66,9 +66,10 @@ def get_config(task, dimensions=3, *, name='labelled', prepare=None, **fields):
     config.optimizer.learning_rate = 1e-3
     config.schedule.patience = 6
 
-    # Evaluation of whole scans (segmentation)
+    # Test
+    config.mirror = False  # the mean over all mirror images that augment.flip_* draw, 2 to 8 times
     if segments:
-        config.overlap = 0.5  # of neighbouring windows, along each axis
+        config.overlap = 0.5  # of neighbouring windows in whole scans, along each axis
 
     # What one sees
     config.log_every = 10  # steps

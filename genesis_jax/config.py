@@ -118,6 +118,7 @@ def check(config: ConfigDict, devices: int) -> None:
     _check_freeze(fields)
     _check_view(fields)
     _check_axes(fields)
+    _check_mirror(fields)
     if config.batch_size % devices:
         near = max(devices, config.batch_size // devices * devices)
         raise UserError(
@@ -160,6 +161,13 @@ def _check_axes(fields):
         axes = fields.get(name, possible)
         some = len(axes) > 0 and set(axes) <= {*possible} | more
         _require(some, name, axes, f'axes among {possible}')
+
+
+def _check_mirror(fields):
+    """Raises UserError for a test on mirror images without a training on them."""
+    mirror = fields.get('mirror', False)
+    expected = 'False with config.augment.flip_probability=0: mirror images are not trained on'
+    _require(not mirror or fields['augment.flip_probability'] > 0, 'mirror', mirror, expected)
 
 
 def check_cubes(config: ConfigDict, shape: tuple[int, ...], count: int) -> None:

@@ -23,7 +23,8 @@ def complete(config: dict[str, Any]) -> dict[str, Any]:
     if 'model' in config:
         model = {_RENAMED.get(n, n): value for n, value in config['model'].items()}
         groups['model'] = {'init': 'he'} | model
-    return {'dimensions': 3} | config | groups
+    target = {'mirror': False} if 'augment' in config else {}
+    return {'dimensions': 3} | target | config | groups
 
 
 def rename(metrics: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Tests a fine-tuned network: python -m genesis_jax.evaluate --model=RUN
+"""Tests a fine-tuned network, or several as one: python -m genesis_jax.evaluate --model=RUN
 
 Whole scans where the dataset holds them (segmentation), else its test examples; each case in a
 table, and the metrics of all. Over several processes each one does the whole work.
@@ -7,7 +7,7 @@ table, and the metrics of all. Over several processes each one does the whole wo
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grain
@@ -16,23 +16,16 @@ from tqdm import tqdm
 
 from genesis_jax import metrics, parallel
 from genesis_jax.card import Card
-from genesis_jax.cli.arguments import Parser, path_or_url
+from genesis_jax.cli.arguments import Parser, add_networks, path_or_url
 from genesis_jax.data import labelled
 from genesis_jax.errors import UserError
+from genesis_jax.inference import ensemble
 from genesis_jax.inference.batches import predict_examples
 from genesis_jax.inference.prediction_log import check_free
-from genesis_jax.inference.sliding import answers, on_devices, predict_scan, whole_batch
-from genesis_jax.models import from_card
+from genesis_jax.inference.sliding import predict_scan, whole_batch
 from genesis_jax.paths import is_url
 from genesis_jax.runs import results
-from genesis_jax.runs.cards import (
-    card_hash,
-    check_data,
-    check_unseen,
-    config_of,
-    count_seen,
-    load_model,
-)
+from genesis_jax.runs.cards import check_data, check_unseen, config_of, count_seen
 from genesis_jax.runs.files import write_atomically
 from genesis_jax.runs.workdir import RESULTS
 
@@ -41,16 +34,19 @@ _AHEAD = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)  # whole scans
 
 
 def evaluate(
-    variables: Any, card: Card, dataset: labelled.Labelled, split: str = 'test'
+    predict: Callable, card: Card, dataset: labelled.Labelled, split: str = 'test'
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """Predicts a split of a `labelled.Labelled` dataset with the network of an export.
+    """Predicts a split of a `labelled.Labelled` dataset with a network, or several.
+
+    Args:
+      predict: maps batches to probabilities (`inference.ensemble`).
+      card: of the network, or of the first of several.
 
     Returns:
       `(rows, metrics)`: a row (dict) per example (classification) or per case and class, and the
       metrics of all by name.
     """
-    network, config = from_card(card), config_of(card)
-    predict = on_devices(answers(network, card.task), variables)
+    config = config_of(card)
     source = dataset.tested(split)
     records = grain.MapDataset.source(source).to_iter_dataset(_AHEAD)
     if source is getattr(dataset, split):
@@ -135,8 +131,8 @@ def _make_parser():
     parser = Parser(
         prog='python -m genesis_jax.evaluate', description='Tests a fine-tuned network.'
     )
+    add_networks(parser)
     option = parser.option
-    option('model', path_or_url, 'DIR', 'a run (WORKDIR/seed_0) or its export/model', required=True)
     option('output', path_or_url, 'DIR', 'folder for the tables', required=True)
     training = 'that of the training'
     option('data_dir', path_or_url, 'DIR', 'folder of all datasets', otherwise=training)
@@ -149,27 +145,29 @@ def _make_parser():
 
 
 def _main(args):
-    variables, card = load_model(args.model)
+    networks = ensemble.load(args.model, args.mirror)
+    card = networks.card
     config = config_of(card)
     config.data.dir = str(args.data_dir or config.data.dir)
     config.data.name = args.name or config.data.name
     dataset = labelled.open_labelled(config, other='--name')
-    check_data(card, dataset, args.model, config.data.name)
+    check_data(card, dataset, networks.names[0], config.data.name)
     if args.split == 'test' and not args.other_patients:
-        check_unseen(card, dataset, args.model, config.data.name)
+        for name, member in zip(networks.names, networks.cards, strict=True):
+            check_unseen(member, dataset, name, config.data.name)
     _check_output(args.output, args.overwrite)
-    rows, measured = evaluate(variables, card, dataset, args.split)
+    rows, measured = evaluate(networks.predict, card, dataset, args.split)
     if not parallel.is_main_process():
         return
     patients = dataset.patients[args.split]
-    seen = 0 if args.other_patients else count_seen(card, patients)
+    seen = 0 if args.other_patients else count_seen(networks.cards, patients)
     result = {
         'task': card.task,
         'dataset': config.data.name,
         'split': args.split,
         'classes': card.classes,
-        'model': str(args.model),
-        'card_hash': card_hash(card),
+        'model': networks.called,
+        'members': networks.members,
         **results.measured(card.task, card.classes, measured, rows),
         'examples': dataset.counts[args.split],
         'patients': len(patients),
@@ -184,8 +182,8 @@ def _main(args):
         raise _unwritable(args.output, error) from None
     if seen:
         print(
-            f'note: the network was trained on (or chosen by) {seen} of these {len(patients)} '
-            'patients: this is no test'
+            f'note: the network{"s were" if networks.cards[1:] else " was"} trained on (or chosen '
+            f'by) {seen} of these {len(patients)} patients: this is no test'
         )
 
 

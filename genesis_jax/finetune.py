@@ -13,6 +13,7 @@ from genesis_jax import evaluate, parallel
 from genesis_jax.card import Card
 from genesis_jax.config import check_length, config_hash, resolve, to_json
 from genesis_jax.data import labelled, views
+from genesis_jax.inference import ensemble
 from genesis_jax.models import name_of
 from genesis_jax.paths import as_path
 from genesis_jax.run import Job, run
@@ -100,7 +101,8 @@ def _run(config, group, programs, recipe):
 
     # --- The best state is tested.
     card = _card(config, dataset, progress, start)
-    rows, metrics = evaluate.evaluate(jax.device_get(variables), card, dataset)
+    predict = ensemble.predictor(jax.device_get(variables), card)
+    rows, metrics = evaluate.evaluate(predict, card, dataset)
     result = results.describe(config, dataset, start, progress, metrics, rows, recipe)
     if parallel.is_main_process():
         results.write(workdir, result, rows)

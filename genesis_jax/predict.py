@@ -4,7 +4,9 @@ r"""Predicts on scans, or on images, with a fine-tuned network.
     python -m genesis_jax.predict --model=runs/ncc/seed_0 --input=SCANS --output=DIR \
         --candidates=POINTS.csv
     python -m genesis_jax.predict --model=runs/dxc/seed_0 --input=IMAGES --output=DIR
+    python -m genesis_jax.predict --model=runs/lcs --mirror --input=SCANS --output=DIR
 
+The last line averages the probabilities of all runs in a workdir, and of all mirror images.
 A segmentation is written per scan, in its own geometry and format (NIfTI for DICOM), with its
 volumes in summary.csv; of a classification, predictions.csv.
 """
@@ -14,11 +16,10 @@ import sys
 from collections.abc import Sequence
 
 from genesis_jax import parallel
-from genesis_jax.cli.arguments import Parser, count, path, path_or_url, share
+from genesis_jax.cli.arguments import Parser, add_networks, count, path, share
 from genesis_jax.errors import UserError, need
-from genesis_jax.inference.sliding import answers, on_devices, whole_batch
-from genesis_jax.models import from_card
-from genesis_jax.runs.cards import load_model
+from genesis_jax.inference import ensemble
+from genesis_jax.inference.sliding import whole_batch
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,8 +42,8 @@ def _make_parser():
         prog='python -m genesis_jax.predict',
         description='Predicts on scans, or on images, with a fine-tuned network.',
     )
+    add_networks(parser)
     option = parser.option
-    option('model', path_or_url, 'DIR', 'a run (WORKDIR/seed_0) or its export/model', required=True)
     text = (
         'a scan, a DICOM folder, or a folder of scans at any depth; of several channels, '
         'files named CASE_0000, CASE_0001, ... or one 4D file; label files in a folder '
@@ -68,53 +69,61 @@ def _make_parser():
 
 def _predict(args):
     need('prep', 'reading scans and images')
-    variables, card = load_model(args.model)
-    _check_task(args, card)
-    network = from_card(card)
-    predict = on_devices(answers(network, card.task), variables)
+    networks = ensemble.load(args.model, args.mirror)
+    task = networks.card.task
+    _check_task(args, networks.card, networks.called)
     with _output_folder(args):
-        return (_segment if card.task == 'segmentation' else _classify)(args, card, predict)
+        outcome = (_segment if task == 'segmentation' else _classify)(args, networks)
+    outcome.lines += networks.lines
+    return outcome
 
 
-def _segment(args, card, predict):
+def _segment(args, networks):
     from genesis_jax.inference.inputs import find_inputs
     from genesis_jax.inference.scans import Segmenter, segment
 
+    card = networks.card
     overlap = card.config.get('overlap', 0.5) if args.overlap is None else args.overlap
-    segmenter = Segmenter(predict, card, overlap, args.batch_size, args.probabilities)
+    segmenter = Segmenter(networks.predict, card, overlap, args.batch_size, args.probabilities)
     inputs = find_inputs(args.input, card.channels, args.output)
-    return segment(inputs, segmenter, args.output, overwrite=args.overwrite)
+    options = {'overwrite': args.overwrite, 'members': networks.names}
+    return segment(inputs, segmenter, args.output, **options)
 
 
-def _classify(args, card, predict):
+def _classify(args, networks):
     from genesis_jax.inference.images import classify_images
     from genesis_jax.inference.inputs import find_inputs
     from genesis_jax.inference.points import classify
 
-    options = {'batch_size': whole_batch(args.batch_size), 'overwrite': args.overwrite}
+    predict, card = networks.predict, networks.card
+    options = {
+        'batch_size': whole_batch(args.batch_size),
+        'overwrite': args.overwrite,
+        'members': networks.names,
+    }
     if card.of_images:
         return classify_images(args.input, predict, card, args.output, **options)
     scans = [source.channels[0] for source in find_inputs(args.input, card.channels, args.output)]
     return classify(scans, args.candidates, predict, card, args.output, **options)
 
 
-def _check_task(args, card):
+def _check_task(args, card, model):
     if card.task == 'segmentation':
         if args.candidates is not None:
-            raise UserError(f'{args.model} segments whole scans; leave out --candidates')
+            raise UserError(f'{model} segments whole scans; leave out --candidates')
         return
     if card.of_images:
         if args.candidates is not None:
-            raise UserError(f'{args.model} classifies whole images; leave out --candidates')
+            raise UserError(f'{model} classifies whole images; leave out --candidates')
         return
     if args.candidates is None:
         raise UserError(
-            f'{args.model} classifies points; give --candidates=FILE.csv with the columns scan, x, '
+            f'{model} classifies points; give --candidates=FILE.csv with the columns scan, x, '
             'y, z (world mm, LPS)'
         )
     if len(card.channels) > 1:
         raise UserError(
-            f'{args.model} classifies patches of {len(card.channels)} channels; points can be '
+            f'{model} classifies patches of {len(card.channels)} channels; points can be '
             'classified in scans of one channel only'
         )
 

@@ -36,6 +36,7 @@ OUTSIDE |= {
     'label_fraction',
     'steps_per_epoch',
     'overlap',
+    'mirror',
     'data',
 }
 PROGRAMS = {}

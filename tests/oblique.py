@@ -2,8 +2,14 @@
 
 import csv
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import SimpleITK as sitk
+
+from genesis_jax import checkpoints
+from genesis_jax.card import Card
+from genesis_jax.models import from_card
 
 WINDOW = (16, 16, 16)
 CARD = {
@@ -72,3 +78,13 @@ def assert_same_geometry(found, expected):
     np.testing.assert_allclose(found.GetSpacing(), expected.GetSpacing(), rtol=1e-5)
     np.testing.assert_allclose(found.GetOrigin(), expected.GetOrigin(), rtol=1e-5)
     np.testing.assert_allclose(found.GetDirection(), expected.GetDirection(), atol=1e-5)
+
+
+def export_untrained(run, seed=0, **fields):
+    """Makes the run of a network of width 2 that was never trained; returns its folder."""
+    card = Card.from_dict(CARD | fields)
+    network = from_card(card)
+    x = jnp.zeros((1, *WINDOW, card['in_channels']))
+    variables = jax.jit(lambda key: network.init(key, x, train=True))(jax.random.key(seed))
+    checkpoints.export(run / 'export' / 'model', variables, list(variables['params']), card)
+    return run

@@ -17,6 +17,7 @@ from genesis_jax import evaluate, metrics, parallel
 from genesis_jax.data import labelled
 from genesis_jax.errors import UserError
 from genesis_jax.finetune import finetune
+from genesis_jax.inference import ensemble
 from genesis_jax.runs.cards import card_hash, check_data, load_model
 
 
@@ -93,10 +94,11 @@ class Brightness:
 @pytest.mark.parametrize('window', [None, [-1000, 0]])
 @pytest.mark.parametrize('split', ['test', 'validation'])  # whole scans, and patches
 def test_segmentations_are_measured_in_their_window_and_spacing(split, window, runs, monkeypatch):
-    monkeypatch.setattr(evaluate, 'from_card', lambda card: Brightness())
+    monkeypatch.setattr(ensemble, 'from_card', lambda card: Brightness())
     variables, card = load_model(runs['seg'])
     dataset = labelled.open_labelled(ml_collections.ConfigDict(card['config']))
-    rows, _ = evaluate.evaluate(variables, dataclasses.replace(card, window=window), dataset, split)
+    predict, card = ensemble.predictor(variables, card), dataclasses.replace(card, window=window)
+    rows, _ = evaluate.evaluate(predict, card, dataset, split)
     records = list(dataset.cases if split == 'test' else dataset.validation)
     for row, record in zip(rows, records, strict=True):
         predicted = record['cube'][..., 0] > (0 if window is None else -500)
@@ -115,12 +117,13 @@ def test_classifications_are_measured_in_the_window_of_the_card(runs, monkeypatc
         def predict(self, variables, x):
             return x.mean(axis=(1, 2, 3))
 
-    monkeypatch.setattr(evaluate, 'from_card', lambda card: Mean())
+    monkeypatch.setattr(ensemble, 'from_card', lambda card: Mean())
     variables, card = load_model(runs['cls'])
+    predict = ensemble.predictor(variables, card)
     dataset = labelled.open_labelled(ml_collections.ConfigDict(card['config']))
     for window in (None, [-1000, 0]):
         low, high = window or (-1000, 1000)
-        rows, _ = evaluate.evaluate(variables, dataclasses.replace(card, window=window), dataset)
+        rows, _ = evaluate.evaluate(predict, dataclasses.replace(card, window=window), dataset)
         for row, record in zip(rows, list(dataset.test), strict=True):
             x = np.clip((record['cube'] - low) / (high - low), 0, 1).mean()
             assert row['p_ball1'] == pytest.approx(1 / (1 + np.exp(-x)), rel=1e-4)
@@ -143,7 +146,8 @@ def test_another_split_and_another_dataset(runs, balls, tmp_path, capsys):
     assert 'no test' not in capsys.readouterr().out and found['patients_of_training'] == 0
     assert (found['dataset'], found['split'], found['examples']) == ('hospital_b', 'test', 6)
     card = load_model(runs['cls'])[1]
-    assert found['card_hash'] == card_hash(card) != card_hash(dataclasses.replace(card, seed=1))
+    (member,) = found['members']
+    assert member['card_hash'] == card_hash(card) != card_hash(dataclasses.replace(card, seed=1))
     assert 0 <= found['metrics']['auc'] <= 1
 
 
@@ -191,11 +195,12 @@ def test_how_windows_are_found_and_spacing_are_compared_where_they_matter(runs):
 
 def test_the_luna16_score_needs_all_negatives(runs):
     variables, card = load_model(runs['cls'])
+    predict = ensemble.predictor(variables, card)
     dataset = labelled.open_labelled(ml_collections.ConfigDict(card['config']))
     for kept, expected in (('all', True), (10.0, False)):
         recipe = {'negatives_per_positive': {'train': 10.0, 'validation': 10.0, 'test': kept}}
         drawn = dataclasses.replace(dataset, about=dataset.about | {'recipe': recipe})
-        found = evaluate.evaluate(variables, card, drawn)[1]
+        found = evaluate.evaluate(predict, card, drawn)[1]
         assert ('luna16_score' in found) == expected
         assert 'auc' in found
 
@@ -236,7 +241,6 @@ def test_what_cannot_be_tested_is_said(runs, balls, tmp_path, capsys):
     out = f'--output={tmp_path / "out"}'
     for arguments, words in (
         ([f'--model={tmp_path}'], 'is no exported network'),
-        ([f'--model={runs["seg"].parent}'], f'such as {runs["seg"]}'),
         ([f'--model={runs["seg"]}', '--name=nothing'], "there is no dataset 'nothing'"),
         ([f'--model={runs["seg"]}', '--name=many'], 'choose a dataset of the same classes'),
         ([f'--model={runs["seg"]}', '--name=cls'], 'segmentation; choose another --name\n'),

@@ -5,7 +5,6 @@ import gc
 import shutil
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -13,6 +12,7 @@ from oblique import (
     CARD,
     WINDOW,
     assert_same_geometry,
+    export_untrained,
     make_image,
     read_table,
     write,
@@ -32,19 +32,7 @@ def _no_start(monkeypatch):
 
 @pytest.fixture(scope='module')
 def exported(tmp_path_factory):
-    """Makes the run of a network of width 2 that was never trained."""
-
-    def make(**fields):
-        card = Card.from_dict(CARD | fields)
-        network = from_card(card)
-        x = jnp.zeros((1, *WINDOW, card['in_channels']))
-        variables = jax.jit(lambda: network.init(jax.random.key(0), x, train=True))()
-        run = tmp_path_factory.mktemp('run')
-        parts = list(variables['params'])
-        checkpoints.export(run / 'export' / 'model', variables, parts, card)
-        return run
-
-    return make
+    return lambda **fields: export_untrained(tmp_path_factory.mktemp('run'), **fields)
 
 
 @pytest.fixture(scope='module')
@@ -255,13 +243,6 @@ def test_a_card_that_lacks_fields_is_one_sentence(tmp_path, capsys):
         model = tmp_path / lacking / 'export' / 'model'
         checkpoints.export(model, {'params': {'head': {'bias': np.zeros(1)}}}, ['head'], card)
         assert 'is damaged' in sentence(capsys, tmp_path / lacking, tmp_path, tmp_path / 'out')
-
-
-def test_the_folder_of_several_runs_names_one_of_them(tmp_path, segmenter_run, capsys):
-    for name in ('seed_1', 'seed_0'):
-        shutil.copytree(segmenter_run, tmp_path / 'runs' / name)
-    said = sentence(capsys, tmp_path / 'runs', tmp_path, tmp_path / 'out')
-    assert f'expected a folder such as {tmp_path / "runs" / "seed_0" / "export" / "model"}' in said
 
 
 def test_what_is_no_model_is_told_from_what_it_is(tmp_path, exported, capsys):

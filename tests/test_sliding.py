@@ -35,7 +35,7 @@ def test_a_network_that_sees_one_voxel_gives_exactly_the_direct_answer(sides, wi
         return jnp.stack([slope * x[..., 0] + x[..., 1], jnp.tanh(x[..., 1])], axis=-1)
 
     volume = volume_of(sides, channels=2)
-    result = sliding_window(on_devices(network, jnp.float32(0.7)), volume, window=window)
+    result = sliding_window(on_devices([(network, jnp.float32(0.7))]), volume, window=window)
     np.testing.assert_array_equal(result, jax.jit(network)(jnp.float32(0.7), volume))
 
 

@@ -23,6 +23,7 @@ from genesis_jax.cli.arguments import Parser, path
 from genesis_jax.data import labelled
 from genesis_jax.errors import UserError
 from genesis_jax.evaluate import evaluate
+from genesis_jax.inference.ensemble import predictor
 from genesis_jax.runs.cards import config_of, load_model
 from genesis_jax.runs.files import write_atomically
 
@@ -73,9 +74,10 @@ def dice_under_changes(run: Path, data_dir: str) -> Iterator[tuple[str, float]]:
     config = config_of(card)
     config.data.dir = data_dir
     dataset = labelled.open_labelled(config)
+    predict = predictor(variables, card)
     for name, change in CHANGES.items():
         cases: Any = Changed(dataset.tested('test'), change)
-        _, metrics = evaluate(variables, card, dataclasses.replace(dataset, cases=cases))
+        _, metrics = evaluate(predict, card, dataclasses.replace(dataset, cases=cases))
         yield name, metrics['dice']
 
 

@@ -43,7 +43,7 @@ class Parser(argparse.ArgumentParser):
           otherwise: what holds by default, for the help, if it is more than the default says.
         """
         more |= {'type': kind} if callable(kind) else {'choices': kind}
-        text += _BUCKET * (kind is path_or_url)
+        text += _BUCKET * (kind in (path_or_url, paths_or_urls))
         if default is not None or otherwise != '%(default)s':
             text += f' (default: {otherwise})'
         (group or self).add_argument(
@@ -90,6 +90,14 @@ def path(text: str) -> Path:
 def path_or_url(text: str) -> Path:
     """An argparse type: a local path, or one in a bucket."""
     return _checked(as_path, text)
+
+
+def paths_or_urls(text: str) -> tuple[Path, ...]:
+    """An argparse type: names separated by commas, each as of `path_or_url`."""
+    names = text.split(',')
+    if not all(names):
+        raise argparse.ArgumentTypeError(f'expected names separated by commas, found {text!r}')
+    return tuple(map(path_or_url, names))
 
 
 def _checked(read, text):
@@ -162,3 +170,24 @@ def sides(kind: type[Number], low: float, rank: int) -> Callable[[str], tuple[Nu
         return tuple(side(word) for word in words)
 
     return parse
+
+
+def add_networks(parser: Parser) -> None:
+    """Adds `--model`, a tuple of paths, and `--mirror`: True, False or, if not given, None."""
+    text = (
+        'a run (WORKDIR/seed_0) or its export/model; of several, separated by commas, or of all '
+        'runs of a WORKDIR, the probabilities are averaged'
+    )
+    parser.option('model', paths_or_urls, 'DIR', text, required=True)
+    text = (
+        'average the probabilities of all mirror images along the axes that the training mirrored: '
+        'up to 8 times the work in 3D, 4 in 2D'
+    )
+    default = "as in the training's test"
+    parser.option('mirror', _yes_or_no, 'yes|no', text, otherwise=default, nargs='?', const=True)
+
+
+def _yes_or_no(text):
+    if text not in ('yes', 'no'):
+        raise argparse.ArgumentTypeError(f'expected yes or no, found {text!r}')
+    return text == 'yes'

@@ -17,7 +17,14 @@ _NAMED = 3  # of the images that a line of the closing summary is about
 
 
 def classify_images(
-    source: Path, predict: Callable, card: Card, output: Path, *, batch_size, overwrite=False
+    source: Path,
+    predict: Callable,
+    card: Card,
+    output: Path,
+    *,
+    batch_size,
+    overwrite=False,
+    members=(),
 ) -> Outcome:
     """Classifies an image (PNG, JPEG, TIFF, BMP), or every one in a folder.
 
@@ -30,12 +37,13 @@ def classify_images(
       card: of the export.
       output: the folder to write to.
       batch_size: a multiple of the number of local devices.
+      members: names of the networks; of several, the table tells them.
 
     Raises:
       UserError: there is no such path or no image in it, or results are there already and are not
         to be overwritten.
     """
-    outcome = Outcome(output / 'predictions.csv', called='images')
+    outcome = Outcome(output / 'predictions.csv', called='images', members=members)
     check_free([outcome.table], overwrite)
     if not source.exists():
         raise UserError(f'{source} does not exist; check --input')

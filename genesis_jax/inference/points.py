@@ -20,7 +20,15 @@ _LUNA16 = ('seriesuid', 'coordX', 'coordY', 'coordZ')  # of its own candidates_V
 
 
 def classify(
-    scans: Sequence[Scan], table: Path, predict, card: Card, output, *, batch_size, overwrite=False
+    scans: Sequence[Scan],
+    table: Path,
+    predict,
+    card: Card,
+    output,
+    *,
+    batch_size,
+    overwrite=False,
+    members=(),
 ) -> Outcome:
     """Classifies the points of a CSV file with columns scan, x, y, z (world mm, LPS), or LUNA16's.
 
@@ -34,12 +42,13 @@ def classify(
       card: of the export.
       output: the folder to write to.
       batch_size: a multiple of the number of local devices.
+      members: names of the networks; of several, the table tells them.
 
     Raises:
       PrepareError: the table is not such a table, or a row contradicts the scans.
       UserError: results are there already and are not to be overwritten.
     """
-    outcome = Outcome(output / 'predictions.csv')
+    outcome = Outcome(output / 'predictions.csv', members=members)
     check_free([outcome.table], overwrite)
     names = [f'p_{name}' for name in card.output_classes]
     spacing = tuple(card.spacing) if card.spacing else None

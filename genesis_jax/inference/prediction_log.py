@@ -32,6 +32,7 @@ class Outcome:
       skipped: why the others were not, by what a user looks for.
       lines: what else the closing summary says.
       called: what the scans are called there.
+      members: the networks; several are a column of the table.
     """
 
     table: Path
@@ -40,11 +41,13 @@ class Outcome:
     skipped: dict[str, str] = dataclasses.field(default_factory=dict)
     lines: list[str] = dataclasses.field(default_factory=list)
     called: str = 'scans'
+    members: Sequence[str] = ()
     started: float = dataclasses.field(default_factory=time.perf_counter)
 
     def write(self) -> None:
         """Writes the table as it is now."""
-        write_table(self.table, self.rows)
+        own = {'members': ';'.join(self.members)} if len(self.members) > 1 else {}
+        write_table(self.table, [row | own for row in self.rows])
 
     def skip(self, shown: str, error: Exception | str) -> None:
         """Counts a scan that failed with an exception, or for a reason in words.

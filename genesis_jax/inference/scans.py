@@ -78,18 +78,18 @@ class Segmenter:
 
 
 def segment(
-    inputs: Sequence[Input], segmenter: Segmenter, output: Path, *, overwrite: bool = False
+    inputs: Sequence[Input], segmenter: Segmenter, output: Path, *, overwrite=False, members=()
 ) -> Outcome:
     """Segments scans (`inputs.Input`) into the folder `output`; returns the Outcome.
 
     Writes `CASE.nii.gz` (or in the format of the scan) and summary.csv. Scans that fail are
     skipped; of what is overwritten, nothing stays of the scans given, so that no result is taken
-    for that of another network.
+    for that of another network. Of several `members` (names) the table tells them.
 
     Raises:
       UserError: results are there already and are not to be overwritten.
     """
-    outcome = Outcome(output / 'summary.csv')
+    outcome = Outcome(output / 'summary.csv', members=members)
     files = [output / (scan.scan_id + output_suffix(scan.channels[0])) for scan in inputs]
     check_free([*files, outcome.table], overwrite)
     outcome.table.unlink(missing_ok=True)

@@ -6,15 +6,19 @@ of one fixed shape, so its memory does not depend on the volume, and nothing is 
 
 import functools
 import itertools
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from genesis_jax import models, parallel
 from genesis_jax.card import Card
 from genesis_jax.data import views
+from genesis_jax.tasks import TASKS
+from genesis_jax.transforms.flips import flip
 
 # Per device. A CPU is no faster with more, which at full width take a gigabyte each.
 _BATCH_SIZES = {'cpu': 1}
@@ -22,23 +26,67 @@ _BATCH_SIZE = 8
 _SD = 1 / 8  # of the window's side: in 3D a corner weighs exp(-24) of the centre
 
 
-def on_devices(function: Callable[..., Any], variables: Any) -> Callable[[Any], Any]:
-    """Makes the `predict` of `sliding_window` from `function(variables, batch)`.
+def on_devices(members: Iterable[tuple[Callable[..., Any], Any]]) -> Callable[[Any], Any]:
+    """Makes the `predict` of `sliding_window` from pairs `(function, variables)`: their mean.
 
     Batches are divided among all local devices, so their size must be a multiple of the devices'
-    number; the function is compiled once per shape of batch.
+    number; a function is compiled once per shape of batch, however many members have it.
     """
-    placed = parallel.spmd(lambda tree, _: tree)(
-        variables, np.zeros(jax.local_device_count(), np.float32)
-    )
-    mapped = parallel.spmd(function, out_axes=0)
-    return lambda batch: mapped(placed, parallel.shard(batch))
+    one_a_device = np.zeros(jax.local_device_count(), np.float32)
+    place = _program(_state, None)
+    placed = [(_program(function, 0), place(own, one_a_device)) for function, own in members]
+
+    def predict(batch):
+        sharded = parallel.shard(batch)
+        outputs = (program(variables, sharded) for program, variables in placed)
+        total = functools.reduce(operator.add, outputs)
+        return total if len(placed) == 1 else total / len(placed)
+
+    return predict
+
+
+def _state(variables, _):
+    return variables
+
+
+@functools.lru_cache(maxsize=16)
+def _program(function, out_axes):
+    return parallel.spmd(function, out_axes=out_axes)
 
 
 @functools.lru_cache(maxsize=8)
-def answers(network: Any, task: str) -> Callable[[Any, Any], jax.Array]:
-    """`(variables, batch) -> probabilities`; of equal networks one function, compiled once."""
-    return lambda variables, batch: models.probabilities(network.predict(variables, batch), task)
+def answers(
+    network: Any, task: str, mirrored: Sequence[int] = ()
+) -> Callable[[Any, Any], jax.Array]:
+    """`(variables, batch) -> probabilities`; of equal networks one function, compiled once.
+
+    Args:
+      mirrored: spatial axes; the answer is the mean over the mirror images along any of them, the
+        image itself included: of k axes 2^k images, one after the other, in the memory of one.
+    """
+
+    def answer(variables, batch):
+        return models.probabilities(network.predict(variables, batch), task)
+
+    return _over_mirror_images(answer, mirrored, TASKS[task].dense) if mirrored else answer
+
+
+def _over_mirror_images(answer, axes, dense):
+    """The mean of `answer` over mirror images; what is `dense` is turned back before."""
+    turn = jax.vmap(flip, in_axes=(0, None))
+
+    def mean(variables, batch):
+        def add(total, flips):
+            probabilities = answer(variables, turn(batch, flips))
+            return total + (turn(probabilities, flips) if dense else probabilities), None
+
+        choices = [(False, True) if axis in axes else (False,) for axis in range(batch.ndim - 2)]
+        images = np.array(list(itertools.product(*choices)))
+        like = jax.eval_shape(answer, variables, batch)
+        total, _ = jax.lax.scan(add, jnp.zeros(like.shape, like.dtype), images)
+        return total / len(images)
+
+    return mean
 
 
 def whole_batch(batch_size: int | None = None) -> int:

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,29 @@ def load_model(folder: str | Path) -> tuple[dict[str, Any], Card]:
             f'the card of {folder} is damaged, it has no {lacking[0]!r}; copy or export it again'
         )
     return variables, card
+
+
+def runs_in(folder: str | Path) -> list[Path]:
+    """The runs of a fine-tuning whose workdir this is, seed by seed; of anything else, itself.
+
+    Raises:
+      UserError: some runs have ended, but not all.
+    """
+    path = as_path(folder)
+    runs = sorted((run for run in path.glob('seed_*') if run.is_dir()), key=_numbers)
+    running = [run for run in runs if not (run / 'export' / 'model').is_dir()]
+    if len(running) == len(runs):  # none, or none that could be averaged
+        return [path]
+    if running:
+        raise UserError(
+            f'{running[0]} has no export yet, because its run has not ended; run its main.py '
+            f'command again, or name those of {folder} that have, separated by commas'
+        )
+    return runs
+
+
+def _numbers(run):
+    return [int(number) for number in re.findall(r'\d+', run.name)]
 
 
 def _locate(folder):
@@ -122,6 +147,39 @@ def check_data(card: Card, dataset: Any, model: str | Path, name: str) -> None:
         )
 
 
+def check_agreement(first: tuple[str, Card], other: tuple[str, Card]) -> None:
+    """That two networks, each `(name, card)`, take the same and tell the same: may be averaged.
+
+    Raises:
+      UserError: they do not; names both, and the first field that differs.
+    """
+    (name, card), (other_name, other_card) = first, other
+    fields = _exchanged(other_card)
+    for field, here in _exchanged(card).items():
+        if not _same(here, fields[field]):
+            here, there = (_plain(v) if v is not None else 'none' for v in (here, fields[field]))
+            raise UserError(
+                f'{name} and {other_name} cannot be averaged: their {field} is {here} and '
+                f'{there}; name networks of the same {field}'
+            )
+
+
+def _exchanged(card):
+    """What a network takes and what it tells, in words of messages."""
+    found = card.modality != 'ct' and card.window is None  # its window, in each scan
+    return {
+        'task': card.task,
+        'classes': card.classes,
+        'channels': card.channels,
+        'modality': card.modality,
+        'spacing': 'native' if card.spacing is None else card.spacing,
+        'window': card.window,
+        'full_range': bool(card.full_range) if found else None,
+        'view': card.view,
+        'patch shape': card.record_shape or card.cube_shape,
+    }
+
+
 def check_unseen(card: Card, dataset: Any, model: str | Path, name: str) -> None:
     """That no test patient of a dataset trained or validated the network.
 
@@ -129,7 +187,7 @@ def check_unseen(card: Card, dataset: Any, model: str | Path, name: str) -> None
       UserError: some did.
     """
     patients = dataset.patients['test']
-    seen = count_seen(card, patients)
+    seen = count_seen([card], patients)
     if seen:
         raise UserError(
             f'{seen} of the {len(patients)} test patients of the dataset {name!r} have the names '
@@ -138,9 +196,9 @@ def check_unseen(card: Card, dataset: Any, model: str | Path, name: str) -> None
         )
 
 
-def count_seen(card: Card, patients: Any) -> int:
-    """How many of these patients trained or validated the network."""
-    trained = set(card.trained_on or ())
+def count_seen(cards: Sequence[Card], patients: Any) -> int:
+    """How many of these patients trained or validated any of the networks."""
+    trained = {patient for card in cards for patient in card.trained_on or ()}
     return sum(labelled.fingerprint(patient) in trained for patient in patients)
 
 
