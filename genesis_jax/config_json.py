@@ -23,7 +23,7 @@ def complete(config: dict[str, Any]) -> dict[str, Any]:
     if 'model' in config:
         model = {_RENAMED.get(n, n): value for n, value in config['model'].items()}
         groups['model'] = {'init': 'he'} | model
-    return {'dimensions': 3} | config | groups
+    return {'dimensions': 3, 'init': 'scratch'} | config | groups
 
 
 def rename(metrics: dict[str, Any]) -> dict[str, Any]:

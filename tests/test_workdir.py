@@ -24,6 +24,11 @@ def test_a_workdir_belongs_to_one_config(tmp_path):
     about = json.loads((tmp_path / 'config.json').read_text())
     assert about['config'] == to_json(config) and about['hash'] == config_hash(config)
     assert about['versions']['jax']
+    del about['config']['init']  # as of a pre-training that could begin with no weights
+    (tmp_path / 'config.json').write_text(json.dumps(about))
+    open_workdir(tmp_path, config)
+    with pytest.raises(UserError, match='with config.init=scratch, but this command has .*=a.pt'):
+        open_workdir(tmp_path, resolve(changed(init='a.pt'), devices=1))
     other = resolve(changed(optimizer__learning_rate=0.5), devices=1)
     with pytest.raises(UserError, match=r'config.optimizer.learning_rate=1.0, but .*=0.5'):
         open_workdir(tmp_path, other)
@@ -83,7 +88,8 @@ def test_workdir_and_init_are_checked_before_the_dataset(tmp_path):
             train(config, tmp_path / 'file' / 'run')
         with pytest.raises(UserError, match='there is no dataset'):
             train(config, tmp_path / 'run')
-    tuning.init = 'weights.pt'
-    with pytest.raises(UserError, match='config.init=weights.pt: there is no such file'):
-        finetune(tuning, tmp_path / 'run')
+    for train, config in ((pretrain, pretraining), (finetune, tuning)):
+        config.init = 'weights.pt'
+        with pytest.raises(UserError, match='config.init=weights.pt: there is no such file'):
+            train(config, tmp_path / 'run')
     assert not (tmp_path / 'run').exists()
