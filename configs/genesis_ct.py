@@ -34,6 +34,8 @@ def get_config(variant='unified'):
     config.task = 'restoration'
     config.dimensions = 3  # of the network; 2: see configs/genesis_ct_2d.py
     config.seed = 0  # everything random comes from it
+    # Or weights to start with: the workdir of a run, an export, a .pt, .h5 or hub folder.
+    config.init = 'scratch'
 
     # Data
     config.data = ml_collections.ConfigDict()

@@ -5,7 +5,8 @@ r"""Genesis Chest CT 2D: pre-training of a 2D U-Net (ResNet-18 encoder) on axial
 
 Variants as of configs/genesis_ct.py (`:distortion`, `:painting`, ...). Slices of three channels
 show each one with its neighbours. Patches that are there already serve, too, as slices of 64x64:
-`--config.data.name=luna16 --config.data.view=slices` (or `adjacent`).
+`--config.data.name=luna16 --config.data.view=slices` (or `adjacent`). `--config.init=resnet18.pth`
+starts with an encoder of ImageNet and a new decoder.
 
 The authors never published size, batch and schedule of their 2D pre-training. Here they are those
 of 3D, but for what is set below. Expected of its target tasks (published, mean and sd of ten runs):

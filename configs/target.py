@@ -26,8 +26,7 @@ def get_config(task, dimensions=3, *, name='labelled', prepare=None, **fields):
     config.dimensions = dimensions  # of the network
     config.runs = 1  # with seeds seed, seed + 1, ...; the paper's tables have 10
 
-    # Where it starts
-    config.init = 'scratch'  # or the workdir of a pre-training, an export, a .pt, .h5 or hub folder
+    # Where it starts: from config.init
     config.transfer = 'encoder_decoder' if segments else 'encoder'  # what is taken from there
     # 'encoder' does not learn (in classification with model.hidden=0: a linear probe); nor do
     # both in 'encoder_decoder' (a linear probe of a segmentation).

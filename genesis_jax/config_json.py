@@ -24,7 +24,7 @@ def complete(config: dict[str, Any]) -> dict[str, Any]:
         model = {_RENAMED.get(n, n): value for n, value in config['model'].items()}
         groups['model'] = {'init': 'he'} | model
     target = {'mirror': False} if 'augment' in config else {}
-    return {'dimensions': 3} | target | config | groups
+    return {'dimensions': 3, 'init': 'scratch'} | target | config | groups
 
 
 def rename(metrics: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from genesis_jax.run import Job, run
 from genesis_jax.runs import pictures, report
 from genesis_jax.runs.workdir import open_workdir
 from genesis_jax.training import steps as training_steps
+from genesis_jax.training.steps import make_network
+from genesis_jax.transfer import check_init, open_start, shapes_of
 
 EXPORTS = {'encoder': ('encoder',), 'encoder_decoder': ('encoder', 'decoder', 'head')}
 
@@ -36,7 +38,8 @@ def pretrain(config: ml_collections.ConfigDict, workdir: str | Path) -> Progress
     """
     # --- What the config asks for, checked before anything is compiled.
     config = resolve(config, jax.device_count())
-    open_workdir(workdir, config, write=False)  # cheap, where a dataset may take hours to prepare
+    check_init(config)  # cheap, as is the next, where a dataset may take hours to prepare
+    open_workdir(workdir, config, write=False)
     *sources, features = reading.open_splits(config)
     stored = features['cube'].shape
     cube_shape = check_shape(config, stored)
@@ -44,21 +47,23 @@ def pretrain(config: ml_collections.ConfigDict, workdir: str | Path) -> Progress
         views.viewed(source, config.data.view, stored, every=True) for source in sources
     )
     check_cubes(config, cube_shape, len(train))
+    channels = cube_shape[-1]
+    start = open_start(config, shapes_of(make_network(config, channels), channels))
     workdir = open_workdir(workdir, config, write=parallel.is_main_process())
     counts = {'train': len(train), 'validation': len(validation)}
     steps_per_epoch = len(train) // config.batch_size
 
-    # --- Training, from scratch or from where it stopped.
+    # --- Training, from what was loaded or from where it stopped.
     job = Job(
         steps=make_steps(config, cube_shape, steps_per_epoch),
         steps_per_epoch=steps_per_epoch,
         train=train,
         validation=validation,
-        loaded={},
-        opening=partial(report.opening_pretraining, config, workdir, cube_shape, counts),
+        loaded=start.variables,
+        opening=partial(report.opening_pretraining, config, workdir, cube_shape, counts, start),
         picture=partial(_Restorations, validation, config),
         cards=lambda progress: {
-            name: _card(config, cube_shape, counts, progress, parts)
+            name: _card(config, cube_shape, counts, progress, start, parts)
             for name, parts in EXPORTS.items()
         },
     )
@@ -66,7 +71,7 @@ def pretrain(config: ml_collections.ConfigDict, workdir: str | Path) -> Progress
 
     # --- The report.
     if parallel.is_main_process():
-        report.write(workdir, config, cube_shape, counts, progress)
+        report.write(workdir, config, cube_shape, counts, progress, start)
     return progress
 
 
@@ -75,7 +80,7 @@ def make_steps(
 ) -> training_steps.Steps:
     """The steps that `config` describes, for examples `[X, Y(, Z), C]`."""
     channels = cube_shape[-1]
-    network = training_steps.make_network(config, channels)
+    network = make_network(config, channels)
     return training_steps.make_steps(config, network, channels, steps_per_epoch)
 
 
@@ -107,7 +112,7 @@ class _Restorations:
         return pictures.restorations(*(image[..., own:] for image in images))
 
 
-def _card(config, cube_shape, counts, progress, parts) -> Card:
+def _card(config, cube_shape, counts, progress, start, parts) -> Card:
     """What an export tells of itself."""
     return Card(
         network=name_of(config.task, config.dimensions),
@@ -118,6 +123,7 @@ def _card(config, cube_shape, counts, progress, parts) -> Card:
         config=to_json(config),
         config_hash=config_hash(config),
         cubes=counts,
+        provenance=start.provenance,
         **reading.provenance(config.data),
         **view_and_window(config.data),
         **progress.card(config.batch_size),

@@ -41,7 +41,9 @@ class Provenance:
       absent: parts that were asked for and are not there.
       new: parts that are randomly initialised.
       channels: of the input, there and here, if they differ.
+      heads: output channels of a head that restores, there and here, if they differ.
       views: what the channels show (`data.views`), there and here, if that differs.
+      before: what the loaded weights began with, unless that was nothing.
       told: the sentences of an earlier version, which kept no fields.
     """
 
@@ -59,7 +61,9 @@ class Provenance:
     absent: list[str] = dataclasses.field(default_factory=list)
     new: list[str] = dataclasses.field(default_factory=list)
     channels: list[int] = dataclasses.field(default_factory=list)
+    heads: list[int] = dataclasses.field(default_factory=list)
     views: list[str] = dataclasses.field(default_factory=list)
+    before: Self | None = None
     told: list[str] = dataclasses.field(default_factory=list)
 
     @classmethod
@@ -69,18 +73,23 @@ class Provenance:
         known = {n: v for n, v in (content.get('provenance') or {}).items() if n in fields}
         if 'source' in known:
             known['source'] = Source(**known['source'])
+        if 'before' in known:
+            known['before'] = cls.from_dict({'provenance': known['before']})
         if not known:
             known = {'init': content.get('init'), 'told': list(content.get('start') or ())}
         return cls(**known)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, without what is unknown."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if value}
+        known = {name: value for name, value in dataclasses.asdict(self).items() if value}
+        return known | ({'before': self.before.to_dict()} if self.before else {})
 
     def public(self) -> Self:
         """Without the folders of a machine, which earlier sentences have, too."""
         init = self.init and short_name(self.init)
-        return dataclasses.replace(self, init=init, folder=short_name(self.folder), told=[])
+        before = self.before and self.before.public()
+        folder = short_name(self.folder)
+        return dataclasses.replace(self, init=init, folder=folder, before=before, told=[])
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -91,17 +100,9 @@ class Provenance:
         if self.init == 'scratch':
             yield f'from scratch: {", ".join(self.new)} are randomly initialised'
             return
-        if self.folder:
-            count = f' ({self.parameters:,} parameters)' if self.parameters else ''
-            yield f'from {self.folder}: {" and ".join(self.loaded)}{count}'
-        if self.format not in ('', 'orbax'):
-            known = f', sha256 {self.source.sha256[:12]}' if self.source else ''
-            yield f'converted from {self.format}{known}'
-        if self.task == 'restoration' and self.dataset:
-            kind = f' ({self.modality})' if self.modality else ''
-            yield f'pre-trained to restore {self.dataset}{kind}'
-        elif self.task and self.dataset:
-            yield f'trained for {self.task} of {self.dataset}'
+        yield from self._origin()
+        if self.before:
+            yield from self.before._as_before()
         if self.source and self.source.left_out:
             yield f'skipped: {", ".join(self.source.left_out)}'
         if self.assumed:
@@ -112,6 +113,9 @@ class Provenance:
             there, here = self.channels
             how = 'summed' if here == 1 else 'repeated and rescaled'
             yield f'first kernel: {there} input channels there, {here} here: {how}'
+        if self.heads:
+            there, here = self.heads
+            yield f'head: {there} output channels there, {here} here: starts anew'
         if self.views:
             there, here = self.views
             yield f'channels: as of config.data.view={there} there, {here} here'
@@ -121,6 +125,29 @@ class Provenance:
             yield f'not loaded from there: {", ".join(self.unused)}'
         if self.new:
             yield f'randomly initialised: {", ".join(self.new)}'
+
+    def _origin(self):
+        """Which weights they are."""
+        if self.folder:
+            count = f' ({self.parameters:,} parameters)' if self.parameters else ''
+            *most, last = self.loaded or ['']
+            parts = f'{", ".join(most)} and {last}' if most else last
+            yield f'from {self.folder}: {parts}{count}'
+        if self.format not in ('', 'orbax'):
+            known = f', sha256 {self.source.sha256[:12]}' if self.source else ''
+            yield f'converted from {self.format}{known}'
+        if self.task == 'restoration' and self.dataset:
+            kind = f' ({self.modality})' if self.modality else ''
+            yield f'pre-trained to restore {self.dataset}{kind}'
+        elif self.task and self.dataset:
+            yield f'trained for {self.task} of {self.dataset}'
+
+    def _as_before(self):
+        """Of weights from which others began, and of those before them."""
+        if known := self.told or [*self._origin()]:
+            yield f'which began {", ".join(known)}'
+        if self.before:
+            yield from self.before._as_before()
 
 
 def short_name(init: str) -> str:

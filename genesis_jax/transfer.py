@@ -1,4 +1,4 @@
-"""Where a fine-tuning starts: from scratch, or from the parts of a network trained before.
+"""Where a training starts: from scratch, or from the parts of a network trained before.
 
 Strict: a part that is asked for is there in full and fits, or the run does not start.
 """
@@ -14,8 +14,10 @@ from flax.traverse_util import flatten_dict
 from genesis_jax import convert
 from genesis_jax.card import Card
 from genesis_jax.card_rules import PARTS as ALL_PARTS
+from genesis_jax.card_rules import WHOLE
 from genesis_jax.convert import first_kernel, names
 from genesis_jax.errors import UserError
+from genesis_jax.models import name_of
 from genesis_jax.paths import as_path
 from genesis_jax.provenance import Provenance
 
@@ -51,13 +53,16 @@ class Start:
 
 
 def check_init(config: Any) -> None:
-    """Raises UserError if `config.init` names nothing that can be read; loads nothing."""
+    """Raises UserError if `config.init` is nothing that fits the network; needs no dataset."""
     if config.init != 'scratch':
-        _folder(config)
+        _read(config)
 
 
 def open_start(config: Any, expected: dict[str, Any]) -> Start:
-    """Loads what `config.init` and `config.transfer` ask for.
+    """Loads what `config.init` and, of a fine-tuning, `config.transfer` ask for.
+
+    A pre-training takes the whole network. Its head starts anew where it is that of another task or
+    of another number of channels.
 
     Args:
       expected: the network's variables, as arrays or their shapes.
@@ -68,25 +73,18 @@ def open_start(config: Any, expected: dict[str, Any]) -> Start:
     own = [part for part in ALL_PARTS if part in expected['params']]
     if config.init == 'scratch':
         return Start({}, Provenance(init=config.init, new=own))
-    parts = [part for part in PARTS[config.transfer] if part in own]
-    absent = []
-    folder = _folder(config)
-    variables, card = convert.read(folder)
-    if card.is_foreign_resnet and 'decoder' in parts:  # none can have been forgotten
-        parts, absent = ['encoder'], ['decoder']
-    missing = [part for part in parts if part not in variables['params']]
-    if missing:
-        raise UserError(
-            f'{folder} holds {", ".join(variables["params"])} and no {missing[0]}; name an export '
-            f'with it as config.init, or ask for --config.transfer=encoder'
-        )
-    _check_dimensions(variables, expected, folder)
-    _check_network(config, card, folder, parts)
+    folder, variables, card, parts = _read(config)
+    there, here = (first_kernel.get(tree).shape[-2] for tree in (variables, expected))
+    heads = []  # channels of the heads, where they are why it is new
+    if config.task == 'restoration' and _restores(card, variables):
+        if card.out_channels == here:
+            parts = [*parts, 'head']
+        else:
+            heads = [card.out_channels, here]
     loaded = {
         name: {part: tree[part] for part in parts if part in tree}
         for name, tree in variables.items()
     }
-    there, here = (first_kernel.get(tree).shape[-2] for tree in (loaded, expected))
     if there != here:
         loaded = first_kernel.with_channels(loaded, here)
     views = [card.view, config.data.view]
@@ -103,33 +101,72 @@ def open_start(config: Any, expected: dict[str, Any]) -> Start:
         loaded=parts,
         parameters=sum(leaf.size for leaf in jax.tree.leaves(loaded['params'])),
         unused=[part for part in variables['params'] if part not in parts],
-        absent=absent,
+        absent=[part for part in _wanted(config) if part not in parts],
         new=[part for part in own if part not in parts],
         channels=[there, here] if there != here else [],
+        heads=heads,
         views=views if there == here and None not in views and len(set(views)) > 1 else [],
+        before=card.provenance if _began_elsewhere(card) else None,
     )
     return Start(loaded, provenance)
+
+
+def _read(config):
+    """What `config.init` names: `(its folder, variables, card, parts to load but for a head)`.
+
+    Raises:
+      UserError: it cannot be read, lacks a part, or is of another network.
+    """
+    folder = _folder(config)
+    variables, card = convert.read(folder)
+    if card.dimensions != config.dimensions:
+        raise UserError(
+            f'{folder} holds a {card.dimensions}D network, and this run has '
+            f'config.dimensions={config.dimensions}; name weights of a {config.dimensions}D '
+            f'network as config.init, or choose a --config in {card.dimensions}D'
+        )
+    parts = _wanted(config)
+    if card.is_foreign_resnet:  # its decoder cannot have been forgotten
+        parts = ['encoder']
+    missing = [part for part in parts if part not in variables['params']]
+    if missing:
+        other = ', or ask for --config.transfer=encoder' if 'transfer' in config else ''
+        raise UserError(
+            f'{folder} holds {", ".join(variables["params"])} and no {missing[0]}; name an export '
+            f'with it as config.init{other}'
+        )
+    _check_network(config, card, folder, parts)
+    return folder, variables, card, parts
+
+
+def _wanted(config):
+    """The parts that a config asks for, but for a head."""
+    network = WHOLE[name_of(config.task, config.dimensions)]
+    return [part for part in PARTS[_transfer(config)] if part in network]
+
+
+def _transfer(config):
+    return config.get('transfer', 'encoder_decoder')  # a pre-training has no choice
+
+
+def _restores(card, variables):
+    """Whether a head is there that restores, as far as the card knows."""
+    return 'head' in variables['params'] and card.objective in (None, 'restoration')
+
+
+def _began_elsewhere(card):
+    return card.provenance is not None and card.provenance.init != 'scratch'
 
 
 def _folder(config):
     """What `config.init` names: weights in any format, or the fitting export of a workdir."""
     try:
-        return convert.locate(config.init, (config.transfer, *convert.EXPORTS))
+        return convert.locate(config.init, (_transfer(config), *convert.EXPORTS))
     except UserError as error:
         way_out = ''
         if not as_path(config.init).exists():
             way_out = f', or scratch{_NAMES.get(config.init.lower(), "")}'
         raise UserError(f'config.init={config.init}: {error}{way_out}') from None
-
-
-def _check_dimensions(variables, expected, folder):
-    """That the weights are of as many dimensions as the network."""
-    there, here = (len(first_kernel.get(tree).shape) - 2 for tree in (variables, expected))
-    if there != here:
-        raise UserError(
-            f'{folder} holds a {there}D network, and this run has config.dimensions={here}; name '
-            f'weights of a {here}D network as config.init, or choose a --config in {there}D'
-        )
 
 
 def _check_network(config: Any, card: Card, folder: Path, parts: list[str]) -> None:

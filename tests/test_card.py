@@ -5,6 +5,7 @@ import pytest
 from genesis_jax.card import VERSION, Card
 from genesis_jax.config_json import complete
 from genesis_jax.errors import UserError
+from genesis_jax.provenance import Provenance
 
 EARLIER = {
     'network': 'unet3d',
@@ -50,8 +51,28 @@ def test_a_damaged_card_is_one_sentence_that_names_the_value(change, named):
         Card.from_dict({name: value for name, value in EARLIER.items() if name != 'parts'})
 
 
+def test_what_weights_began_with_travels_with_them():
+    first = {'init': 'scratch', 'new': ['encoder']}
+    one = {'folder': '/home/me/runs/ct', 'task': 'restoration', 'dataset': 'luna16'}
+    two = {'folder': '/home/me/runs/mri', 'loaded': ['encoder', 'decoder', 'head']}
+    chain = {**two, 'before': {**one, 'loaded': ['encoder'], 'before': {'told': ['from a.pt: x']}}}
+    began = Provenance.from_dict({'provenance': chain})
+    assert began.to_dict() == chain
+    assert began.lines == (
+        'from /home/me/runs/mri: encoder, decoder and head',
+        'which began from /home/me/runs/ct: encoder, pre-trained to restore luna16',
+        'which began from a.pt: x',
+    )
+    assert began.public().lines == (
+        'from mri: encoder, decoder and head',
+        'which began from ct: encoder, pre-trained to restore luna16',
+    )
+    assert Provenance.from_dict({'provenance': first}).before is None
+
+
 def test_an_earlier_config_resumes():
     assert complete({'model': {'statistics_momentum': 0.9}, 'dimensions': 2}) == {
         'model': {'batch_norm_momentum': 0.9, 'init': 'he'},
         'dimensions': 2,
+        'init': 'scratch',
     }

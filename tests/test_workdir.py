@@ -1,6 +1,7 @@
 """A workdir belongs to one task and one config; what is not a run's is left alone."""
 
 import json
+from itertools import product
 
 import pytest
 from configured import changed
@@ -24,6 +25,11 @@ def test_a_workdir_belongs_to_one_config(tmp_path):
     about = json.loads((tmp_path / 'config.json').read_text())
     assert about['config'] == to_json(config) and about['hash'] == config_hash(config)
     assert about['versions']['jax']
+    del about['config']['init']  # as of a pre-training that could begin with no weights
+    (tmp_path / 'config.json').write_text(json.dumps(about))
+    open_workdir(tmp_path, config)
+    with pytest.raises(UserError, match='with config.init=scratch, but this command has .*=a.pt'):
+        open_workdir(tmp_path, resolve(changed(init='a.pt'), devices=1))
     other = resolve(changed(optimizer__learning_rate=0.5), devices=1)
     with pytest.raises(UserError, match=r'config.optimizer.learning_rate=1.0, but .*=0.5'):
         open_workdir(tmp_path, other)
@@ -73,17 +79,21 @@ def test_a_workdir_must_be_a_folder_one_can_write_in(tmp_path):
         open_workdir('s3://bucket/run', config)
 
 
-def test_workdir_and_init_are_checked_before_the_dataset(tmp_path):
+def test_workdir_and_init_are_checked_before_the_dataset(pretrained, tmp_path):
     """Which may take hours to prepare; a command that fails leaves no folder."""
     pretraining, tuning = changed(data__dir=str(tmp_path)), ncc.get_config()
     tuning.data.dir = str(tmp_path)
     (tmp_path / 'file').write_text('')
-    for train, config in ((pretrain, pretraining), (finetune, tuning)):
+    commands = (pretrain, pretraining), (finetune, tuning)
+    for train, config in commands:
         with pytest.raises(UserError, match='cannot write in --workdir=.*Not a directory'):
             train(config, tmp_path / 'file' / 'run')
         with pytest.raises(UserError, match='there is no dataset'):
             train(config, tmp_path / 'run')
-    tuning.init = 'weights.pt'
-    with pytest.raises(UserError, match='config.init=weights.pt: there is no such file'):
-        finetune(tuning, tmp_path / 'run')
+    unfit = {'weights.pt': 'config.init=weights.pt: there is no such file'}
+    unfit[str(pretrained)] = 'add --config.model.width=2'
+    for (train, config), (init, words) in product(commands, unfit.items()):
+        config.init = init
+        with pytest.raises(UserError, match=words):
+            train(config, tmp_path / 'run')
     assert not (tmp_path / 'run').exists()

@@ -17,6 +17,7 @@ from genesis_jax.models import NETWORKS, name_of
 from genesis_jax.runs import pictures
 from genesis_jax.runs.files import write_atomically
 from genesis_jax.runs.workdir import describe
+from genesis_jax.transfer import Start
 from genesis_jax.transforms import registry
 
 # Which runs, where the data lie, what is measured of them.
@@ -34,14 +35,17 @@ def describe_recipe(config: ConfigDict, file: str, defaults: ConfigDict) -> str:
     return f'{file}, but {", ".join(changed)}' if changed else f'{file}, as it is'
 
 
-def opening_pretraining(config, workdir, cube_shape, counts, state, resumed) -> Iterator[str]:
-    """Lines that say what is about to run, on what, and where."""
+def opening_pretraining(
+    config, workdir, cube_shape, counts, start, state, resumed
+) -> Iterator[str]:
+    """Lines that say what is about to run, on what, from which weights, and where."""
     about = {
         'data': f'{config.data.name}{_seen(config)}: {counts["train"]} '
         f'{EXAMPLES[config.dimensions][1]} of {_size(cube_shape)} for training, '
         f'{counts["validation"]} for validation',
         'corruption': registry.describe(config.transforms),
         'network': _network(config, state),
+        'start': _start(start),
     }
     steps_per_epoch = counts['train'] // config.batch_size
     yield from _opening(config, 'pre-training', about, steps_per_epoch, workdir, resumed)
@@ -61,7 +65,7 @@ def opening_finetune(
         f'({patients} patients; label fraction {config.label_fraction:g})',
         'classes': ', '.join(dataset.about['classes']),
         'network': f'{_network(config, state)}{spared}',
-        'start': '; '.join(start.lines),
+        'start': _start(start),
     }
     yield from _opening(config, title, about, steps_per_epoch, workdir, resumed)
 
@@ -97,6 +101,10 @@ def _network(config, state):
     return f'{network}, width {config.model.width}, {count:,} parameters'
 
 
+def _start(start):
+    return '; '.join(start.lines)
+
+
 def _seen(config):
     return f' as {config.data.view}' if config.data.view else ''
 
@@ -105,7 +113,9 @@ def _size(shape):
     return 'x'.join(map(str, shape))
 
 
-def write(workdir: Path, config: ConfigDict, cube_shape, counts, progress: Progress) -> None:
+def write(
+    workdir: Path, config: ConfigDict, cube_shape, counts, progress: Progress, start: Start
+) -> None:
     """Writes and prints the closing report."""
     about, last = describe(config), progress.last
     example, examples = EXAMPLES[config.dimensions]
@@ -127,6 +137,7 @@ def write(workdir: Path, config: ConfigDict, cube_shape, counts, progress: Progr
         '',
         *([verdict, ''] if fails else []),
         f'- corruption: {registry.describe(config.transforms)}',
+        f'- start: {_start(start)}',
         f'- epochs: {last["epoch"]}, best after step {progress.best_step}',
         f'- {counts["train"]} training and {counts["validation"]} validation {example}s of '
         f'{_size(cube_shape)}',
