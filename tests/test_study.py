@@ -64,8 +64,9 @@ def test_runs_are_made_once_for_all_tables():
 
 def test_each_start_gets_the_rate_that_is_best_on_validation(tmp_path):
     study, places = hippocampus.study(), Places(tmp_path / 'out', tmp_path)
+    rates = study.targets['hippocampus'].rates
     for start, losses in (('scratch', (0.4, 0.2, 0.3)), ('Genesis', (0.1, 0.2, float('nan')))):
-        for rate, loss in zip(study.targets['hippocampus'].rates, losses, strict=True):
+        for rate, loss in zip(rates, losses, strict=True):
             folder = places.tuning(Run('hippocampus', start, 0.05), rate)
             write_results(folder, [loss, loss + 0.01])
     steps = {step.name: step for step in make_steps(study, places)}
@@ -73,7 +74,7 @@ def test_each_start_gets_the_rate_that_is_best_on_validation(tmp_path):
         steps[f'hippocampus from {start}, 1 % of the labels'].command()
         for start in ('scratch', 'Genesis')
     ]
-    for command, rate in zip(commands, ('0.003', '0.001'), strict=True):
+    for command, rate in zip(commands, (rates[1], rates[0]), strict=True):
         assert f'--config.optimizer.learning_rate={rate}' in command
         assert '--config.label_fraction=0.01' in command and '--config.runs=5' in command
     assert f'--config.init={tmp_path}/out/runs/genesis' in commands[1]
