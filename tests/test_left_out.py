@@ -257,6 +257,7 @@ def test_a_pretraining_runs_on_what_is_left(faces, make_config, tmp_path):
     assert batch['valid'].shape == (4, 16, 16, 16, 1) and batch['valid'].dtype == np.uint8
     progress = pretrain(config, tmp_path / 'run')
     assert progress.best_step > 0 and np.isfinite(progress.last['validation/loss'])
-    where = {'data__dir': str(tmp_path), 'data__name': 'defaced', 'data__view': 'adjacent'}
+    assert prepare(source, tmp_path, f'--leave_out={faces}', '--cube_size=32,32,16', name='d2') == 0
+    where = {'data__dir': str(tmp_path), 'data__name': 'd2', 'data__view': 'adjacent'}
     flat = make_config(**where, dimensions=2, transforms__flip_axes=(0, 1), epochs=1)
     assert np.isfinite(pretrain(flat, tmp_path / 'flat').last['validation/loss'])
