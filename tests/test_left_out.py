@@ -21,7 +21,7 @@ from genesis_jax.transforms import corrupt
 from genesis_jax.transforms.pipeline import flip_alike
 from genesis_jax.transforms.window import normalise
 
-FACE = (slice(0, 40), slice(0, 14), slice(0, 20))
+FACE = (slice(0, 40), slice(0, 14), slice(0, 19))
 SIZE = ['--cube_size=16,16,16', '--cubes_per_scan=4', '--workers=1', '--validation_share=0.25']
 
 

@@ -18,6 +18,7 @@ from genesis_jax.imaging.label_files import masks_by_name
 from genesis_jax.imaging.volumes import Scan, oriented, read_image
 
 OPTIONS = ('inside', 'leave_out')
+_TRACE = 1e-6  # of a voxel: what rounding leaves where grids are the same
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def valid(mask: sitk.Image, image: sitk.Image) -> np.ndarray:
     """
     share = sitk.Cast(mask, sitk.sitkFloat32)
     share = sitk.Resample(share, image, sitk.Transform(), sitk.sitkLinear)
-    return (sitk.GetArrayFromImage(share).T <= 0).astype(np.uint8)
+    return (sitk.GetArrayFromImage(share).T < _TRACE).astype(np.uint8)
 
 
 def blanked(image: sitk.Image, shown: np.ndarray) -> sitk.Image:
