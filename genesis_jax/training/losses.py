@@ -88,11 +88,12 @@ class SquaredError(Loss):
     def terms(self, logits: jax.Array, batch: Arrays) -> dict[str, jax.Array]:
         """What examples add, of logits `[B, ..., C]` and `target` and `corrupted` of the batch."""
         target, valid = batch['target'], batch.get('valid')
+        mean = _mean(target, valid, keepdims=True)
         loss = squared_error(self.answers(logits), target, valid)
         return {
             'loss': loss,
             'unchanged': squared_error(batch['corrupted'], target, valid),
-            'cube_mean': squared_error(_mean(target, valid, keepdims=True), target, valid),
+            'cube_mean': squared_error(mean, target, valid),
             'examples': jnp.ones_like(loss),
         }
 
