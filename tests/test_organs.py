@@ -110,6 +110,15 @@ def test_a_mask_at_the_edge_gives_patches_moved_into_the_scan():
     assert len(cubes.origins) == mask.sum() == 24  # no more than it has voxels
 
 
+def test_scans_whose_patches_were_moved_are_counted(source, tmp_path, capsys):
+    write(tmp_path / 'organs' / 'case2.nii.gz', mask_of((slice(20, 30), slice(20, 30), slice(3))))
+    assert prepare(source, tmp_path, f'--inside={tmp_path / "organs"}') == 0
+    moved = [r for r in read(tmp_path) if not mask_of()[tuple(r['origin'] + (8, 8, 4))]]
+    assert {int(record['origin'][2]) for record in moved} == {0}
+    assert {record['scan_id'] for record in moved} == {b'imagesTr/case2_0000'}
+    assert 'so patches were moved into the scan: 1\n' in capsys.readouterr().out
+
+
 def test_scans_without_a_usable_mask_are_named_and_skipped(source, tmp_path, capsys):
     write(source / 'imagesTr' / 'case4_0000.nii.gz', scan_of(4))
     write(source / 'imagesTr' / 'case5_0000.nii.gz', scan_of(5))

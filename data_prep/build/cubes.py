@@ -17,6 +17,7 @@ from genesis_jax.errors import ScanError
 from genesis_jax.imaging.geometry import read_aligned, stacked
 from genesis_jax.imaging.volumes import Modality, as_volume, resampled
 
+_MOVED = 'have no room for a patch around their mask, so patches were moved into the scan'
 _Parts = tuple[list[sitk.Image], np.ndarray | None, np.ndarray | None]
 
 
@@ -57,11 +58,14 @@ class CubeCutter:
         rule = self.rule.at_window(first.window)
         patches = sample_cubes(generator(self.seed, job.scan_id), voxels, rule, inside, shown)
         masks = [None] * len(patches.origins) if patches.valid is None else patches.valid[..., None]
+        middles = patches.origins + np.array(rule.size) // 2
+        moved = inside is not None and not inside[tuple(middles.T)].all()
         taken = zip(first.clean(patches.voxels), patches.origins, masks, strict=True)
         return Result(
             [Patch(cube, origin, valid=mask) for cube, origin, mask in taken],
             first.spacing,
             np.array([volume.window for volume in volumes]),
+            remark=_MOVED if moved else '',
             tried=patches.tried,
             air=patches.air,
             tissue=patches.tissue,
