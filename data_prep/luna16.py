@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from data_prep.build.options import make_parser, run
+from data_prep.sampling.cubes import CubeRule
 from data_prep.types import Job
 from genesis_jax.cli.arguments import Parser
 from genesis_jax.errors import PrepareError
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_folds(parser)
     args = parser.parse_args(argv)
     folds = folds_of(parser, args)
-    return run(parser, args, 'ct', lambda: (list_jobs(args.source, folds), ()))
+    return run(parser, args, 'ct', CubeRule(), lambda: (list_jobs(args.source, folds), ()))
 
 
 def add_folds(parser: Parser) -> None:

@@ -1,6 +1,7 @@
 """A folder of scans to a dataset: python -m data_prep.scans --source=DIR --name=N --modality=ct
 
     python -m data_prep.scans --source=BRATS --name=brats --modality=mri --channels=t1,flair
+    python -m data_prep.scans --source=CTS --name=heart --modality=ct --inside=HEARTS
 
 A scan is one file or DICOM series; with --channels it is a file for each channel, named by it
 (CASE_t1, CASE_t1ce, ...) or numbered as in nnU-Net (CASE_0000, CASE_0001, ...), or one 4D file.
@@ -14,6 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_prep.build.options import SCANS, add_modality, make_parser, run
+from data_prep.build.regions import add_regions, regions_of, with_masks
+from data_prep.sampling.cubes import CubeRule, default_rule
 from data_prep.splits.options import BY_FOLDER, add_patient_pattern, add_validation_share
 from data_prep.splits.patients import (
     infer_patients,
@@ -38,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         'Files that are labels by their names (CASE_seg, CASE_mask, labelsTr/, ...) are skipped.',
         'folder that holds the scans, at any depth',
         '',
+        any_scans=True,
     )
     add_modality(parser, None)
     text = (
@@ -46,19 +50,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     otherwise = 'every file is a scan of one channel'
     parser.option('channels', _channels, 'NAME,...', text, otherwise=otherwise)
+    add_regions(parser)
     add_validation_share(parser, 'patients')
     add_patient_pattern(parser, 'scan', '([^/]*)_visit', BY_FOLDER)
     args = parser.parse_args(argv)
-    channels = args.channels or ()
-    return run(
-        parser,
-        args,
-        args.modality,
-        lambda: list_jobs(
-            args.source, args.validation_share, args.seed, args.patient_pattern, channels
-        ),
-        channels,
-    )
+    channels, regions = args.channels or (), regions_of(parser, args)
+    if args.rule == 'paper' and args.modality != 'ct':
+        parser.error(
+            f'--rule=paper is of chest CTs and --modality is {args.modality}; leave one of them out'
+        )
+    rule = CubeRule() if args.rule == 'paper' else default_rule(args.modality)
+
+    def list_masked_jobs() -> tuple[list[Job], list[str]]:
+        jobs, notes = list_jobs(
+            args.source, args.validation_share, args.seed, args.patient_pattern, channels,
+            [folder for folder in (args.inside, args.leave_out) if folder],
+        )  # fmt: skip
+        jobs, more = with_masks(jobs, args)
+        return jobs, [*notes, *more]
+
+    return run(parser, args, args.modality, rule, list_masked_jobs, channels, regions)
 
 
 def list_jobs(
@@ -67,17 +78,20 @@ def list_jobs(
     seed: int,
     pattern: re.Pattern | None = None,
     channels: Sequence[str] = (),
+    masks: Sequence[Path] = (),
 ) -> tuple[list[Job], list[str]]:
     """Every scan below the source, split by patient, and lines on what decided that.
 
-    Files that are labels by their names are skipped, and with `channels` those of none of them.
-    Without a `pattern` that finds the patient in
-    a scan's id, folders and files tell: see `patients.infer_patients`.
+    Files that are labels by their names are skipped, and with `channels` those of none of them; and
+    all below the folders of `masks` that lie below the source. Without a `pattern` that finds the
+    patient in a scan's id, folders and files tell: see `patients.infer_patients`.
 
     Raises:
       PrepareError: there is no scan, one only, or they are of one patient.
     """
     scans = find_scans(source)
+    inner = {folder.resolve() for folder in masks} - {source.resolve(), *source.resolve().parents}
+    scans = [scan for scan in scans if inner.isdisjoint(scan.files[0].resolve().parents)]
     if not scans:
         raise PrepareError(
             f'{source} holds no scan (.mhd, .mha, .nii, .nii.gz, .nrrd, .nhdr or DICOM); '

@@ -1,12 +1,14 @@
 """What preparations hand to each other: scans and their splits, and what was read from them."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+
+from genesis_jax.imaging.volumes import Scan
 
 Task = Literal['classification', 'multilabel', 'segmentation']
 SPLITS = ('train', 'validation', 'test')
@@ -26,6 +28,7 @@ class Job:
       fold: what the records say.
       shown: what a user looks for below the source.
       source: whatever the worker needs to read it; picklable.
+      masks: of the scan, by the option that gave them; see build/regions.py.
     """
 
     scan_id: str
@@ -34,6 +37,7 @@ class Job:
     fold: int
     shown: str
     source: Any
+    masks: Mapping[str, Scan] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,15 @@ class Patch:
     """A part of a scan, or an image: int16 [X, Y, Z, C] (2D: [X, Y, C]).
 
     A labelled one has a class index, or of several labels 0 or 1 for each class, or a uint8
-    [X, Y, Z] mask of class indices.
+    [X, Y, Z] mask of class indices. Of a scan of which something is left out, `valid` is uint8
+    [X, Y, Z, 1], 0 there.
     """
 
     cube: np.ndarray
     origin: Sequence[int]  # voxels, of the scan as prepared
     label: int | tuple[int, ...] | None = None
     mask: np.ndarray | None = None
+    valid: np.ndarray | None = None
 
     @property
     def held(self) -> list[int]:

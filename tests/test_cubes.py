@@ -1,4 +1,4 @@
-"""The paper's sampling rule, against a plain reading of it."""
+"""The sampling rule, the paper's and the default, against a plain reading of it."""
 
 from dataclasses import replace
 
@@ -140,8 +140,10 @@ def test_the_tissue_limit_is_included():
     assert sample_cubes(np.random.default_rng(0), voxels, rule).tissue == rule.tries
 
 
-def test_other_modalities_use_the_whole_scan_and_their_window():
-    assert default_rule('ct') == CubeRule()
+def test_by_default_patches_lie_anywhere_but_in_air():
+    ct = default_rule('ct')
+    assert ct.border_low == ct.border_high == (0, 0, 0) and ct.tissue_threshold == -150
+    assert (ct.min_tissue, ct.max_tissue) == (0.01, 1) and ct.size == CubeRule().size
     for modality in ('mri', 'other'):
         rule = default_rule(modality)
         assert rule.border_low == rule.border_high == (0, 0, 0)

@@ -1,19 +1,24 @@
-"""Scans to patches without labels, by the paper's rule: what all of these preparations share."""
+"""Scans to patches without labels: what all of these preparations share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 
 from data_prep.build.dataset import prepare
+from data_prep.build.regions import Regions, blanked, centres, read_masks, valid
 from data_prep.build.summary import Summary
 from data_prep.sampling.cubes import CubeRule, sample_cubes
 from data_prep.splits.draws import generator
 from data_prep.types import Declaration, Job, Patch, Result
 from genesis_jax.errors import ScanError
 from genesis_jax.imaging.geometry import read_aligned, stacked
-from genesis_jax.imaging.volumes import Modality, as_volume
+from genesis_jax.imaging.volumes import Modality, as_volume, resampled
+
+_MOVED = 'have no room for a patch around their mask, so patches were moved into the scan'
+_Parts = tuple[list[sitk.Image], np.ndarray | None, np.ndarray | None]
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class CubeCutter:
       spacing: mm along x, y, z to resample to; None keeps every scan's own.
       seed: of all draws.
       channels: names; empty: one, whatever it shows.
+      regions: which masks of a job are used.
     """
 
     modality: Modality
@@ -33,6 +39,7 @@ class CubeCutter:
     spacing: tuple[float, float, float] | None = None
     seed: int = 0
     channels: tuple[str, ...] = ()
+    regions: Regions = Regions()
 
     def __call__(self, job: Job) -> Result:
         """Reads one scan and cuts its patches.
@@ -45,20 +52,45 @@ class CubeCutter:
             name for name, file in zip(channels, job.source, strict=False) if file is None
         ]:
             raise ScanError(f'has no file of {", ".join(missing)}; add it')
-        images, _ = read_aligned(job.source, channels, self.modality, self.spacing)
+        images, inside, shown = self._read(job, channels)
         volumes = [as_volume(image, self.modality) for image in images]
         first, voxels = volumes[0], stacked([volume.voxels for volume in volumes])
         rule = self.rule.at_window(first.window)
-        patches = sample_cubes(generator(self.seed, job.scan_id), voxels, rule)
-        pairs = zip(first.clean(patches.voxels), patches.origins, strict=True)
+        patches = sample_cubes(generator(self.seed, job.scan_id), voxels, rule, inside, shown)
+        masks = [None] * len(patches.origins) if patches.valid is None else patches.valid[..., None]
+        middles = patches.origins + np.array(rule.size) // 2
+        moved = inside is not None and not inside[tuple(middles.T)].all()
+        taken = zip(first.clean(patches.voxels), patches.origins, masks, strict=True)
         return Result(
-            [Patch(cube, origin) for cube, origin in pairs],
+            [Patch(cube, origin, valid=mask) for cube, origin, mask in taken],
             first.spacing,
             np.array([volume.window for volume in volumes]),
+            remark=_MOVED if moved else '',
             tried=patches.tried,
             air=patches.air,
             tissue=patches.tissue,
         )
+
+    def _read(self, job: Job, channels: Sequence[str]) -> _Parts:
+        """The channels as prepared; where patches are centred; and where the scan is shown."""
+        images, _ = read_aligned(job.source, channels, self.modality)
+        masks = read_masks(job, images[0], self.regions)
+        if self.spacing is not None:
+            images = [resampled(image, self.spacing, self.modality) for image in images]
+        inside = shown = None
+        if 'leave_out' in masks:
+            shown = valid(masks['leave_out'], images[0])
+            images = [blanked(image, shown) for image in images]
+        if 'inside' in masks:
+            inside = centres(masks['inside'], images[0])
+            if shown is not None:
+                inside &= shown.astype(bool)
+            if not inside.any():
+                raise ScanError(
+                    f'has no voxel of its mask {job.masks["inside"].shown} that a patch can be '
+                    'centred in: all are left out, or lost at this --spacing; correct the masks'
+                )
+        return images, inside, shown
 
 
 def prepare_cubes(
@@ -85,9 +117,11 @@ def prepare_cubes(
             'rule': vars(rule),
             'spacing': cutter.spacing,
             'seed': cutter.seed,
+            **{name: used for name, used in vars(cutter.regions).items() if used},
         },
         config='genesis_ct' if modality == 'ct' else 'genesis_mri',
         notes=notes,
         per_scan=rule.per_scan,
+        valid=cutter.regions.leave_out,
         workers=workers,
     )

@@ -49,6 +49,7 @@ def prepare(
     parts: str = 'patches',
     sources: str = 'scans',
     per_scan: int = 1,
+    valid: bool = False,
     skip_duplicates: bool = False,
     table: str = '',
     workers: int | None = None,
@@ -67,6 +68,7 @@ def prepare(
       config: of configs/, for the closing hint (default: the one named as the dataset).
       notes: lines for the summary on what was skipped beforehand.
       parts, sources, per_scan: see `Summary`.
+      valid: patches say which voxels are valid.
       skip_duplicates, table: see `Duplicates`.
       workers: processes (default: one per core; 1 works in this process, more need a main module
         that Python can import again).
@@ -86,7 +88,7 @@ def prepare(
     interruption = Interruption()
     duplicates = Duplicates(skip_duplicates, table, declaration.classes)
     names = (name, f'{name}_cases')
-    kinds = (len(declaration.channels), declaration.task, len(declaration.classes))
+    kinds = (len(declaration.channels), declaration.task, len(declaration.classes), valid)
     bar = tqdm(results, desc=sources, total=len(ordered), unit=sources[:-1], disable=None)
     with staged(data_dir, names) as stage, interruption, closing(results), bar:
         writers = [
@@ -124,7 +126,7 @@ def _order(
 
 
 def _record(job: Job, result: Result, patch: Patch) -> dict[str, Any]:
-    labels = {'label': patch.label, 'mask': patch.mask}
+    labels = {'label': patch.label, 'mask': patch.mask, 'valid': patch.valid}
     return {name: value for name, value in labels.items() if value is not None} | {
         'cube': patch.cube,
         'window': np.asarray(result.window, np.float32),

@@ -8,8 +8,9 @@ from typing import Any
 
 from data_prep.build.cubes import CubeCutter, prepare_cubes
 from data_prep.build.records import dataset_folder
+from data_prep.build.regions import Regions
 from data_prep.build.summary import Summary
-from data_prep.sampling.cubes import CubeRule, default_rule
+from data_prep.sampling.cubes import CubeRule
 from data_prep.types import Job
 from genesis_jax.cli.arguments import _WORDS, Parser, existing_folder, number, path, sides, triple
 from genesis_jax.errors import PrepareError
@@ -56,10 +57,18 @@ def base_parser(
     return parser
 
 
-def make_parser(module: str, description: str, source: str, name: str) -> Parser:
-    """A parser with the options of every preparation of patches without labels."""
+def make_parser(
+    module: str, description: str, source: str, name: str, any_scans: bool = False
+) -> Parser:
+    """A parser with the options of every preparation of patches without labels.
+
+    Args:
+      any_scans: they need not be chest CTs, of which alone the paper's rule is: it is not the
+        default, but `--rule=paper`.
+    """
     parser = base_parser(module, description, source, name)
-    group = parser.add_argument_group("patches (defaults: the paper's rule for CT)")
+    about = '' if any_scans else " (defaults: the paper's rule)"
+    group = parser.add_argument_group(f'patches{about}')
     add = partial(parser.option, group=group, default=None)
     whole, three, share = number(int, 1), triple(int, 0), number(float, -1, 1)
     text = 'voxels along x, y, z'
@@ -67,17 +76,27 @@ def make_parser(module: str, description: str, source: str, name: str) -> Parser
     text = 'patches wanted from a scan'
     add('cubes_per_scan', whole, 'N', text, otherwise='32', dest='per_scan')
     add('tries', whole, 'N', 'starts drawn to find them', otherwise='1600')
+    if any_scans:
+        text = (
+            'anywhere: patches of any part of a scan but air; paper: those of the paper, for lungs '
+            'in whole chest CTs'
+        )
+        parser.option('rule', ('anywhere', 'paper'), None, text, 'anywhere', group=group)
+
+    def default(paper: str, anywhere: str) -> str:
+        return f'{anywhere}; --rule=paper: {paper}' if any_scans else paper
+
     text = 'voxels left free before a patch'
-    add('border_low', three, 'X,Y,Z', text, otherwise='100,100,30; not CT: 0,0,0')
+    add('border_low', three, 'X,Y,Z', text, otherwise=default('100,100,30', '0,0,0'))
     text = 'voxels left free after a patch'
-    add('border_high', three, 'X,Y,Z', text, otherwise='101,101,34; not CT: 0,0,0')
+    add('border_high', three, 'X,Y,Z', text, otherwise=default('101,101,34', '0,0,0'))
     text = "a voxel from here on is tissue, in the scan's unit"
-    otherwise = "-150 HU; not CT: a tenth of the scan's window"
+    otherwise = '-150 HU' + "; not CT: a tenth of the scan's window" * any_scans
     add('tissue_threshold', number(float), 'VALUE', text, otherwise=otherwise)
-    text = 'refuse patches of this share of tissue or less'
-    add('min_tissue', share, 'SHARE', text, otherwise='0; not CT: 0.1; -1: none')
+    text = 'refuse patches of this share of tissue or less; -1: none'
+    add('min_tissue', share, 'SHARE', text, otherwise=default('0', '0.01; not CT: 0.1'))
     text = 'refuse patches of more tissue'
-    add('max_tissue', number(float, 0, 1), 'SHARE', text, otherwise='0.15; not CT: 1')
+    add('max_tissue', number(float, 0, 1), 'SHARE', text, otherwise=default('0.15', '1'))
     return parser
 
 
@@ -104,16 +123,19 @@ def run(
     parser: Parser,
     args: argparse.Namespace,
     modality: Modality,
+    rule: CubeRule,
     list_jobs: Callable[[], tuple[Sequence[Job], Sequence[str]]],
     channels: tuple[str, ...] = (),
+    regions: Regions | None = None,
 ) -> int:
     """Prepares what the options ask for, prints the summary and returns the exit status.
 
-    `list_jobs` gives the scans, and lines for the summary on how they were chosen.
+    Options change parts of the `rule`. `list_jobs` gives the scans, and lines for the summary on
+    how they were chosen.
     """
     options = {field.name: getattr(args, field.name) for field in fields(CubeRule)}
     chosen = {name: value for name, value in options.items() if value is not None}
-    rule = replace(default_rule(modality), **chosen)
+    rule = replace(rule, **chosen)
     if rule.min_tissue >= rule.max_tissue:
         parser.error(
             f'--min_tissue is {rule.min_tissue:g} and --max_tissue {rule.max_tissue:g}, which '
@@ -122,7 +144,7 @@ def run(
 
     def work() -> Summary:
         jobs, notes = list_jobs()
-        cutter = CubeCutter(modality, rule, args.spacing, args.seed, channels)
+        cutter = CubeCutter(modality, rule, args.spacing, args.seed, channels, regions or Regions())
         return prepare_cubes(jobs, cutter, notes=notes, **destination(args))
 
     return report(parser, args, work)

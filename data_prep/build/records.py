@@ -24,7 +24,11 @@ SHARD_BYTES = 128 << 20  # of patches in a file
 
 
 def features(
-    sides: Sequence[int | None], channels: int = 1, task: str | None = None, classes: int = 0
+    sides: Sequence[int | None],
+    channels: int = 1,
+    task: str | None = None,
+    classes: int = 0,
+    valid: bool = False,
 ) -> tfds.features.FeaturesDict:
     """One record: a patch [X, Y, Z, C], or [X, Y, C] in 2D, and where it comes from.
 
@@ -32,6 +36,7 @@ def features(
 
     Args:
       sides: of a patch; None: any.
+      valid: records say which voxels a loss is to look at.
     """
     tensor, scalar, text = tfds.features.Tensor, tfds.features.Scalar, tfds.features.Text()
     labels = {
@@ -39,8 +44,10 @@ def features(
         'multilabel': {'label': tensor(shape=(classes,), dtype=np.int64)},
         'segmentation': {'mask': tensor(shape=tuple(sides), dtype=np.uint8, encoding='bytes')},
     }
+    shown = {'valid': tensor(shape=(*sides, 1), dtype=np.uint8, encoding='bytes')}
     return tfds.features.FeaturesDict(
         labels.get(task or '', {})
+        | (shown if valid else {})
         | {
             # 'bytes': TFDS would store integers as varints, ten bytes for every negative HU
             'cube': tensor(shape=(*sides, channels), dtype=np.int16, encoding='bytes'),

@@ -1,10 +1,12 @@
-"""The paper's patch sampling rule (MICCAI 2019, Genesis Chest CT), in pure NumPy.
+"""Which patches of a scan without labels to take, in pure NumPy.
 
-Patches are cut at random starts that stay clear of a border, and refused if they show too much
-tissue (bone and muscle, which teach little about lungs) or nothing but air.
+Patches are cut at random starts, or around random voxels of a mask, and refused if they show
+nothing but air. The paper's rule for lungs (MICCAI 2019, Genesis Chest CT) also stays clear of a
+border and refuses much tissue (bone and muscle, which teach little about lungs).
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,7 +28,7 @@ class CubeRule:
       tries: starts drawn to find them.
       border_low, border_high: voxels left free before and after a patch along x, y, z.
       tissue_threshold: a voxel from this value on is tissue, in the scan's unit; None means a
-        tenth of the scan's window.
+        tenth of the scan's window. What is left out of a scan is no tissue.
       min_tissue, max_tissue: a patch is refused as air if its tissue score is not above the first,
         as tissue if it is above the second.
     """
@@ -55,47 +57,69 @@ class Cubes:
     Attributes:
       origins: int32 [N, 3], voxel indices of the patches' first voxels.
       voxels: int16 [N, X, Y, Z], or with channels [N, X, Y, Z, C].
+      valid: uint8 [N, X, Y, Z], 0 where voxels are left out; None if there are none.
       tried, air, tissue: starts looked at up to the one that completed the set, and how many of
         them were refused as air and as tissue.
     """
 
     origins: np.ndarray
     voxels: np.ndarray
+    valid: np.ndarray | None
     tried: int
     air: int
     tissue: int
 
 
 def default_rule(modality: Modality) -> CubeRule:
-    """The paper's rule for CT; for anything else the whole scan, as long as it shows something."""
-    if modality == 'ct':
-        return CubeRule()
+    """Patches of any part of any scan that is not air alone.
+
+    In CT more than 1 % of a patch must be tissue: of a chest CT, what shows less is air around the
+    patient, with clothes or some of the table in it; patches within a lung show more, its vessels.
+    """
     free = (0, 0, 0)
-    return CubeRule(
-        border_low=free, border_high=free, tissue_threshold=None, min_tissue=0.1, max_tissue=1.0
-    )
+    anywhere = CubeRule(border_low=free, border_high=free, min_tissue=0.01, max_tissue=1.0)
+    if modality == 'ct':
+        return anywhere
+    return replace(anywhere, tissue_threshold=None, min_tissue=0.1)
 
 
-def sample_cubes(rng: np.random.Generator, voxels: np.ndarray, rule: CubeRule) -> Cubes:
+def sample_cubes(
+    rng: np.random.Generator,
+    voxels: np.ndarray,
+    rule: CubeRule,
+    inside: np.ndarray | None = None,
+    valid: np.ndarray | None = None,
+) -> Cubes:
     """Draws all starts at once and keeps the first `per_scan` accepted patches, in drawing order.
 
     Args:
       rng: the scan's own generator.
       voxels: int16 [X, Y, Z], or [X, Y, Z, C], of which the first channel decides.
       rule: with its tissue threshold settled (`at_window`).
+      inside: bool [X, Y, Z], on whose true voxels patches are centred; see `_starts_inside`.
+      valid: uint8 [X, Y, Z], 0 where voxels are left out: they count as air, and no patch is of
+        nothing else.
 
     Raises:
       ScanError: the scan cannot hold one patch and its borders.
     """
     scored = voxels if voxels.ndim == 3 else voxels[..., 0]
+    if valid is not None:
+        scored = np.where(valid, scored, np.iinfo(np.int16).min)
     low, high = _start_range(scored.shape, rule)
-    starts = rng.integers(low, high + 1, size=(rule.tries, 3), dtype=np.int32)
+    if inside is None:
+        starts = rng.integers(low, high + 1, size=(rule.tries, 3), dtype=np.int32)
+    else:
+        starts = _starts_inside(rng, inside, low, high, rule)
     columns = _column_scores(scored, low, high, rule)
     kept: list[int] = []
     tried = air = tissue = 0
-    for first in range(0, rule.tries, _CANDIDATES_AT_ONCE):
+    for first in range(0, len(starts), _CANDIDATES_AT_ONCE):
         batch = slice(first, first + _CANDIDATES_AT_ONCE)
         scores = _cube_scores(columns, starts[batch] - low, rule)
+        if valid is not None:
+            seen = [_part(valid, start, rule.size).any() for start in starts[batch]]
+            scores = np.where(seen, scores, -np.inf)
         accepted = np.flatnonzero((scores > rule.min_tissue) & (scores <= rule.max_tissue))
         accepted = accepted[: rule.per_scan - len(kept)]
         kept += (first + accepted).tolist()
@@ -106,7 +130,9 @@ def sample_cubes(rng: np.random.Generator, voxels: np.ndarray, rule: CubeRule) -
         tissue += int((scores > rule.max_tissue).sum())
         if done:
             break
-    return Cubes(starts[kept], _cut(voxels, starts[kept], rule.size), tried, air, tissue)
+    taken = starts[kept]
+    shown = None if valid is None else _cut(valid, taken, rule.size)
+    return Cubes(taken, _cut(voxels, taken, rule.size), shown, tried, air, tissue)
 
 
 def _start_range(shape: tuple[int, ...], rule: CubeRule) -> tuple[np.ndarray, np.ndarray]:
@@ -115,11 +141,52 @@ def _start_range(shape: tuple[int, ...], rule: CubeRule) -> tuple[np.ndarray, np
     high = np.array(shape) - rule.size - rule.border_high
     if (high < low).any():
         least = low + rule.size + rule.border_high
+        borders = any(rule.border_low + rule.border_high)
+        what = 'a patch and its borders need' if borders else 'a patch needs'
+        way_out = '--cube_size, --border_low or --border_high' if borders else '--cube_size'
         raise ScanError(
-            f'has {" x ".join(map(str, shape))} voxels where a patch and its borders need at least '
-            f'{" x ".join(map(str, least))}; lower --cube_size, --border_low or --border_high'
+            f'has {" x ".join(map(str, shape))} voxels where {what} at least '
+            f'{" x ".join(map(str, least))}; lower {way_out}'
         )
     return low, high
+
+
+def _starts_inside(
+    rng: np.random.Generator, inside: np.ndarray, low: np.ndarray, high: np.ndarray, rule: CubeRule
+) -> np.ndarray:
+    """Starts of patches whose voxel `size // 2` is one of the mask, int32 [N, 3].
+
+    Each is of another voxel, all of them equally likely. Where no voxel of the mask has room for a
+    patch around it, patches around any of them are moved into the scan.
+    """
+    half = np.array(rule.size) // 2
+    roomy = _part(inside, low + half, high - low + 1)
+    first = low + half if roomy.any() else np.zeros(3, int)
+    voxels = roomy if roomy.any() else inside
+    count = int(np.count_nonzero(voxels))
+    chosen = rng.choice(count, min(rule.tries, count), replace=False)
+    starts = first + _voxels_of(voxels, chosen) - half
+    return starts.clip(low, high).astype(np.int32)
+
+
+def _voxels_of(mask: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """The true voxels [N, 3] of these numbers, counted in memory order; slice by slice."""
+    per_slice = np.count_nonzero(mask, axis=(0, 1))
+    ends = per_slice.cumsum()
+    slices = np.searchsorted(ends, numbers, side='right')
+    voxels = np.empty((len(numbers), 3), int)
+    for z in np.unique(slices):
+        own = slices == z
+        plane = mask[:, :, z].T
+        flat = np.flatnonzero(plane)[numbers[own] - (ends[z] - per_slice[z])]
+        y, x = np.unravel_index(flat, plane.shape)
+        voxels[own] = np.stack([x, y, np.full_like(x, z)], axis=1)
+    return voxels
+
+
+def _part(array: np.ndarray, start: Sequence[int], size: Sequence[int]) -> np.ndarray:
+    """The part of these sides that begins at `start`."""
+    return array[tuple(slice(a, a + n) for a, n in zip(start, size, strict=True))]
 
 
 def _column_scores(

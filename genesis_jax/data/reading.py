@@ -4,7 +4,8 @@ A batch is a dict of arrays: `cube` int16 `[B, X, Y, Z, C]` (2D: `[B, X, Y, C]`)
 `window` float32 `[B, C, 2]` (the values that become 0 and 1; of older datasets one for all
 channels, `[B, 1, 2]`), `position` int32 `[B]` (which draws of randomness an example gets), in
 validation `weight` float32 `[B]` (0 for padding), and what is labelled: `label` int64 `[B]` (of
-several findings `[B, n]`, 0 or 1) or `mask` uint8 `[B, X, Y, Z]`.
+several findings `[B, n]`, 0 or 1) or `mask` uint8 `[B, X, Y, Z]`. Where parts of scans were left
+out, `valid` uint8 `[B, X, Y, Z, 1]` (2D: `[B, X, Y, C]`) is 0 there.
 """
 
 import bisect
@@ -178,7 +179,7 @@ def _scan_of(source, place):
 
 
 def _example(record, position):
-    labels = {name: record[name] for name in ('label', 'mask') if name in record}
+    labels = {name: record[name] for name in ('label', 'mask', 'valid') if name in record}
     return {
         'cube': record['cube'],
         'window': np.asarray(record['window'], np.float32).reshape(-1, 2),

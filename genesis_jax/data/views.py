@@ -70,16 +70,22 @@ class Viewed:
 
 def take(record: dict[str, Any], view: str, z: int) -> dict[str, Any]:
     """The record of one image: slice `z` of a record, or its orthogonal planes."""
-    patch = record['cube']
-    if view == 'orthogonal':
-        image = orthogonal(patch)
-    else:
-        places = [z] if view == 'slices' else neighbours(z, patch.shape[2])
-        image = np.concatenate([patch[:, :, place] for place in places], axis=-1)
+    image = _image(record['cube'], view, z)
     taken = record | {'cube': image, 'window': ranges(record['window'], view)}
     if 'mask' in record:
         taken['mask'] = record['mask'][:, :, z]
+    if 'valid' in record:
+        of_channels = np.broadcast_to(record['valid'], record['cube'].shape)
+        taken['valid'] = _image(of_channels, view, z)
     return taken
+
+
+def _image(patch, view, z):
+    """What a view shows of `[X, Y, Z, C]` at slice `z`; `[X, Y, K * C]`."""
+    if view == 'orthogonal':
+        return orthogonal(patch)
+    places = [z] if view == 'slices' else neighbours(z, patch.shape[2])
+    return np.concatenate([patch[:, :, place] for place in places], axis=-1)
 
 
 def orthogonal(patch: np.ndarray) -> np.ndarray:

@@ -21,9 +21,25 @@ Arrays = Mapping[str, Any]
 _SMOOTH = 1.0  # of the soft Dice, as published
 
 
-def squared_error(prediction: jax.Array, target: jax.Array) -> jax.Array:
-    """Mean squared error over each example's voxels and channels: `[B, ..., C]` to `[B]`."""
-    return jnp.mean((prediction - target) ** 2, axis=tuple(range(1, target.ndim)))
+def squared_error(
+    prediction: jax.Array, target: jax.Array, valid: jax.Array | None = None
+) -> jax.Array:
+    """Mean squared error over each example's voxels and channels: `[B, ..., C]` to `[B]`.
+
+    Args:
+      valid: `[B, ..., C]` or `[B, ..., 1]`, 1 where the mean is taken and 0 elsewhere; None: all.
+    """
+    return _mean((prediction - target) ** 2, valid)
+
+
+def _mean(values, valid=None, keepdims=False):
+    """The mean of each example, `[B, ..., C]` to `[B]`: of valid values, 0 if none is."""
+    axes = tuple(range(1, values.ndim))
+    if valid is None:
+        return jnp.mean(values, axis=axes, keepdims=keepdims)
+    valid = jnp.broadcast_to(valid, values.shape)
+    count = jnp.sum(valid, axis=axes, keepdims=keepdims)
+    return jnp.sum(values * valid, axis=axes, keepdims=keepdims) / jnp.maximum(count, 1)
 
 
 class Loss:
@@ -64,25 +80,26 @@ class SquaredError(Loss):
     """Restoration: mean squared error of the sigmoid; beside it that of two that learn nothing.
 
     `unchanged` returns the corrupted example as it is; `cube_mean` fills it with its target's mean.
+    Where `valid` of the batch is 0, no error and no mean is taken.
     """
 
     task = 'restoration'
 
     def terms(self, logits: jax.Array, batch: Arrays) -> dict[str, jax.Array]:
         """What examples add, of logits `[B, ..., C]` and `target` and `corrupted` of the batch."""
-        target = batch['target']
-        mean = jnp.mean(target, axis=tuple(range(1, target.ndim)), keepdims=True)
-        loss = squared_error(self.answers(logits), target)
+        target, valid = batch['target'], batch.get('valid')
+        mean = _mean(target, valid, keepdims=True)
+        loss = squared_error(self.answers(logits), target, valid)
         return {
             'loss': loss,
-            'unchanged': squared_error(batch['corrupted'], target),
-            'cube_mean': squared_error(mean, target),
+            'unchanged': squared_error(batch['corrupted'], target, valid),
+            'cube_mean': squared_error(mean, target, valid),
             'examples': jnp.ones_like(loss),
         }
 
     def of_step(self, logits: jax.Array, batch: Arrays) -> jax.Array:
         """All devices have as many examples, so each takes the mean of its own."""
-        return jnp.mean(squared_error(self.answers(logits), batch['target']))
+        return jnp.mean(squared_error(self.answers(logits), batch['target'], batch.get('valid')))
 
     def conclude(self, totals: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Means over all examples."""

@@ -18,6 +18,7 @@ from genesis_jax.training import losses, optim
 from genesis_jax.training.state import TrainState
 from genesis_jax.transforms import corrupt_batch
 from genesis_jax.transforms.augment import augment
+from genesis_jax.transforms.pipeline import flip_alike
 from genesis_jax.transforms.window import normalise
 
 Batch = Mapping[str, jax.Array]
@@ -87,7 +88,11 @@ class Steps:
 def corrupted(keys, patches, batch, train, **transforms) -> tuple[jax.Array, Batch]:
     """Examples of restoration, also in evaluation: `transforms` are options of `corrupt`."""
     inputs, target = corrupt_batch(keys, patches, **transforms)
-    return inputs, {**batch, 'corrupted': inputs, 'target': target}
+    batch = {**batch, 'corrupted': inputs, 'target': target}
+    if 'valid' in batch:  # lies on the target, which is mirrored
+        flip = jax.vmap(lambda key, valid: flip_alike(key, valid, **transforms))
+        batch['valid'] = flip(keys, batch['valid'].astype(target.dtype))
+    return inputs, batch
 
 
 def augmented(keys, patches, batch, train, **options) -> tuple[jax.Array, Batch]:

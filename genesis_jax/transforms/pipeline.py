@@ -46,13 +46,25 @@ def corrupt(
         'outpaint_probability': outpaint_probability,
         'fill': fill,
     }
-    key_flip, *keys = jax.random.split(key, 1 + len(CORRUPTIONS))
+    key_flip, *keys = _keys(key)
     target = random_flip(key_flip, volume, probability=flip_probability, axes=flip_axes)
     corrupted = target
     for key, corruption in zip(keys, CORRUPTIONS, strict=True):
         random_op = partial(corruption.apply, options=options)
         corrupted = _sometimes(random_op, key, corrupted, corruption.probability(options))
     return corrupted, target
+
+
+def flip_alike(
+    key: jax.Array,
+    volume: jax.Array,
+    *,
+    flip_probability: float = 0.4,
+    flip_axes: Sequence[int] | None = None,
+    **_: Any,
+) -> jax.Array:
+    """Mirrors one volume as `corrupt` does with this key and these options, and nothing else."""
+    return random_flip(_keys(key)[0], volume, probability=flip_probability, axes=flip_axes)
 
 
 def corrupt_batch(
@@ -70,6 +82,11 @@ def corrupt_batch(
         cpu=lambda keys, volumes: jax.lax.map(lambda example: one(*example), (keys, volumes)),
         default=jax.vmap(one),
     )
+
+
+def _keys(key):
+    """Of the flip, and of each corruption."""
+    return jax.random.split(key, 1 + len(CORRUPTIONS))
 
 
 def _sometimes(random_op, key, volume, probability):
