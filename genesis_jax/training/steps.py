@@ -17,7 +17,7 @@ from genesis_jax.models.network import Network
 from genesis_jax.training import losses, optim
 from genesis_jax.training.state import TrainState
 from genesis_jax.transforms import corrupt_batch
-from genesis_jax.transforms.augment import augment
+from genesis_jax.transforms.augment import augment_batch
 from genesis_jax.transforms.window import normalise
 
 Batch = Mapping[str, jax.Array]
@@ -91,11 +91,10 @@ def corrupted(keys, patches, batch, train, **transforms) -> tuple[jax.Array, Bat
 
 
 def augmented(keys, patches, batch, train, **options) -> tuple[jax.Array, Batch]:
-    """Labelled examples: in training turned and with noise, `options` of `augment`."""
+    """Labelled examples, in training augmented: `options` are those of `augment`."""
     if not train:
         return patches, batch
-    augment_one = jax.vmap(lambda key, patch, mask: augment(key, patch, mask, **options))
-    patches, mask = augment_one(keys, patches, batch.get('mask'))
+    patches, mask = augment_batch(keys, patches, batch.get('mask'), **options)
     return patches, {**batch, 'mask': mask}
 
 
