@@ -15,6 +15,7 @@ from genesis_jax.models import make, name_of
 from genesis_jax.models.initialisers import redraw
 from genesis_jax.models.network import Network
 from genesis_jax.training import losses, optim
+from genesis_jax.training.deep_supervision import DeepSupervision
 from genesis_jax.training.state import TrainState
 from genesis_jax.transforms import corrupt_batch
 from genesis_jax.transforms.augment import augment_batch
@@ -127,5 +128,7 @@ def make_steps(
     else:
         make_examples = partial(augmented, **config.augment.to_dict())
     optimisation = optim.Optimisation(config, steps_per_epoch, scales)
-    loss = losses.LOSSES[config.task]()
+    loss: losses.Loss = losses.LOSSES[config.task]()
+    if config.model.get('deep_supervision'):
+        loss = DeepSupervision(loss)
     return Steps(network, optimisation, make_examples, loss, channels, config.data.window)

@@ -133,7 +133,10 @@ def augment_batch(
     Accelerators compute all volumes, and all transforms of each, at once. Where the options ask for
     more than turns and noise, a CPU takes volume after volume and leaves out what does not happen.
     """
-    one = partial(augment, **options)
+
+    def one(key, volume, mask):
+        return augment(key, volume, mask, **options)
+
     together = jax.vmap(one)
     rare = [name for name in options if name.endswith('_probability') and name not in _COMMON]
     if not any(options[name] > 0 for name in rare):
