@@ -32,7 +32,9 @@ def get_config(task, dimensions=3, *, name='labelled', prepare=None, **fields):
     # both in 'encoder_decoder' (a linear probe of a segmentation).
     config.freeze = 'none'
     config.layer_decay = 1.0  # learning rate of a level relative to the level after it
-    config.head_warmup_epochs = 0  # in which only what was not loaded learns
+    # In which only what was not loaded learns; with schedule.name='sawtooth' at a rate that rises,
+    # and the whole network then has schedule.warmup_steps of its own.
+    config.head_warmup_epochs = 0
 
     # Data
     config.data.name = name
@@ -51,10 +53,28 @@ def get_config(task, dimensions=3, *, name='labelled', prepare=None, **fields):
     config.augment.transpose_probability = 0.5  # of each pair of equally long axes
     config.augment.noise_probability = 0.5
     config.augment.noise_sd = 0.1  # at most; of intensities in [0, 1]
+    # As nnU-Net's, off; configs/segment.py:strong has its probabilities.
+    config.augment.rotation_probability = 0.0
+    config.augment.rotation_degrees = 30.0  # at most, about each axis (in 2D the only one)
+    config.augment.scale_probability = 0.0
+    config.augment.scale_range = (0.7, 1.4)  # of each axis
+    config.augment.blur_probability = 0.0
+    config.augment.blur_range = (0.5, 1.0)  # sigma in voxels
+    config.augment.brightness_probability = 0.0
+    config.augment.brightness_range = (0.75, 1.25)  # factors
+    config.augment.contrast_probability = 0.0
+    config.augment.contrast_range = (0.75, 1.25)  # factors about the mean
+    config.augment.low_resolution_probability = 0.0
+    config.augment.low_resolution_range = (0.5, 1.0)  # sides of the coarser grid
+    config.augment.gamma_inverted_probability = 0.0  # of the negative
+    config.augment.gamma_probability = 0.0
+    config.augment.gamma_range = (0.7, 1.5)  # exponents
 
     # Network
     config.model.width = {3: 32, 2: 64}[dimensions]  # as in the pre-training
-    if not segments:
+    if segments:
+        config.model.deep_supervision = False  # coarser levels answer, too, while it trains
+    else:
         del config.model.upsample
         config.model.hidden = 1024  # units of the hidden layer; 0: none
 

@@ -10,6 +10,7 @@ from genesis_jax.data.views import VIEWS
 from genesis_jax.provenance import Source
 
 PARTS = ('encoder', 'decoder', 'hidden', 'head')
+HEADS = 'heads'  # the part of deep supervision, which only training needs: no export has it
 WHOLE = {  # what each network computes with
     'unet3d': ('encoder', 'decoder', 'head'),
     'classifier3d': ('encoder', 'head'),

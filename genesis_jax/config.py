@@ -51,6 +51,7 @@ _POSITIVE = (
     'schedule.patience',
     'schedule.min_delta',
     'schedule.epochs',
+    'schedule.power',
 )
 _NOT_NEGATIVE = (
     'seed',
@@ -61,6 +62,7 @@ _NOT_NEGATIVE = (
     'augment.noise_sd',
     'schedule.warmup_steps',
     'optimizer.weight_decay',
+    'optimizer.clip_norm',
 )
 _BELOW_ONE = ('overlap', 'optimizer.momentum', 'model.batch_norm_momentum')
 
@@ -70,12 +72,19 @@ def _is_window(value):
     return numbers and value[0] < value[1]
 
 
+def _is_range(value):
+    numbers = len(value) == 2 and all(isinstance(v, int | float) for v in value)
+    return numbers and 0 < value[0] <= value[1]
+
+
 def _are_steps(value):
     numbers = len(value) == 2 and all(isinstance(v, int) for v in value)
     return numbers and 0 < value[0] <= value[1]
 
 
 _SHARE = (lambda v: 0 < v <= 1, 'a number above 0, at most 1')
+_RANGE = (_is_range, 'low,high above 0, such as 0.7,1.4')
+_AROUND_ONE = (lambda v: _is_range(v) and v[0] <= 1 <= v[1], 'low,high with 1 between, as 0.7,1.5')
 _PROBABILITY = (lambda v: 0 <= v <= 1, 'a probability between 0 and 1')  # of *_probability
 # What a field must be, wherever a config has it, and how that is called.
 _RULES = {
@@ -83,6 +92,13 @@ _RULES = {
     **dict.fromkeys(_POSITIVE, (lambda v: v > 0, 'a number above 0')),
     **dict.fromkeys(_NOT_NEGATIVE, (lambda v: v >= 0, '0 or more')),
     **dict.fromkeys(_BELOW_ONE, (lambda v: 0 <= v < 1, 'a number from 0 to below 1')),
+    **dict.fromkeys(('augment.scale_range', 'augment.blur_range'), _RANGE),
+    **{f'augment.{n}_range': _AROUND_ONE for n in ('brightness', 'contrast', 'gamma')},
+    'augment.low_resolution_range': (
+        lambda v: _is_range(v) and v[1] <= 1,
+        'low,high above 0, at most 1, such as 0.5,1',
+    ),
+    'augment.rotation_degrees': (lambda v: 0 <= v <= 180, 'degrees from 0 to 180'),
     'label_fraction': _SHARE,
     'layer_decay': _SHARE,
     'data.validation_share': (lambda v: 0 < v <= 0.9, 'a number above 0, at most 0.9'),
@@ -115,6 +131,7 @@ def check(config: ConfigDict, devices: int) -> None:
             fits, expected = rule
             _require(fits(value), name, value, expected)
     _check_head_warmup(fields)
+    _check_sawtooth(fields)
     _check_freeze(fields)
     _check_view(fields)
     _check_axes(fields)
@@ -135,6 +152,18 @@ def _check_head_warmup(fields):
     # (An encoder frozen from scratch is the baseline of a probe: random features.)
     expected = '0 with config.init=scratch: head warm-up needs loaded weights'
     _require(not warmup or fields['init'] != 'scratch', 'head_warmup_epochs', warmup, expected)
+
+
+def _check_sawtooth(fields):
+    """Raises UserError for a schedule of two warm-ups that lacks one."""
+    if fields['schedule.name'] != 'sawtooth':
+        return
+    expected = "'poly', as only fine-tuning from loaded weights has a head that warms up alone"
+    head = 'head_warmup_epochs' in fields and fields['init'] != 'scratch'
+    _require(head, 'schedule.name', 'sawtooth', expected)
+    for name in ('head_warmup_epochs', 'schedule.warmup_steps'):
+        expected = "1 or more with config.schedule.name='sawtooth', which has two warm-ups"
+        _require(fields[name] > 0, name, fields[name], expected)
 
 
 def _check_freeze(fields):
@@ -189,7 +218,11 @@ def check_cubes(config: ConfigDict, shape: tuple[int, ...], count: int) -> None:
 def check_length(config: ConfigDict, steps_per_epoch: int) -> None:
     """Raises UserError if the run would end before its learning rate or its trace is reached."""
     steps, warmup = config.epochs * steps_per_epoch, config.schedule.warmup_steps
-    _require(warmup < steps, 'schedule.warmup_steps', warmup, f'fewer than the {steps} of the run')
+    after, of = steps, 'of the run'
+    if config.schedule.name == 'sawtooth':
+        after -= config.head_warmup_epochs * steps_per_epoch
+        of = 'after the warm-up of the head'
+    _require(warmup < after, 'schedule.warmup_steps', warmup, f'fewer than the {after} {of}')
     if traced := config.get('profile_steps'):
         _require(traced[0] <= steps, 'profile_steps', traced, f'within the {steps} of the run')
 

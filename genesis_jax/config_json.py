@@ -3,6 +3,24 @@
 from typing import Any
 
 _RENAMED = {'statistics_momentum': 'batch_norm_momentum'}  # of a network's options
+_AUGMENT = {
+    'flip_axes': None,
+    'rotation_probability': 0.0,
+    'rotation_degrees': 30.0,
+    'scale_probability': 0.0,
+    'scale_range': [0.7, 1.4],
+    'blur_probability': 0.0,
+    'blur_range': [0.5, 1.0],
+    'brightness_probability': 0.0,
+    'brightness_range': [0.75, 1.25],
+    'contrast_probability': 0.0,
+    'contrast_range': [0.75, 1.25],
+    'low_resolution_probability': 0.0,
+    'low_resolution_range': [0.5, 1.0],
+    'gamma_inverted_probability': 0.0,
+    'gamma_probability': 0.0,
+    'gamma_range': [0.7, 1.5],
+}
 
 
 def flatten(config: Any, prefix: str = '') -> dict[str, Any]:
@@ -18,11 +36,17 @@ def flatten(config: Any, prefix: str = '') -> dict[str, Any]:
 
 def complete(config: dict[str, Any]) -> dict[str, Any]:
     """A config (nested dict) with what it lacks, as that was before one could choose."""
-    meant = {'data': {'view': None}, 'augment': {'flip_axes': None}}
+    meant = {
+        'data': {'view': None},
+        'augment': _AUGMENT,
+        'optimizer': {'nesterov': False, 'clip_norm': 0.0},
+        'schedule': {'power': 0.9},
+    }
     groups = {name: group | config[name] for name, group in meant.items() if name in config}
     if 'model' in config:
         model = {_RENAMED.get(n, n): value for n, value in config['model'].items()}
-        groups['model'] = {'init': 'he'} | model
+        supervised = {'deep_supervision': False} if config.get('task') == 'segmentation' else {}
+        groups['model'] = {'init': 'he'} | supervised | model
     target = {'mirror': False} if 'augment' in config else {}
     return {'dimensions': 3, 'init': 'scratch'} | target | config | groups
 

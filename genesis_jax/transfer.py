@@ -13,8 +13,8 @@ from flax.traverse_util import flatten_dict
 
 from genesis_jax import convert
 from genesis_jax.card import Card
+from genesis_jax.card_rules import HEADS, WHOLE
 from genesis_jax.card_rules import PARTS as ALL_PARTS
-from genesis_jax.card_rules import WHOLE
 from genesis_jax.convert import first_kernel, names
 from genesis_jax.errors import UserError
 from genesis_jax.models import name_of
@@ -70,7 +70,7 @@ def open_start(config: Any, expected: dict[str, Any]) -> Start:
     Raises:
       UserError: there is nothing of that name, or it does not fit the network.
     """
-    own = [part for part in ALL_PARTS if part in expected['params']]
+    own = [part for part in (*ALL_PARTS, HEADS) if part in expected['params']]
     if config.init == 'scratch':
         return Start({}, Provenance(init=config.init, new=own))
     folder, variables, card, parts = _read(config)

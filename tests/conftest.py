@@ -50,7 +50,8 @@ def _remember(make):
         if any(isinstance(one, types.FunctionType) for one in (*rest, *more.values())):
             return make(config, *rest, **more)  # factors of learning rates cannot be compared
         given = inspect.signature(make).bind(config, *rest, **more).arguments
-        outside = OUTSIDE | ({'epochs'} if config.schedule.name != 'cosine' else set())
+        decays = config.schedule.name in ('cosine', 'poly', 'sawtooth')
+        outside = OUTSIDE | (set() if decays else {'epochs'})
         if config.schedule.name == 'plateau' and not config.schedule.warmup_steps:
             outside |= {'steps_per_epoch'}
         fields = {**config.to_dict(), **given, 'config': None}

@@ -153,15 +153,15 @@ def test_padding_of_the_last_validation_batch_does_not_count(make_target):
 def test_training_augments_and_turns_masks_with_cubes(make_target, monkeypatch, new_programs):
     calls = []
 
-    def recorded(key, patch, mask, **options):
-        calls.append((patch.shape, mask.shape, options))
-        return jnp.zeros_like(patch), jnp.ones_like(mask)
+    def recorded(keys, patches, masks, **options):
+        calls.append((patches.shape, masks.shape, options))
+        return jnp.zeros_like(patches), jnp.ones_like(masks)
 
-    monkeypatch.setattr('genesis_jax.training.steps.augment', recorded)
+    monkeypatch.setattr('genesis_jax.training.steps.augment_batch', recorded)
     config = make_target('seg', augment__noise_sd=0.25)
     steps, _, state = begin(config)
     _, metrics = steps.train(state, batch_of(config))
-    assert calls[0] == ((16, 16, 16, 1), (16, 16, 16), config.augment.to_dict())
+    assert calls[0] == ((1, 16, 16, 16, 1), (1, 16, 16, 16), config.augment.to_dict())
     # A network whose logits are all alike on an empty patch, and a mask of foreground only.
     assert 0 < float(metrics['loss']) < 0.7
 

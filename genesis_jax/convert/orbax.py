@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from genesis_jax.card import Card
-from genesis_jax.card_rules import PARTS
+from genesis_jax.card_rules import HEADS, PARTS
 from genesis_jax.checkpoints import export, load_export, load_variables
 from genesis_jax.convert import first_kernel, names
 from genesis_jax.errors import UserError
@@ -39,6 +39,7 @@ def _read_checkpoint(path):
     variables = load_variables(path)
     try:
         params = variables['params']
+        params.pop(HEADS, None)
         kernel, head = first_kernel.get(variables), params['head']['kernel']
     except LookupError as error:
         raise UserError(

@@ -16,17 +16,25 @@ from genesis_jax.topology import last_features
 class UNet(Network):
     """Encoder, decoder, one logit per output and element of the input.
 
-    Its parts are `encoder`, `decoder` and `head` (the head has no statistics).
+    Its parts are `encoder`, `decoder` and `head` (the head has no statistics), with
+    `deep_supervision` also `heads`.
 
     Attributes:
       upsample: 'transpose' (published PyTorch network) or 'nearest' (published Keras network).
+      deep_supervision: in training the coarser levels of the decoder answer, too, all but the
+        coarsest (Isensee et al., nnU-Net, 2021): each has a head of its own in the part `heads`.
     """
 
     upsample: str = 'transpose'
+    deep_supervision: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Logits `[B, X, Y(, Z), out_channels]` of `[B, X, Y(, Z), C]`; ValueError on bad sides."""
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array | list[jax.Array]:
+        """Logits `[B, X, Y(, Z), out_channels]` of `[B, X, Y(, Z), C]`; ValueError on bad sides.
+
+        In training with `deep_supervision` a list: these, and those of every coarser level that
+        answers, each of half the sides of the one before.
+        """
         levels = self.encode(x, train)
         last = last_features(self.width) if levels[0].shape[1] < x.shape[1] else 0
         frozen = self.freeze == 'encoder_decoder'
@@ -34,7 +42,12 @@ class UNet(Network):
         decoder = Decoder(norm, self.upsample, last, self.dtype, self.remat, name='decoder')
         head = Conv(self.out_channels, (1,) * (x.ndim - 2), self.dtype, name='head')
         features = decoder(levels)
-        return head(jax.lax.stop_gradient(features) if frozen else features).astype(jnp.float32)
+        features = jax.lax.stop_gradient(features) if frozen else features
+        logits = head(features[0]).astype(jnp.float32)
+        if self.deep_supervision and (train or self.is_initializing()):
+            coarser = Heads(self.out_channels, self.dtype, name='heads')(features[1:-1])
+            return [logits, *coarser] if train else logits
+        return logits
 
 
 class UNet3D(UNet):
@@ -61,8 +74,25 @@ class UNet2D(UNet):
     make_encoder = ResNet18
 
 
+class Heads(nn.Module):
+    """The heads of coarser levels: logits of each, from features of falling resolution."""
+
+    out_channels: int
+    dtype: str = 'float32'
+
+    @nn.compact
+    def __call__(self, features: Sequence[jax.Array]) -> list[jax.Array]:
+        sides = (1,) * (features[0].ndim - 2)
+        return [
+            Conv(self.out_channels, sides, self.dtype, name=f'coarser_{n}')(x).astype(jnp.float32)
+            for n, x in enumerate(features, start=1)
+        ]
+
+
 class Decoder(nn.Module):
     """The expanding path: from the bottleneck to full resolution, taking in the skips.
+
+    Returns the features of every level, finest first.
 
     Attributes:
       last: channels of a last level, without skip, that doubles the sides once more; 0: none.
@@ -75,14 +105,17 @@ class Decoder(nn.Module):
     remat: bool = False
 
     @nn.compact
-    def __call__(self, levels: Sequence[jax.Array]) -> jax.Array:
+    def __call__(self, levels: Sequence[jax.Array]) -> list[jax.Array]:
         *skips, x = levels
+        features = []
         for level, skip in reversed(list(enumerate(skips))):
             x = jnp.concatenate([self._double(x, f'up_{level}'), skip], axis=-1)
             x = level_of(self, (skip.shape[-1],) * 2, f'level_{level}')(x)
+            features.append(x)
         if self.last:
             x = level_of(self, (self.last,) * 2, 'level_last')(self._double(x, 'up_last'))
-        return x
+            features.append(x)
+        return features[::-1]
 
     def _double(self, x, name):
         if self.upsample == 'nearest':

@@ -1,5 +1,6 @@
 """Optimisers and learning-rate schedules, from the config to optax."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,14 +13,25 @@ from genesis_jax import parallel
 from genesis_jax.training.state import TrainState
 
 OPTIMIZERS = ('sgd', 'adam', 'adamw')
-SCHEDULES = ('constant', 'plateau', 'step', 'cosine')
+SCHEDULES = ('constant', 'plateau', 'step', 'cosine', 'poly', 'sawtooth')
 
 
 def make_schedule(
-    schedule: Any, learning_rate: float, steps_per_epoch: int, epochs: int
+    schedule: Any,
+    learning_rate: float,
+    steps_per_epoch: int,
+    epochs: int,
+    head_warmup_epochs: int = 0,
 ) -> optax.Schedule:
-    """The learning rate as a function of the step, without what a plateau takes off it."""
-    after = max(1, epochs * steps_per_epoch - schedule.warmup_steps)
+    """The learning rate as a function of the step, without what a plateau takes off it.
+
+    A sawtooth (Wald et al., OpenMind, 2024) rises twice: while the head warms up alone, and again
+    from 0 when the whole network starts to learn; then it decays as 'poly'. The other schedules run
+    through the warm-up of the head.
+    """
+    head_steps = head_warmup_epochs * steps_per_epoch if schedule.name == 'sawtooth' else 0
+    after = max(1, epochs * steps_per_epoch - head_steps - schedule.warmup_steps)
+    poly = optax.polynomial_schedule(learning_rate, 0.0, schedule.power, after)
     main = {
         'constant': lambda: optax.constant_schedule(learning_rate),
         'plateau': lambda: optax.constant_schedule(learning_rate),
@@ -27,11 +39,14 @@ def make_schedule(
             learning_rate, schedule.epochs * steps_per_epoch, schedule.factor, staircase=True
         ),
         'cosine': lambda: optax.cosine_decay_schedule(learning_rate, after),
+        'poly': lambda: poly,
+        'sawtooth': lambda: poly,
     }[schedule.name]()
-    if not schedule.warmup_steps:
+    rises = [steps for steps in (head_steps, schedule.warmup_steps) if steps]
+    if not rises:
         return main
-    warmup = optax.linear_schedule(0.0, learning_rate, schedule.warmup_steps)
-    return optax.join_schedules([warmup, main], [schedule.warmup_steps])
+    rising = [optax.linear_schedule(0.0, learning_rate, steps) for steps in rises]
+    return optax.join_schedules([*rising, main], list(itertools.accumulate(rises)))
 
 
 def make_plateau(schedule: Any, learning_rate: float) -> optax.GradientTransformationExtraArgs:
@@ -51,11 +66,16 @@ def make_plateau(schedule: Any, learning_rate: float) -> optax.GradientTransform
 
 def make_optimizer(optimizer: Any, schedule: optax.Schedule) -> optax.GradientTransformation:
     """The optax transformation; `schedule` is what `make_schedule` returns."""
-    return {
-        'sgd': lambda: optax.sgd(schedule, momentum=optimizer.momentum),
+    rule = {
+        'sgd': lambda: optax.sgd(
+            schedule, momentum=optimizer.momentum, nesterov=optimizer.nesterov
+        ),
         'adam': lambda: optax.adam(schedule),
         'adamw': lambda: optax.adamw(schedule, weight_decay=optimizer.weight_decay),
     }[optimizer.name]()
+    if not optimizer.clip_norm:
+        return rule
+    return optax.chain(optax.clip_by_global_norm(optimizer.clip_norm), rule)
 
 
 class Optimisation:
@@ -72,7 +92,10 @@ class Optimisation:
     ):
         learning_rate = config.optimizer.learning_rate
         schedule = (config.schedule, learning_rate)
-        self._schedule = make_schedule(*schedule, steps_per_epoch, config.epochs)
+        head_warmup_epochs = config.get('head_warmup_epochs', 0)
+        self._schedule = make_schedule(
+            *schedule, steps_per_epoch, config.epochs, head_warmup_epochs
+        )
         self._optimizer = make_optimizer(config.optimizer, self._schedule)
         self._plateau = make_plateau(*schedule)
         self._scales = scales

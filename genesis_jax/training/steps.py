@@ -15,9 +15,10 @@ from genesis_jax.models import make, name_of
 from genesis_jax.models.initialisers import redraw
 from genesis_jax.models.network import Network
 from genesis_jax.training import losses, optim
+from genesis_jax.training.deep_supervision import DeepSupervision
 from genesis_jax.training.state import TrainState
 from genesis_jax.transforms import corrupt_batch
-from genesis_jax.transforms.augment import augment
+from genesis_jax.transforms.augment import augment_batch
 from genesis_jax.transforms.pipeline import flip_alike
 from genesis_jax.transforms.window import normalise
 
@@ -96,11 +97,10 @@ def corrupted(keys, patches, batch, train, **transforms) -> tuple[jax.Array, Bat
 
 
 def augmented(keys, patches, batch, train, **options) -> tuple[jax.Array, Batch]:
-    """Labelled examples: in training turned and with noise, `options` of `augment`."""
+    """Labelled examples, in training augmented: `options` are those of `augment`."""
     if not train:
         return patches, batch
-    augment_one = jax.vmap(lambda key, patch, mask: augment(key, patch, mask, **options))
-    patches, mask = augment_one(keys, patches, batch.get('mask'))
+    patches, mask = augment_batch(keys, patches, batch.get('mask'), **options)
     return patches, {**batch, 'mask': mask}
 
 
@@ -133,5 +133,7 @@ def make_steps(
     else:
         make_examples = partial(augmented, **config.augment.to_dict())
     optimisation = optim.Optimisation(config, steps_per_epoch, scales)
-    loss = losses.LOSSES[config.task]()
+    loss: losses.Loss = losses.LOSSES[config.task]()
+    if config.model.get('deep_supervision'):
+        loss = DeepSupervision(loss)
     return Steps(network, optimisation, make_examples, loss, channels, config.data.window)

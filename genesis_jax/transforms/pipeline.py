@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from genesis_jax.transforms.chance import sometimes
 from genesis_jax.transforms.flips import random_flip
 from genesis_jax.transforms.registry import CORRUPTIONS
 
@@ -51,7 +52,7 @@ def corrupt(
     corrupted = target
     for key, corruption in zip(keys, CORRUPTIONS, strict=True):
         random_op = partial(corruption.apply, options=options)
-        corrupted = _sometimes(random_op, key, corrupted, corruption.probability(options))
+        corrupted = sometimes(random_op, key, corrupted, corruption.probability(options))
     return corrupted, target
 
 
@@ -87,12 +88,3 @@ def corrupt_batch(
 def _keys(key):
     """Of the flip, and of each corruption."""
     return jax.random.split(key, 1 + len(CORRUPTIONS))
-
-
-def _sometimes(random_op, key, volume, probability):
-    """`random_op` with a probability known when tracing: what never happens costs nothing."""
-    if probability <= 0:
-        return volume
-    key_happens, key_op = jax.random.split(key)
-    happens = jax.random.bernoulli(key_happens, probability)
-    return jax.lax.cond(happens, random_op, lambda _, same: same, key_op, volume)
