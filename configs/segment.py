@@ -10,9 +10,9 @@ much pre-training helps, `python -m genesis_jax.compare` tells.
 Variants (`--config=configs/segment.py:NAME`): paper (default), the training of the published target
 tasks; strong, that of nnU-Net (Isensee et al., 2021), for a baseline that is hard to beat:
 rotation, scaling, changes of grey values and of resolution, gradients clipped at 12, SGD with
-Nesterov momentum 0.99, polynomial decay, deep supervision. Network, loss, window and patches are
-those of paper; nnU-Net, besides, normalises instances, chooses its network, patches and spacing by
-the dataset, and adds the cross-entropy also for two classes.
+Nesterov momentum 0.99, polynomial decay, deep supervision, mirror images in the test. Network,
+loss, window and patches are those of paper; nnU-Net, besides, normalises instances, chooses its
+network, patches and spacing by the dataset, and adds the cross-entropy also for two classes.
 
 strong counts on few scans, some tens to hundreds: 100 epochs of 250 steps, a tenth of nnU-Net's, to
 the end (--config.epochs and --config.steps_per_epoch change that; the decay follows). From weights,
@@ -44,6 +44,7 @@ _STRONG = {
     'augment.gamma_inverted_probability': 0.1,
     'augment.gamma_probability': 0.3,
     'model.deep_supervision': True,
+    'mirror': True,
     'optimizer.name': 'sgd',
     'optimizer.learning_rate': 1e-2,
     'optimizer.momentum': 0.99,
