@@ -239,9 +239,9 @@ def test_sides_must_divide_by_8():
         ours.UNet3D(width=2)(torch.zeros(1, 1, 12, 16, 16))
 
 
-def test_the_example_of_the_readme_runs(published, tmp_path, monkeypatch):
-    readme = (Path(__file__).parents[1] / 'README.md').read_text()
-    blocks = [block.split('```')[0] for block in readme.split('```python\n')[1:]]
+def test_the_example_of_the_docs_runs(published, tmp_path, monkeypatch):
+    docs = (Path(__file__).parents[1] / 'docs/convert.md').read_text()
+    blocks = [block.split('```')[0] for block in docs.split('```python\n')[1:]]
     examples = [block for block in blocks if 'from genesis_jax.torch import' in block]
     assert examples
     monkeypatch.chdir(tmp_path)
