@@ -80,6 +80,21 @@ def test_each_start_gets_the_rate_that_is_best_on_validation(tmp_path):
     assert f'--config.init={tmp_path}/out/runs/genesis' in commands[1]
 
 
+def test_a_start_takes_over_the_rate_of_another(tmp_path):
+    study, places = hippocampus.study(), Places(tmp_path / 'out', tmp_path)
+    rates = study.targets['hippocampus'].rates
+    for rate, loss in zip(rates, (0.4, 0.3, 0.2), strict=True):
+        write_results(places.tuning(Run('hippocampus', 'Genesis', 0.05), rate), [loss, loss])
+    steps = {step.name: step for step in make_steps(study, places)}
+    assert not any('longer' in step.name for step in steps.values() if step.kind == 'tuning')
+    command = steps['hippocampus from longer Genesis, 25 % of the labels'].command()
+    assert f'--config.optimizer.learning_rate={rates[2]}' in command
+    assert (
+        '--config.epochs=10' in command
+        and command.count(f'--config.init={places.out}/runs/genesis') == 1
+    )
+
+
 def test_what_is_done_is_neither_run_nor_planned_again(tmp_path, capsys):
     study, places = hippocampus.study(), Places(tmp_path / 'out', tmp_path)
     (tmp_path / 'out/data/images').mkdir(parents=True)
@@ -90,7 +105,7 @@ def test_what_is_done_is_neither_run_nor_planned_again(tmp_path, capsys):
     assert 'hippocampus from scratch, 5 % of the labels' not in left
     assert 'hippocampus from Genesis, 5 % of the labels' in left
     text = run.plan_text(study, make_steps(study, places))
-    assert '| dataset | 2 | 1 |' in text and '| fine-tuning | 80 | 75 |' in text
+    assert '| dataset | 2 | 1 |' in text and '| fine-tuning | 100 | 95 |' in text
 
 
 def test_a_step_that_fails_ends_the_study(tmp_path):

@@ -9,6 +9,7 @@ learn from 5 % of the labels.
 
 from dataclasses import replace
 
+from benchmarks.study.few_labels import RATES
 from benchmarks.study.spec import Layout, Start, Study, Target
 
 _BASE = (
@@ -51,7 +52,6 @@ _STARTS = {  # of fine-tunings from the base
     'encoder frozen': '--config.freeze=encoder',
 }
 _GEOMETRY = '--modality=mri --spacing=1.5,1.5,1.5'
-_CUBES = '--border_low=0,0,0 --border_high=0,0,0 --max_tissue=1'
 
 
 def study(quick: bool = False) -> Study:
@@ -61,7 +61,7 @@ def study(quick: bool = False) -> Study:
         **{name: Start(_slug(name)) for name in _PRETRAININGS},
         **{name: Start('base', flags) for name, flags in _STARTS.items()},
     }
-    images = f'scans --source={{split}}/imagesTr {_GEOMETRY} {_CUBES}'
+    images = f'scans --source={{split}}/imagesTr {_GEOMETRY}'
     whole = Study(
         title='Factors',
         about='which part of the recipe makes pre-training pay, at 5 % of the labels',
@@ -77,11 +77,7 @@ def study(quick: bool = False) -> Study:
             _slug(name): f'genesis_mri.py:{variant} --config.data.name=images {_BASE} {flags}'
             for name, (variant, flags) in _PRETRAININGS.items()
         },
-        targets={
-            'hippocampus': Target(
-                'segment.py', _FINETUNING, rates=(1e-3, 3e-3, 1e-2), tuned_at=0.05
-            )
-        },
+        targets={'hippocampus': Target('segment.py', _FINETUNING, rates=RATES, tuned_at=0.05)},
         starts=starts,
         layouts=[Layout('labels', {'hippocampus': list(starts)}, (0.05,))],
         seeds=5,

@@ -4,7 +4,7 @@ import math
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.study.spec import IMAGENET, Layout, Start, Study
@@ -135,13 +135,14 @@ def _run_steps(study, places, runs):
     """The fine-tunings, the learning rate of a start is tuned before its first."""
     tuned = set()
     for run in runs:
-        if (pair := (run.target, run.start)) not in tuned:
+        pair = (run.target, study.starts[run.start].rate_of or run.start)
+        if pair not in tuned:
             tuned.add(pair)
             yield from _tuning_steps(study, places, *pair)
         name = f'{run.target} from {run.start}, {percent(run.fraction)} of the labels'
         folder, rate = places.workdir(run), lambda run=run: rate_of(study, places, run)
         command = _fine_tuning(study, places, run, folder, study.seeds, rate)
-        yield _step(study, 'fine-tuning', name, command, folder, study.seeds)
+        yield _step(study, run.start, 'fine-tuning', name, command, folder, study.seeds)
 
 
 def _tuning_steps(study, places, target, start):
@@ -151,7 +152,7 @@ def _tuning_steps(study, places, target, start):
         name = f'{target} from {start}, learning rate {rate:g}'
         folder = places.tuning(run, rate)
         command = _fine_tuning(study, places, run, folder, study.tuning_seeds, lambda r=rate: r)
-        yield _step(study, 'tuning', name, command, folder, study.tuning_seeds)
+        yield _step(study, start, 'tuning', name, command, folder, study.tuning_seeds)
 
 
 def rate_of(study: Study, places: Places, run: Run) -> float | None:
@@ -159,7 +160,8 @@ def rate_of(study: Study, places: Places, run: Run) -> float | None:
     rates = study.targets[run.target].rates
     if len(rates) < 2:
         return rates[0] if rates else None
-    return chosen_rate({rate: places.tuning(run, rate) for rate in rates})
+    tuned = replace(run, start=study.starts[run.start].rate_of or run.start)
+    return chosen_rate({rate: places.tuning(tuned, rate) for rate in rates})
 
 
 def _fine_tuning(study, places, run, folder, seeds, rate):
@@ -176,14 +178,15 @@ def _fine_tuning(study, places, run, folder, seeds, rate):
     return command
 
 
-def _step(study, kind, name, command, folder, seeds):
+def _step(study, start, kind, name, command, folder, seeds):
     def done():
         files = folder.glob('*/results.json')
         folds = Counter(file.parent.name.partition('_fold_')[0] for file in files)
         whole = [count for count in folds.values() if count == max(folds.values())]
         return (folder / 'results.csv').exists() and len(whole) >= seeds
 
-    return Step(kind, name, command, done, seeds * study.minutes[2], seeds)
+    minutes = seeds * study.minutes[2] * study.starts[start].length
+    return Step(kind, name, command, done, minutes, seeds)
 
 
 def _robustness_steps(study, places) -> Iterator[Step]:

@@ -28,10 +28,14 @@ class Start:
 
     Attributes:
       flags: of `main.py`, beside those of the target.
+      rate_of: the start whose learning rate it takes over; empty: its own is tuned.
+      length: of its runs, by which their expected minutes are multiplied.
     """
 
     init: str = 'scratch'
     flags: str = ''
+    rate_of: str = ''
+    length: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -116,8 +116,7 @@ def _write(file, head, rows):
 
 
 LAYOUTS = {
-    'labels': _labels,
-    'probe': _labels,
+    **dict.fromkeys(('labels', 'longer', 'probe'), _labels),
     'speed': _speed,
     'robustness': _robustness,
     **dict.fromkeys(('table2', 'table3', 'table4', 'figure2'), _papers),
