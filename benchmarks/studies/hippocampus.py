@@ -40,5 +40,5 @@ def study(quick: bool = False) -> Study:
         Layout('longer', {'hippocampus': longer}, (0.05, 0.25)),
         Layout('probe', {'hippocampus': features}, (0.05, 1.0)),
     ]
-    whole = replace(base, starts=base.starts | starts, layouts=[*base.layouts, *layouts])
+    whole = replace(base, starts={**base.starts, **starts}, layouts=[*base.layouts, *layouts])
     return shrunk(whole) if quick else whole
