@@ -58,9 +58,8 @@ def test_the_papers_table_against_scratch(tmp_path):
         ('bms', 'luna16', '× | × | × | ×'),
         ('lcs', 'luna16', '× | × | × | '),
         ('ncs', 'luna16_slices', ' |  |  | '),
-        ('bms', 'my_brains', ' |  | × | '),
-        ('mine', 'luna16', ' |  | × | '),
-        ('mine', 'mine', ' |  |  | '),
+        ('bms', 'my_brains', '– | – | – | –'),
+        ('mine', 'luna16', '– | – | – | –'),
     ],
 )
 def test_it_tells_how_far_a_task_is_from_its_pretraining(tmp_path, task, restored, marks):

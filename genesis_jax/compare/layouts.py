@@ -130,7 +130,10 @@ def lay_out(
     about_p = f', where p is of {published.PUBLISHED_TEST}' * (edition == 'miccai')
     tested = statistics.in_words(test)
     by_holm = '; beside it corrected by Holm over the tasks' if len(tasks) > 1 else ''
-    cross = ' ×: the task differs from what its start was pre-trained on.' * layout.apart
+    cross = (
+        ' ×: the task differs in this from LUNA16, on which its start was pre-trained.'
+        * layout.apart
+    )
     head = ('task', *(origins.APART if layout.apart else ()), *columns, 'p', 'p (Holm)')
     caption = rf'{layout.title}: mean $\pm$ sd (runs); p of {tex(tested)}, {layout.tested}.'
     return Report(

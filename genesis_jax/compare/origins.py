@@ -6,7 +6,6 @@ from genesis_jax.compare import published
 from genesis_jax.compare.runs import Workdir
 
 APART = ('disease', 'organ', 'dataset', 'modality')  # in what a task may differ from its start
-_CT = 'luna16'  # what Genesis Chest CT restored
 _SCRATCH = {  # of `model.init`, in 3D
     'glorot': "drawn as the tables' scratch (Glorot)",
     'he': "drawn as He's (MSRA), where the tables' scratch is Glorot's: MedIA 2021 has AUC 96.03 % "
@@ -19,18 +18,18 @@ _SCRATCH = {  # of `model.init`, in 3D
 def apart(task: str, workdirs: Sequence[Workdir]) -> list[str]:
     """`×` or nothing for each of APART, as in the papers' table 2: what differs from the start.
 
-    Disease, organ and modality are known of the papers' tasks from Genesis Chest CT alone.
+    Dashes, but for the papers' tasks from Genesis Chest CT: the names of data sets do not tell.
     """
     origins = [workdir.provenance for workdir in workdirs]
-    origin = next((origin for origin in origins if origin.task == 'restoration'), None)
+    datasets = {origin.dataset or '' for origin in origins if origin.task == 'restoration'}
     known = published.TASKS.get(task.lower())
-    if origin is None:
-        return [''] * len(APART)
-    if known and known.apart is not None and (origin.dataset or '').startswith(_CT):
-        differs = known.apart
-    else:
-        differs = ('dataset',) if origin.dataset not in (None, workdirs[0].dataset) else ()
-    return ['×' if what in differs else '' for what in APART]
+    if known is None or known.apart is None or not any(map(_is_ct, datasets)):
+        return ['–'] * len(APART)
+    return ['×' if what in known.apart else '' for what in APART]
+
+
+def _is_ct(dataset):
+    return dataset.startswith('luna16')  # what Genesis Chest CT restored
 
 
 def scratch_lines(task: str, entries) -> Iterator[str]:
