@@ -19,7 +19,14 @@ from genesis_jax.training.steps import Steps, corrupted
 PATCH = (64, 64, 32, 1)
 RECIPE = {  # what decides the optimisation
     'epochs': 1_000,
-    'optimizer': {'name': 'sgd', 'learning_rate': 1.0, 'momentum': 0.9, 'weight_decay': 0.0},
+    'optimizer': {
+        'name': 'sgd',
+        'learning_rate': 1.0,
+        'momentum': 0.9,
+        'nesterov': False,
+        'weight_decay': 0.0,
+        'clip_norm': 0.0,
+    },
     'schedule': {
         'name': 'plateau',
         'factor': 0.5,
@@ -27,6 +34,7 @@ RECIPE = {  # what decides the optimisation
         'min_delta': 1e-4,
         'floor': 1e-6,
         'epochs': 40,
+        'power': 0.9,
         'warmup_steps': 0,
     },
 }

@@ -92,7 +92,7 @@ class Optimisation:
     ):
         learning_rate = config.optimizer.learning_rate
         schedule = (config.schedule, learning_rate)
-        head_warmup_epochs = config.get('head_warmup_epochs', 0)
+        head_warmup_epochs = getattr(config, 'head_warmup_epochs', 0)  # a pre-training has none
         self._schedule = make_schedule(
             *schedule, steps_per_epoch, config.epochs, head_warmup_epochs
         )
