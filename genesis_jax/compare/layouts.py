@@ -124,8 +124,8 @@ def lay_out(
     for (task, entries), of_task, p in zip(by_task.items(), tasks, adjusted, strict=True):
         marks = _marks(layout, task, entries)
         rows.append([of_task.name, *marks, *of_task.measured, p_value(of_task.p), p_value(p)])
-        blank = [''] * len(marks)
-        rows += [['published', *blank, *cells] for cells in of_task.published]
+        marks = origins.published_apart(task) if layout.apart else []
+        rows += [['published', *marks, *cells] for cells in of_task.published]
         records += [r | ({'p_holm': p} if r.get('p') is not None else {}) for r in of_task.records]
     about_p = f', where p is of {published.PUBLISHED_TEST}' * (edition == 'miccai')
     tested = statistics.in_words(test)

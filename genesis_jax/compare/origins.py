@@ -16,14 +16,19 @@ _SCRATCH = {  # of `model.init`, in 3D
 
 
 def apart(task: str, workdirs: Sequence[Workdir]) -> list[str]:
-    """`×` or nothing for each of APART, as in the papers' table 2: what differs from the start.
+    """What differs from the start of these workdirs: see `published_apart`, if that restored LUNA16.
 
-    Dashes, but for the papers' tasks from Genesis Chest CT: the names of data sets do not tell.
+    Otherwise dashes: the names of data sets do not tell.
     """
     origins = [workdir.provenance for workdir in workdirs]
     datasets = {origin.dataset or '' for origin in origins if origin.task == 'restoration'}
+    return published_apart(task) if any(map(_is_ct, datasets)) else ['–'] * len(APART)
+
+
+def published_apart(task: str) -> list[str]:
+    """`×` or nothing for each of APART, as in the papers' table 2: what differs from LUNA16."""
     known = published.TASKS.get(task.lower())
-    if known is None or known.apart is None or not any(map(_is_ct, datasets)):
+    if known is None or known.apart is None:
         return ['–'] * len(APART)
     return ['×' if what in known.apart else '' for what in APART]
 
