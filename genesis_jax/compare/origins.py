@@ -16,7 +16,7 @@ _SCRATCH = {  # of `model.init`, in 3D
 
 
 def apart(task: str, workdirs: Sequence[Workdir]) -> list[str]:
-    """What differs from the start of these workdirs: see `published_apart`, if that restored LUNA16.
+    """As `published_apart`, where these workdirs start from a pre-training on LUNA16.
 
     Otherwise dashes: the names of data sets do not tell.
     """
