@@ -189,7 +189,7 @@ def _check_axes(fields):
     for name, more in (('transforms.flip_axes', {NO_AXIS}), ('augment.flip_axes', set())):
         axes = fields.get(name, possible)
         some = len(axes) > 0 and set(axes) <= {*possible} | more
-        _require(some, name, axes, f'axes among {possible}')
+        _require(some, name, axes, f'axes among {(*possible, *more)}')
 
 
 def _check_mirror(fields):

@@ -160,6 +160,8 @@ def _began_elsewhere(card):
 
 def _folder(config):
     """What `config.init` names: weights in any format, or the fitting export of a workdir."""
+    if not config.init:
+        raise UserError('config.init is empty; expected scratch, a run or weights')
     try:
         return convert.locate(config.init, (_transfer(config), *convert.EXPORTS))
     except UserError as error:

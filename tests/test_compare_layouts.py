@@ -134,7 +134,9 @@ def test_views_and_widths_that_differ_within_2d_are_told(tmp_path, five):
         write_config(path, dimensions=dimensions, data={'view': view}, model={'width': width})
     _, text = lay_out(tmp_path, five, '--overwrite')
     lines = [line for line in text.splitlines() if line.startswith('- ')]
-    lines = [line for line in lines if 'scratch: drawn' not in line]
+    lines = [
+        line for line in lines if 'scratch: drawn' not in line and 'pre-trained on' not in line
+    ]
     assert lines == [
         '- ncc: p 0.0213',  # published, and given back by no test
         '- ncc: 2D ImageNet: slices with their neighbours (`data.view`: adjacent)',

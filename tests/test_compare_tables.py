@@ -167,3 +167,30 @@ def test_figure_2_has_the_p_of_every_pair(tmp_path, capsys):
     assert float(pairs[0]['p']) == pytest.approx(first)
     assert float(pairs[0]['p_holm']) >= float(pairs[0]['p'])
     assert (tmp_path / 'out/figure2.png').stat().st_size > 10_000
+
+
+def test_the_share_of_the_labels_and_another_pretraining_are_told(tmp_path):
+    paths = [
+        make_in(tmp_path, 3, name, make_workdir, dataset='lcs', fraction=0.05)
+        for name in ('scratch', 'other')
+    ]
+    for file in paths[1].glob('*/results.json'):
+        origin = {'loaded': ['encoder'], 'task': 'restoration', 'dataset': 'brains'}
+        file.write_text(json.dumps(json.loads(file.read_text()) | {'provenance': origin}))
+    options = ('--names=scratch,Genesis', f'--out={tmp_path / "out"}')
+    assert main([*map(str, paths), '--layout=table2', *options]) == 0
+    text = (tmp_path / 'out/table2.md').read_text()
+    assert 'Measured with 5 % of the labels, published with all.' in text
+    assert r'5 \% of the labels' in (tmp_path / 'out/table2.tex').read_text()
+    assert 'Genesis was pre-trained on brains; the published numbers in its column are' in text
+    assert '×:' not in text.split('| task')[0] or '| × |' in text
+    with (tmp_path / 'out/table2.csv').open() as stream:
+        shares = {row['source']: row['label_fraction'] for row in csv.DictReader(stream)}
+    assert shares['measured'] == '0.05' and shares['MICCAI 2019, table 3'] == ''
+
+
+def test_the_unified_approach_of_the_longer_paper_is_its_genesis(tmp_path):
+    paths = [make_in(tmp_path, 3, n, make_workdir, dataset='lcs') for n in ('scratch', 'other')]
+    options = ('--names=scratch,Unified', f'--out={tmp_path / "out"}', '--edition=media')
+    assert main([*map(str, paths), '--layout=table3', *options]) == 0
+    assert '85.10 ± 2.15' in (tmp_path / 'out/table3.md').read_text()

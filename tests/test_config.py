@@ -327,7 +327,7 @@ def test_a_config_that_is_settled_is_not_to_be_changed(fields, shape):
         ({'dimensions': 2, 'data.view': 'sagittal'}, "'slices' or 'adjacent' or 'orthogonal'"),
         ({'dimensions': 2, 'data.view': 'orthogonal'}, "'slices' or 'adjacent' in restoration"),
         ({'dimensions': 4}, '2 or 3'),
-        ({'dimensions': 2}, r'flip_axes=\(0, 1, 2\): expected axes among \(0, 1\)'),
+        ({'dimensions': 2}, r'flip_axes=\(0, 1, 2\): expected axes among \(0, 1, -1\)'),
         ({'transforms__flip_axes': (0, -2)}, r'flip_axes=\(0, -2\): expected axes among'),
     ],
 )

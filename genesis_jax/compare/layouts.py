@@ -8,7 +8,7 @@ from genesis_jax.compare.analysis import Row
 from genesis_jax.compare.methods import group, measure, metric_of, start_of
 from genesis_jax.compare.runs import Workdir
 from genesis_jax.compare.tables import runs, spread_of, title
-from genesis_jax.compare.writers import Report, Section, Table, p_value, spread_text, tex
+from genesis_jax.compare.writers import Report, Section, Table, p_value, percent, spread_text, tex
 
 _PER_DIMENSIONS = {'model.width'}  # each has its own, as a matter of course
 _OF_DIMENSIONS = {'dimensions', 'data.view', *_PER_DIMENSIONS}  # (views are told as readings)
@@ -16,7 +16,10 @@ _READINGS = {  # of `data.view`, other than single slices
     'adjacent': 'slices with their neighbours',
     'orthogonal': 'three orthogonal planes',
 }
-_COLUMNS = ('task', 'metric', 'method', 'source', 'runs', 'mean', 'sd', 'p', 'p_holm')
+_COLUMNS = (
+    *('task', 'metric', 'method', 'source', 'label_fraction', 'runs'),
+    *('mean', 'sd', 'p', 'p_holm'),
+)
 
 
 @dataclass(frozen=True)
@@ -130,17 +133,19 @@ def lay_out(
     about_p = f', where p is of {published.PUBLISHED_TEST}' * (edition == 'miccai')
     tested = statistics.in_words(test)
     by_holm = '; beside it corrected by Holm over the tasks' if len(tasks) > 1 else ''
-    cross = (
-        ' ×: the task differs in this from LUNA16, on which its start was pre-trained.'
-        * layout.apart
-    )
+    crossed = layout.apart and any('×' in row for row in rows)
+    cross = ' ×: the task differs in this from LUNA16, of Genesis Chest CT.' * crossed
+    share, all_labels = workdirs[0].label_fraction, ''
+    if share < 1:
+        all_labels = f' Measured with {percent(share)} of the labels, published with all.'
     head = ('task', *(origins.APART if layout.apart else ()), *columns, 'p', 'p (Holm)')
     caption = rf'{layout.title}: mean $\pm$ sd (runs); p of {tex(tested)}, {layout.tested}.'
+    caption += tex(f'{all_labels} Published: {published.EDITIONS[edition]}{about_p}.')
     return Report(
         title=layout.title,
         about='Mean ± sd (runs) in per cent. A run is one seed; where the task has folds, the mean '
-        f'over its folds. p of {tested}, {layout.tested}{by_holm}.{cross} Published: '
-        f'{published.EDITIONS[edition]}{about_p}.',
+        f'over its folds. p of {tested}, {layout.tested}{by_holm}.{cross}{all_labels} '
+        f'Published: {published.EDITIONS[edition]}{about_p}.',
         tables=[Table(head, [Section(rows)], caption)],
         lists=list(_lists(name, by_task, tasks)),
         columns=_COLUMNS,
@@ -163,6 +168,7 @@ def _lists(name, by_task, tasks):
     yield 'Published, but no t-test of the published means gives it back:', '', unexplained
     for heading, mark, lines_of in (
         ('Which published scratch these are:', 'scratch', origins.scratch_lines),
+        ('Not the published Genesis:', 'start', origins.other_lines),
         (
             'These are read in 2D otherwise than as single slices, and published figures stand by '
             'the name of the column alone:',
@@ -222,11 +228,13 @@ def _task(name, entries, columns, layout, test, edition):
     from_papers = {
         column: number for column in measured if (number := known.of(metric, column, edition))
     }
+    share = entries[0].workdir.label_fraction
     about: dict[str, object] = {'task': name, 'metric': metric}
     records = []
     for column, row in measured.items():
         values = {'mean': row.mean, 'sd': row.sd, 'p': p if column in pair else None}
-        records.append(about | {'method': column, 'source': 'measured', 'runs': row.runs} | values)
+        measured_by = {'source': 'measured', 'label_fraction': share, 'runs': row.runs}
+        records.append(about | {'method': column} | measured_by | values)
     for column, number in from_papers.items():
         records.append(about | {'method': column, 'source': number.source} | number.fractions)
     paper = list(_published(known, from_papers, columns, layout, edition))

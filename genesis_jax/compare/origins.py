@@ -37,6 +37,20 @@ def _is_ct(dataset):
     return dataset.startswith('luna16')  # what Genesis Chest CT restored
 
 
+def other_lines(task: str, entries) -> Iterator[str]:
+    """Starts of a published task whose pre-training is not that of the published numbers."""
+    if task.lower() not in published.TASKS:
+        return
+    for entry in entries:
+        origin = entry.workdir.provenance
+        known = origin.dataset and not _is_ct(origin.dataset) and origin.dataset != 'chestxray'
+        if origin.task == 'restoration' and known:
+            yield (
+                f'{entry.method} was pre-trained on {origin.dataset}; the published numbers in its '
+                'column are of Genesis Chest CT (LUNA16)'
+            )
+
+
 def scratch_lines(task: str, entries) -> Iterator[str]:
     """Which published scratch a 3D scratch of a published task corresponds to."""
     if task.lower() not in published.TASKS:

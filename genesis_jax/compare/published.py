@@ -78,6 +78,8 @@ class Task:
             return by_name.get(method)
         if method == '2D Genesis CT':
             return by_name.get('Genesis CT 2D') or by_name.get('2D Genesis')
+        if plain == 'Unified' and not {plain, '3D Unified'} & by_name.keys():
+            plain = method = 'Genesis'  # MedIA's, of all corruptions
         approaches = [number for number in known if number.method in _3D[1:]]
         if plain == 'Genesis' and approaches:
             return max(approaches, key=lambda number: number.mean)

@@ -74,7 +74,8 @@ def load(folders: Sequence[Path], mirror: bool | None = None) -> Ensemble:
     """
     runs = [run for folder in folders for run in runs_in(folder)]
     names = [str(run) for run in runs]
-    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+    places = [_place(run) for run in runs]
+    if twice := [name for n, name in enumerate(names) if places[n] in places[:n]]:
         raise UserError(f'--model names {twice[0]} twice; name each network once')
     cards: list[Card] = []
     axes: list[tuple[int, ...]] = []
@@ -89,6 +90,12 @@ def load(folders: Sequence[Path], mirror: bool | None = None) -> Ensemble:
             yield _answers(card, axes[-1]), variables
 
     return Ensemble(on_devices(checked()), names, cards, axes)
+
+
+def _place(run):
+    """The run of a run or of its export, however it is written."""
+    path = run.resolve() if isinstance(run, Path) else run
+    return path.parent.parent if path.parts[-2:] == ('export', 'model') else path
 
 
 def predictor(variables: Any, card: Card) -> Callable[[Any], Any]:
