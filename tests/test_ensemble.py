@@ -271,6 +271,9 @@ def test_what_cannot_be_averaged_is_one_sentence(pair, tmp_path, capsys):
     assert f'{pair / "seed_0"} and {two} cannot be averaged' in said
     said = refusal(tests, capsys, f'--model={pair},{pair / "seed_1"}', *rest)
     assert f'--model names {pair / "seed_1"} twice' in said
+    export = pair / 'seed_1/../seed_1/export/model'  # the same in other words
+    said = refusal(tests, capsys, f'--model={pair / "seed_1"},{export}', *rest)
+    assert f'--model names {export} twice' in said
     said = refusal(tests, capsys, f'--model={two},', *rest, status=2)
     assert 'expected names separated by commas' in said
     assert 'expected yes or no' in refusal(

@@ -152,6 +152,7 @@ def test_folds_share_no_patient(make_target):
 @pytest.mark.parametrize(
     ('fields', 'words'),
     [
+        ({'init': ''}, 'config.init is empty; expected scratch, a run or weights'),
         ({'init': 'nowhere'}, 'init=nowhere: there is no such file or folder as .*, or scratch$'),
         ({'init': 'ImageNet'}, r'or scratch; for ImageNet name the file .* resnet18\.pth$'),
         ({'init': 'genesis'}, 'or scratch; for Genesis name the --workdir of its pre-training'),
