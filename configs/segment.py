@@ -12,8 +12,7 @@ tasks; strong, that of nnU-Net (Isensee et al., 2021), for a baseline that is ha
 rotation, scaling, changes of grey values and of resolution, gradients clipped at 12, SGD with
 Nesterov momentum 0.99, polynomial decay, deep supervision, mirror images in the test. Network,
 loss, window and patches are those of paper; nnU-Net, besides, normalises instances, chooses its
-network, patches and spacing by the dataset, adds the cross-entropy also for two classes, and has a
-weight decay of 3e-5.
+network, patches and spacing by the dataset, and adds the cross-entropy also for two classes.
 
 strong counts on few scans, some tens to hundreds: 100 epochs of 250 steps, a tenth of nnU-Net's, to
 the end (--config.epochs and --config.steps_per_epoch change that; the decay follows). From weights,
@@ -50,6 +49,7 @@ _STRONG = {
     'optimizer.learning_rate': 1e-2,
     'optimizer.momentum': 0.99,
     'optimizer.nesterov': True,
+    'optimizer.weight_decay': 3e-5,
     'optimizer.clip_norm': 12.0,
     'schedule.name': 'poly',
     'steps_per_epoch': 250,

@@ -133,6 +133,9 @@ def check(config: ConfigDict, devices: int) -> None:
     _check_head_warmup(fields)
     _check_sawtooth(fields)
     _check_freeze(fields)
+    expected = "0 with config.optimizer.name='adam', which has none; 'adamw' decays weights"
+    decays = fields['optimizer.name'] != 'adam' or not fields['optimizer.weight_decay']
+    _require(decays, 'optimizer.weight_decay', fields['optimizer.weight_decay'], expected)
     _check_view(fields)
     _check_axes(fields)
     _check_mirror(fields)

@@ -35,6 +35,7 @@ def strong(**fields):
         ({'augment.brightness_range': (0.5,)}, 'low,high with 1 between'),
         ({'augment.low_resolution_range': (0.5, 2.0)}, 'at most 1, such as 0.5,1'),
         ({'optimizer.clip_norm': -1.0}, '0 or more'),
+        ({'optimizer.name': 'adam'}, 'weight_decay=3e-05: expected 0 with config.optimizer.name'),
         ({'schedule.power': 0.0}, 'a number above 0'),
         (SAWTOOTH | {'init': 'scratch', 'head_warmup_epochs': 0}, "=sawtooth: expected 'poly'"),
         (SAWTOOTH | {'head_warmup_epochs': 0}, 'head_warmup_epochs=0: expected 1 or more'),

@@ -69,6 +69,8 @@ def test_momentum_and_decay_reach_the_optimiser():
     assert moves('sgd', momentum=0.9, nesterov=True) == pytest.approx([-0.95, -1.355])
     assert moves('sgd', momentum=0.0) == pytest.approx([-0.5, -0.5])
     assert moves('adam') == pytest.approx([-0.5, -0.5], rel=1e-4)
+    decayed = moves('sgd', gradient=0.0, momentum=0.0, weight_decay=0.1)
+    assert decayed == pytest.approx([-0.1, -0.1])
     assert moves('adamw', gradient=0.0, weight_decay=0.1) == pytest.approx([-0.1, -0.1])
 
 

@@ -73,9 +73,12 @@ def make_optimizer(optimizer: Any, schedule: optax.Schedule) -> optax.GradientTr
         'adam': lambda: optax.adam(schedule),
         'adamw': lambda: optax.adamw(schedule, weight_decay=optimizer.weight_decay),
     }[optimizer.name]()
-    if not optimizer.clip_norm:
-        return rule
-    return optax.chain(optax.clip_by_global_norm(optimizer.clip_norm), rule)
+    before = []
+    if optimizer.clip_norm:
+        before.append(optax.clip_by_global_norm(optimizer.clip_norm))
+    if optimizer.name == 'sgd' and optimizer.weight_decay:
+        before.append(optax.add_decayed_weights(optimizer.weight_decay))
+    return optax.chain(*before, rule) if before else rule
 
 
 class Optimisation:
