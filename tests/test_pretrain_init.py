@@ -107,6 +107,7 @@ def test_scratch_is_told(mri):
 
 
 def test_a_published_file_is_loaded_whole(golden):
+    pytest.importorskip('torch', reason='reading the published .pt file needs PyTorch')
     start = begun(from_file(golden / PUBLISHED, width=4))
     same(start.variables, convert.read(golden / PUBLISHED)[0])
     assert start.lines[0].startswith(f'from {golden / PUBLISHED}: encoder, decoder and head (')
