@@ -133,9 +133,7 @@ def check(config: ConfigDict, devices: int) -> None:
     _check_head_warmup(fields)
     _check_sawtooth(fields)
     _check_freeze(fields)
-    expected = "0 with config.optimizer.name='adam', which has none; 'adamw' decays weights"
-    decays = fields['optimizer.name'] != 'adam' or not fields['optimizer.weight_decay']
-    _require(decays, 'optimizer.weight_decay', fields['optimizer.weight_decay'], expected)
+    _check_decay(fields)
     _check_view(fields)
     _check_axes(fields)
     _check_mirror(fields)
@@ -167,6 +165,15 @@ def _check_sawtooth(fields):
     for name in ('head_warmup_epochs', 'schedule.warmup_steps'):
         expected = "1 or more with config.schedule.name='sawtooth', which has two warm-ups"
         _require(fields[name] > 0, name, fields[name], expected)
+
+
+def _check_decay(fields):
+    """Raises UserError for a decay of the weights that the optimiser would ignore."""
+    decay = fields['optimizer.weight_decay']
+    expected = "0 with config.optimizer.name='adam', which has none; 'adamw' decays weights"
+    _require(
+        fields['optimizer.name'] != 'adam' or not decay, 'optimizer.weight_decay', decay, expected
+    )
 
 
 def _check_freeze(fields):
