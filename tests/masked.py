@@ -2,6 +2,9 @@
 
 import numpy as np
 import SimpleITK as sitk
+import tensorflow_datasets as tfds
+
+from data_prep import scans
 
 SHAPE = (40, 36, 24)
 ORGAN = (slice(9, 27), slice(20, 30), slice(6, 15))  # has room for patches of 16 x 16 x 8 around it
@@ -34,3 +37,15 @@ def write_scans(folder, count=4, shape=SHAPE):
         path = folder / 'imagesTr' / f'case{case}_0000.nii.gz'
         write(path, scan_of(case, shape), orientation=('LPS', 'RAS', 'PSR', 'LPI')[case % 4])
     return folder
+
+
+def prepare(size, source, data_dir, *flags, name, modality='ct'):
+    """Runs `data_prep.scans`; returns the exit status."""
+    where = [f'--source={source}', f'--data_dir={data_dir}', f'--name={name}']
+    return scans.main([*where, f'--modality={modality}', *size, *map(str, flags)])
+
+
+def read(data_dir, name):
+    """The records of training and validation."""
+    builder = tfds.builder_from_directory(data_dir / name / '1.0.0')
+    return [r for split in ('train', 'validation') for r in builder.as_data_source(split)]

@@ -4,12 +4,11 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import masked
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 from masked import SHAPE, mask_of, scan_of, write, write_scans
 
-from data_prep import scans
 from data_prep.sampling.cubes import CubeRule, sample_cubes
 from genesis_jax import parallel
 from genesis_jax.config import resolve
@@ -25,14 +24,7 @@ FACE = (slice(0, 40), slice(0, 14), slice(0, 19))
 SIZE = ['--cube_size=16,16,16', '--cubes_per_scan=4', '--workers=1', '--validation_share=0.25']
 
 
-def prepare(source, data_dir, *flags, name='defaced', modality='ct'):
-    where = [f'--source={source}', f'--data_dir={data_dir}', f'--name={name}']
-    return scans.main([*where, f'--modality={modality}', *SIZE, *map(str, flags)])
-
-
-def read(data_dir, name='defaced'):
-    builder = tfds.builder_from_directory(data_dir / name / '1.0.0')
-    return [r for split in ('train', 'validation') for r in builder.as_data_source(split)]
+prepare, read = partial(masked.prepare, SIZE, name='defaced'), partial(masked.read, name='defaced')
 
 
 @pytest.fixture
@@ -73,7 +65,7 @@ def test_what_lies_under_the_mask_changes_nothing(faces, tmp_path):
             write(tmp_path / name / f'case{case}.nii.gz', voxels)
         flags = f'--leave_out={faces}', '--spacing=1.5,1,1.5'
         assert prepare(tmp_path / name, tmp_path / 'data', *flags, name=name, modality='mri') == 0
-    one, two = (read(tmp_path / 'data', name) for name in ('one', 'two'))
+    one, two = (read(tmp_path / 'data', name=name) for name in ('one', 'two'))
     assert len(one) == len(two) == 16 and not all(r['valid'].all() for r in one)
     for first, second in zip(one, two, strict=True):
         for field in ('cube', 'window', 'origin', 'valid'):

@@ -1,10 +1,11 @@
 """Patches inside masks, whatever the masks are called, and the default rule for any folder."""
 
 import json
+from functools import partial
 
+import masked
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 from masked import ORGAN, SHAPE, mask_of, scan_of, write, write_scans
 
 from data_prep import luna16, scans
@@ -17,14 +18,7 @@ from genesis_jax.imaging.volumes import find_scans
 SIZE = ['--cube_size=16,16,8', '--cubes_per_scan=12', '--workers=1', '--validation_share=0.25']
 
 
-def prepare(source, data_dir, *flags, name='organ', modality='ct'):
-    where = [f'--source={source}', f'--data_dir={data_dir}', f'--name={name}']
-    return scans.main([*where, f'--modality={modality}', *SIZE, *map(str, flags)])
-
-
-def read(data_dir, name='organ'):
-    builder = tfds.builder_from_directory(data_dir / name / '1.0.0')
-    return [r for split in ('train', 'validation') for r in builder.as_data_source(split)]
+prepare, read = partial(masked.prepare, SIZE, name='organ'), partial(masked.read, name='organ')
 
 
 def about(data_dir, name='organ'):
@@ -73,7 +67,7 @@ def test_draws_inside_depend_on_the_scan_and_the_seed_alone(source, tmp_path):
     assert prepare(source, tmp_path, inside, name='fewer') == 0
     all_of, other, fewer = (
         {(record['scan_id'], *centre) for record, centre in zip(r, centres(r), strict=True)}
-        for r in (read(tmp_path, name) for name in ('organ', 'other', 'fewer'))
+        for r in (read(tmp_path, name=name) for name in ('organ', 'other', 'fewer'))
     )
     assert len(fewer) == 36 and fewer < all_of and other != all_of
 
@@ -227,7 +221,7 @@ def test_any_ct_fits_without_options(tmp_path, capsys):
         write(tmp_path / 'scans' / f'{case}.nii.gz', voxels)
     where = [f'--source={tmp_path / "scans"}', f'--data_dir={tmp_path}', '--workers=1']
     assert scans.main([*where, '--name=any', '--modality=ct']) == 0
-    records, rule = read(tmp_path, 'any'), about(tmp_path, 'any')['recipe']['rule']
+    records, rule = read(tmp_path, name='any'), about(tmp_path, 'any')['recipe']['rule']
     assert len(records) == 64 and records[0]['cube'].shape == (64, 64, 32, 1)
     assert min(record['origin'][0] for record in records) == 0
     assert (rule['min_tissue'], rule['max_tissue'], rule['tissue_threshold']) == (0.01, 1, -150)
