@@ -15,6 +15,10 @@ from pathlib import Path
 os.environ.setdefault(
     'JAX_COMPILATION_CACHE_DIR', str(Path(tempfile.gettempdir()) / 'genesis_jax_tests_xla')
 )
+# Tests compile much and compute little: programs that LLVM does not optimise are made ten times as
+# fast. Their roundings differ a little, too, which no test may mind.
+UNOPTIMISED = '--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false'
+os.environ.setdefault('XLA_FLAGS', UNOPTIMISED)
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402

@@ -17,8 +17,9 @@ from genesis_jax.checkpoints import load_export
 from genesis_jax.data import labelled
 from genesis_jax.errors import UserError
 from genesis_jax.finetune import finetune
+from genesis_jax.inference import ensemble
 from genesis_jax.models import from_card
-from genesis_jax.predict import main as predict
+from genesis_jax.predict import main as predict_main
 from genesis_jax.pretrain import pretrain
 
 SMALL = {'model.width': 2, 'batch_size': 4, 'epochs': 1, 'log_every': 1}
@@ -101,7 +102,8 @@ def test_whole_scans_are_put_together_from_slices(balls_2d, tmp_path, capsys):
     assert 'UNet2D, width 2' in said and found['examples'] == 2
     variables, card = load_export(tmp_path / 'seed_0' / 'export' / 'model')
     dataset = labelled.open_labelled(ml_collections.ConfigDict(card['config']))
-    rows, _ = evaluate.evaluate(variables, card, dataset, split='validation')
+    predict = ensemble.predictor(variables, card)
+    rows, _ = evaluate.evaluate(predict, card, dataset, split='validation')
     assert len(rows) == 2  # whole patches, one of each patient
 
 
@@ -148,7 +150,7 @@ def test_several_findings_are_told_apart(balls_2d, tmp_path, capsys):
         )
     (images / 'damaged.png').write_bytes((images / '0.png').read_bytes()[:100])
     arguments = [f'--model={run}', f'--input={images}', f'--output={tmp_path / "out"}']
-    assert predict(arguments) == 1
+    assert predict_main(arguments) == 1
     said = capsys.readouterr().out
     assert 'Images predicted: 3, skipped: 1' in said and 'damaged.png is damaged' in said
     told = rows_of(tmp_path / 'out' / 'predictions.csv')
@@ -160,10 +162,12 @@ def test_several_findings_are_told_apart(balls_2d, tmp_path, capsys):
     got = [float(told[1][name]) for name in ('p_ball', 'p_fog')]
     assert got == pytest.approx(list(wanted[0]), abs=0.02)  # the range is rounded to int16
     with pytest.raises(SystemExit):
-        predict([arguments[0], f'--input={tmp_path / "nofolder"}', f'--output={tmp_path / "none"}'])
+        predict_main(
+            [arguments[0], f'--input={tmp_path / "nofolder"}', f'--output={tmp_path / "none"}']
+        )
     assert 'nofolder does not exist; check --input' in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        predict([*arguments, '--candidates=x.csv', '--overwrite'])
+        predict_main([*arguments, '--candidates=x.csv', '--overwrite'])
     assert 'classifies whole images; leave out --candidates' in capsys.readouterr().err
 
 

@@ -77,10 +77,16 @@ def upsample_nearest(x: jax.Array) -> jax.Array:
 
 
 def max_pool(x: jax.Array) -> jax.Array:
-    """Maximum over blocks of 2 per axis. By reshaping: its gradient needs no scatter."""
-    blocks = [n for side in x.shape[1:-1] for n in (side // 2, 2)]
-    x = x.reshape(x.shape[0], *blocks, x.shape[-1])
-    return x.max(axis=tuple(range(2, x.ndim - 1, 2)))
+    """Maximum over blocks of 2 per axis.
+
+    Half against half, axis by axis. Its gradient needs no scatter, and unlike that of `max` it
+    does not divide by the number of elements that equal the maximum: XLA may compute these anew
+    with other roundings, where none does.
+    """
+    for axis in range(1, x.ndim - 1):
+        halves = x.reshape(*x.shape[:axis], x.shape[axis] // 2, 2, *x.shape[axis + 1 :])
+        x = jnp.maximum(*(jax.lax.index_in_dim(halves, i, axis + 1, False) for i in range(2)))
+    return x
 
 
 def max_pool_overlapping(x: jax.Array) -> jax.Array:
