@@ -165,8 +165,6 @@ def test_several_findings_are_told_apart(balls_2d, tmp_path, capsys):
         predict_main(
             [arguments[0], f'--input={tmp_path / "nofolder"}', f'--output={tmp_path / "none"}']
         )
-            [arguments[0], f'--input={tmp_path / "nofolder"}', f'--output={tmp_path / "none"}']
-        )
     assert 'nofolder does not exist; check --input' in capsys.readouterr().err
     with pytest.raises(SystemExit):
         predict_main([*arguments, '--candidates=x.csv', '--overwrite'])
