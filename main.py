@@ -39,7 +39,7 @@ def main(_: list[str]) -> None:
         parallel.start()
         _prepare_demo(_CONFIG.value.data)
         if _CONFIG.value.task == 'restoration':
-            pretrain(_CONFIG.value, _WORKDIR.value)
+            pretrain(_CONFIG.value, _WORKDIR.value, _recipe())
         else:
             finetune(_CONFIG.value, _WORKDIR.value, _recipe())
     except UserError as error:

@@ -41,9 +41,10 @@ def get_config(task, dimensions=3, *, name='labelled', prepare=None, **fields):
     config.data.prepare = config_dict.placeholder(tuple)
     if prepare:
         config.data.prepare = (name, prepare)
-    config.data.view = config_dict.placeholder(str)  # of 3D patches in 2D, see genesis_jax/views.py
+    # Of 3D patches in 2D: see genesis_jax/data/views.py
+    config.data.view = config_dict.placeholder(str)
     config.data.fold = config_dict.placeholder(int)  # to test on; None: one after another
-    config.data.validation_share = 0.2  # of the patients outside the fold
+    config.data.validation_share = 0.2  # of those outside the fold; fixed splits stay
     config.label_fraction = 1.0  # of the training patients
 
     # Augmentation (probabilities per example)

@@ -27,8 +27,11 @@ from genesis_jax.transfer import check_init, open_start, shapes_of
 EXPORTS = {'encoder': ('encoder',), 'encoder_decoder': ('encoder', 'decoder', 'head')}
 
 
-def pretrain(config: ml_collections.ConfigDict, workdir: str | Path) -> Progress:
+def pretrain(config: ml_collections.ConfigDict, workdir: str | Path, recipe: str = '') -> Progress:
     """Runs, or resumes, the pre-training that `config` describes in the folder `workdir`.
+
+    Args:
+      recipe: the config's file and what differs from it, in words (`report.describe_recipe`).
 
     Returns:
       the `checkpoints.Progress` of the finished run.
@@ -60,7 +63,9 @@ def pretrain(config: ml_collections.ConfigDict, workdir: str | Path) -> Progress
         train=train,
         validation=validation,
         loaded=start.variables,
-        opening=partial(report.opening_pretraining, config, workdir, cube_shape, counts, start),
+        opening=partial(
+            report.opening_pretraining, config, workdir, cube_shape, counts, start, recipe=recipe
+        ),
         picture=partial(_Restorations, validation, config),
         cards=lambda progress: {
             name: _card(config, cube_shape, counts, progress, start, parts)
@@ -71,7 +76,7 @@ def pretrain(config: ml_collections.ConfigDict, workdir: str | Path) -> Progress
 
     # --- The report.
     if parallel.is_main_process():
-        report.write(workdir, config, cube_shape, counts, progress, start)
+        report.write(workdir, config, cube_shape, counts, progress, start, recipe)
     return progress
 
 

@@ -35,6 +35,8 @@ class Provenance:
       format: of it, one of `convert.FORMATS`.
       source: the file of another program that these weights were before.
       task, dataset, modality: what they were trained for.
+      corruptions: what they were trained to undo, kinds of `transforms.registry`; `['none']` of an
+        autoencoder.
       assumed: options that the file does not tell, and the values taken.
       loaded, parameters: names of the loaded parts, and how many numbers these have.
       unused: parts that are there and were not loaded.
@@ -54,6 +56,7 @@ class Provenance:
     task: str | None = None
     dataset: str | None = None
     modality: str | None = None
+    corruptions: list[str] = dataclasses.field(default_factory=list)
     assumed: dict[str, Any] = dataclasses.field(default_factory=dict)
     loaded: list[str] = dataclasses.field(default_factory=list)
     parameters: int = 0
@@ -138,7 +141,8 @@ class Provenance:
             yield f'converted from {self.format}{known}'
         if self.task == 'restoration' and self.dataset:
             kind = f' ({self.modality})' if self.modality else ''
-            yield f'pre-trained to restore {self.dataset}{kind}'
+            after = f' after {", ".join(self.corruptions)}' * (self.corruptions != ['none'])
+            yield f'pre-trained to restore {self.dataset}{kind}{after if self.corruptions else ""}'
         elif self.task and self.dataset:
             yield f'trained for {self.task} of {self.dataset}'
 

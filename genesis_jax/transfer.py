@@ -20,6 +20,7 @@ from genesis_jax.errors import UserError
 from genesis_jax.models import name_of
 from genesis_jax.paths import as_path
 from genesis_jax.provenance import Provenance
+from genesis_jax.transforms import registry
 
 PARTS = {'encoder': ('encoder',), 'encoder_decoder': ('encoder', 'decoder')}
 _NAMES = {  # of starts in papers, which are no values of config.init
@@ -98,6 +99,7 @@ def open_start(config: Any, expected: dict[str, Any]) -> Start:
         task=card.objective,
         dataset=card.dataset,
         modality=card.modality,
+        corruptions=_undone(card),
         loaded=parts,
         parameters=sum(leaf.size for leaf in jax.tree.leaves(loaded['params'])),
         unused=[part for part in variables['params'] if part not in parts],
@@ -152,6 +154,12 @@ def _transfer(config):
 def _restores(card, variables):
     """Whether a head is there that restores, as far as the card knows."""
     return 'head' in variables['params'] and card.objective in (None, 'restoration')
+
+
+def _undone(card):
+    """The corruptions that a pre-training undid, if its config is known."""
+    options = (card.config or {}).get('transforms')
+    return list(registry.kinds(options)) or ['none'] if options else []
 
 
 def _began_elsewhere(card):

@@ -72,6 +72,7 @@ def test_means_and_t_test_are_those_of_the_runs(tmp_path, two, capsys):
     assert _find(rows, metric='dice', method='scratch', source='measured')['test'] == 'baseline'
     assert f'| ct | 100 % | 4 | {100 * np.mean(values[1]):.2f} ±' in text
     assert text.splitlines()[0] in capsys.readouterr().out
+    assert found['p_holm'] == found['p']  # of one test
     one_sided, _ = _compare(tmp_path, *two, options=['--test=published'])
     for metric, better in (('dice', 'greater'), ('hd95', 'less')):
         found = _find(one_sided, metric=metric, method='ct', patients='', source='measured')
@@ -187,6 +188,9 @@ def test_label_fractions_are_compared_with_the_baseline_at_the_same(tmp_path):
     rows, text = _compare(tmp_path, *workdirs)
     found = _find(rows, metric='dice', method='ct', label_fraction='0.1', patients='')
     assert float(found['difference']) == pytest.approx(0.1, abs=0.04)
+    more = _find(rows, metric='dice', method='ct', label_fraction='1.0', patients='')
+    raw, corrected = ([float(row[p]) for row in (found, more)] for p in ('p', 'p_holm'))
+    assert min(corrected) == pytest.approx(min(1, 2 * min(raw)))  # the two that are tested
     alone = _find(rows, metric='dice', method='ct', label_fraction='0.5', patients='')
     assert alone['p'] == '' and alone['test'] == 'no scratch with these labels'
     assert sum('Wilcoxon' in row['test'] for row in rows) == 2
@@ -212,6 +216,8 @@ def test_published_numbers_stand_beside_the_measured(tmp_path, two):
     )
     assert '| published: Unified, MICCAI 2019, table 3 | 100 % |  | 79.52 ± 4.77 |' in text
     assert 'Published p, best against scratch: 0.0361 (no t-test' in text
+    found = _find(rows, method='best against scratch')
+    assert found['p'] == '0.0361' and found['source'] == 'MICCAI 2019, table 2'
     note = 'on patches; those measured here, on whole scans'
     assert text.count(note) == 2  # IoU and Dice, the metrics with published numbers
     assert (tmp_path / 'out/comparison.tex').read_text().count(note) == 2
@@ -277,7 +283,7 @@ def test_latex_is_a_balanced_booktabs_table(tmp_path, two):
     assert text.count(r'\begin{') == text.count(r'\end{') == 4
     assert text.count(r'\toprule') == text.count(r'\bottomrule') == 2
     body = [line for line in text.splitlines() if line.endswith(r' \\') and ' & ' in line]
-    assert all(line.count(' & ') == 5 for line in body)
+    assert all(line.count(' & ') == 6 for line in body)
     assert 'mean\\_iou\\_paper' in text and '100 \\%' in text
     assert text.isascii()
 

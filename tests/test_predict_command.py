@@ -247,8 +247,9 @@ def test_a_card_that_lacks_fields_is_one_sentence(tmp_path, capsys):
 
 def test_what_is_no_model_is_told_from_what_it_is(tmp_path, exported, capsys):
     places = ('pre/export/encoder', 'stopped/checkpoints', 'group/seed_0/checkpoints')
-    for name in (*places, 'empty'):
+    for name in (*places, 'empty', 'pruned/seed_0'):
         (tmp_path / name).mkdir(parents=True)
+    (tmp_path / 'pruned' / 'seed_0' / 'results.json').write_text('{}')
     (tmp_path / 'hub').mkdir()
     for name in ('hub/config.json', 'hub/model.safetensors', 'notes.txt'):
         (tmp_path / name).write_text('{}')
@@ -259,6 +260,7 @@ def test_what_is_no_model_is_told_from_what_it_is(tmp_path, exported, capsys):
         'pre/export': 'is of a pre-training',
         'stopped': 'its run has not ended',
         'group': 'its run has not ended',
+        'pruned': 'though its run has ended; copy export/ from where it ran',
         'empty': 'is no exported network',
         'hub': 'is a folder of config.json and model.safetensors',
         'notes.txt': 'is a file;',
@@ -266,7 +268,7 @@ def test_what_is_no_model_is_told_from_what_it_is(tmp_path, exported, capsys):
     }.items():
         said = sentence(capsys, tmp_path / name, tmp_path, tmp_path / 'out')
         assert words in said and 'export/encoder' not in said
-        assert ('such as WORKDIR/seed_0' in said) == (words != 'its run has not ended')
+        assert ('such as WORKDIR/seed_0' in said) == ('its run has' not in words)
     assert load_model(exported() / 'export')[1]['task'] == 'segmentation'
 
 

@@ -46,7 +46,7 @@ def mri(make_config):
 def run(mri, pretrained, tmp_path_factory):
     """The workdir of a run that went on from `pretrained`."""
     workdir = tmp_path_factory.mktemp('run')
-    pretrain(mri(pretrained), workdir)
+    pretrain(mri(pretrained), workdir, 'some.py, but width=2')
     return workdir
 
 
@@ -82,7 +82,8 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
 def test_what_a_run_began_with_is_told_and_travels(run, mri, pretrained, make_target, tmp_path):
     init = pretrained / 'export' / 'encoder_decoder'
     origin = f'from {init}: encoder, decoder and head (7'
-    assert f'- start: {origin}' in (run / 'report.md').read_text()
+    report = (run / 'report.md').read_text()
+    assert f'- start: {origin}' in report and '- recipe: some.py, but width=2' in report
     for name in ('encoder', 'encoder_decoder'):
         _, card = load_export(run / 'export' / name)
         assert card['provenance']['loaded'] == ['encoder', 'decoder', 'head']
@@ -92,7 +93,8 @@ def test_what_a_run_began_with_is_told_and_travels(run, mri, pretrained, make_ta
 
     # --- To a fine-tuning, and to one more pre-training.
     _, tuned, _ = begin(make_target('seg', init=str(run)))
-    assert tuned.lines[1] == 'pre-trained to restore small (ct)'
+    undone = 'out-painting, in-painting'
+    assert tuned.lines[1] == f'pre-trained to restore small (ct) after {undone}'
     assert tuned.lines[2].startswith(f'which began {origin}')
     again = begun(mri(run)).provenance
     assert again.before.folder == str(init) and again.before.before is None

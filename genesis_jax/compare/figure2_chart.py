@@ -12,7 +12,7 @@ from genesis_jax.compare.figure2 import Task
 from genesis_jax.compare.tables import title
 from genesis_jax.compare.writers import p_value
 
-_BRACKET = 0.13  # of what the values span, from one line of p to the next
+_BRACKET = 0.16  # of what the values span, from one line of p to the next
 
 
 def draw_tasks(tasks: Sequence[Task], names: Sequence[str]) -> bytes:
@@ -24,7 +24,8 @@ def draw_tasks(tasks: Sequence[Task], names: Sequence[str]) -> bytes:
         if (members := [task for task in tasks if task.panel == place])
     ]
     widths = [max(1.6, 0.45 * len(methods)) * len(members) + 0.6 for _, members in panels]
-    figure = Figure((max(4.0, sum(widths)), 4.2), dpi=150, layout='constrained')
+    height = 3.6 + 0.15 * max(len(task.pairs) for task in tasks)  # room for the lines of p
+    figure = Figure((max(4.0, sum(widths)), height), dpi=150, layout='constrained')
     grid = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0]
     for axes, (name, members) in zip(grid, panels, strict=True):
         _panel(axes, members, methods)

@@ -129,7 +129,10 @@ def lay_out(
         rows.append([of_task.name, *marks, *of_task.measured, p_value(of_task.p), p_value(p)])
         marks = origins.published_apart(task) if layout.apart else []
         rows += [['published', *marks, *cells] for cells in of_task.published]
-        records += [r | ({'p_holm': p} if r.get('p') is not None else {}) for r in of_task.records]
+        records += [
+            r | ({'p_holm': p} if r['source'] == 'measured' and r['p'] is not None else {})
+            for r in of_task.records
+        ]
     about_p = f', where p is of {published.PUBLISHED_TEST}' * (edition == 'miccai')
     tested = statistics.in_words(test)
     by_holm = '; beside it corrected by Holm over the tasks' if len(tasks) > 1 else ''
@@ -235,13 +238,15 @@ def _task(name, entries, columns, layout, test, edition):
         values = {'mean': row.mean, 'sd': row.sd, 'p': p if column in pair else None}
         measured_by = {'source': 'measured', 'label_fraction': share, 'runs': row.runs}
         records.append(about | {'method': column} | measured_by | values)
+    written = _published_p(known, from_papers, layout, edition)
     for column, number in from_papers.items():
-        records.append(about | {'method': column, 'source': number.source} | number.fractions)
-    paper = list(_published(known, from_papers, columns, layout, edition))
+        source = {'method': column, 'source': number.source, 'p': written}
+        records.append(about | source | number.fractions)
+    paper = list(_published(from_papers, columns, written))
     return _Task(f'{name}, {title(metric)}', cells, paper, p, records, known.unexplained)
 
 
-def _published(known, numbers, columns, layout, edition):
+def _published(numbers, columns, p):
     """The row of published numbers, if there is one."""
     if not numbers:
         return
@@ -249,7 +254,11 @@ def _published(known, numbers, columns, layout, edition):
         spread_text(numbers[column].mean, numbers[column].sd) if column in numbers else ''
         for column in columns
     ]
-    # Its p says nothing where a method that it compares is not shown, or of another edition.
+    yield [*cells, p, '']
+
+
+def _published_p(known, numbers, layout, edition):
+    """As written: of a table of MICCAI 2019, whose methods are all shown; else ''."""
     compared = {column.removeprefix('3D ') for column in numbers} | set(numbers)
     whole = edition == 'miccai' and compared >= {*layout.published_pair}
-    yield [*cells, layout.published_p(known) if whole else '', '']
+    return layout.published_p(known) if whole and numbers else ''

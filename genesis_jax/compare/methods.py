@@ -9,6 +9,12 @@ from genesis_jax.compare.writers import percent
 from genesis_jax.errors import UserError
 from genesis_jax.provenance import short_name
 
+APPROACHES = {  # of table 3, by their corruptions
+    ('shuffling', 'non-linear'): 'Distortion',
+    ('out-painting', 'in-painting'): 'Painting',
+}
+UNIFIED = tuple(kind for kinds in APPROACHES for kind in kinds)
+
 
 def group(
     workdirs: Sequence[Workdir], names: Sequence[str]
@@ -47,12 +53,20 @@ def start_of(workdir: Workdir, ct: str = 'Genesis') -> str:
         return 'ImageNet'
     if began.task not in (None, 'restoration'):
         return short_name(workdir.init)
+    if approach := _approach(began.corruptions):
+        return approach
     if began.dataset == 'chestxray':
         return 'Genesis X-ray'
     known = published.TASKS.get(workdir.task_name.lower(), published.Task({}))
     if any(number.method == 'Genesis CT 2D' for number in known.numbers.get('auc', ())):
         ct = 'Genesis CT'  # of these tasks, those of CT and of X-ray were both published
     return ct if began.modality == 'ct' else 'Genesis'
+
+
+def _approach(corruptions):
+    """What a pre-training with some of the published corruptions is called; '' with all."""
+    known = {(): '', ('none',): 'Autoencoder', UNIFIED: '', **APPROACHES}
+    return known.get(tuple(corruptions), ' + '.join(corruptions).capitalize())
 
 
 def _column(name, workdir):

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from genesis_jax.compare import published
-from genesis_jax.compare.analysis import Comparison, Row
+from genesis_jax.compare import published, statistics
+from genesis_jax.compare.analysis import Comparison, PatientRow, Row
 from genesis_jax.compare.writers import (
     Report,
     Section,
@@ -28,8 +28,8 @@ _TITLES = {
 }
 _A_RUN = 'A run is one seed; where the task has folds, the mean over its folds.'
 _UNITS = {'hd95': 'mm'}
-_HEAD = ('method', 'labels', 'runs', 'mean ± sd', 'difference', 'p')
-_PATIENT_HEAD = ('method', 'labels', 'patients', 'difference', '95 % interval', 'p')
+_HEAD = ('method', 'labels', 'runs', 'mean ± sd', 'difference', 'p', 'p (Holm)')
+_PATIENT_HEAD = ('method', 'labels', 'patients', 'difference', '95 % interval', 'p', 'p (Holm)')
 _SAVING_HEAD = ('method', 'labels', 'saved', '95 % interval')
 _SAVING_FIELDS = ('method', 'label_fraction', 'low', 'high', 'at_least', 'at_most')
 _OF_RUNS = ('metric', 'method', 'label_fraction', 'runs', 'planned', 'folds', 'mean', 'sd')
@@ -76,7 +76,8 @@ def report(comparison: Comparison) -> Report:
     )
     return Report(
         title=f'{dataset}: {comparison.task}, compared with {baseline}',
-        about=f'Mean ± sd over runs; p of {test}, against {baseline}. {_A_RUN}',
+        about=f'Mean ± sd over runs; p of {test}, against {baseline}, and corrected by Holm for '
+        f'the number of tests of a metric. {_A_RUN}',
         tables=[by_metric, *_by_patient(comparison), *_savings(comparison)],
         lists=[
             ('', '', comparison.notes),
@@ -86,7 +87,17 @@ def report(comparison: Comparison) -> Report:
                 comparison.recipes,
             ),
         ],
-        columns=(*_FIELDS, 'source', 'test', 'patients', 'low', 'high', 'at_least', 'at_most'),
+        columns=(
+            *_FIELDS,
+            'p_holm',
+            'source',
+            'test',
+            'patients',
+            'low',
+            'high',
+            'at_least',
+            'at_most',
+        ),
         records=[*_records(comparison)],
     )
 
@@ -102,26 +113,35 @@ def _section(comparison: Comparison, metric: str) -> Section:
             spread_of(row),
             signed(row.difference * scale),
             row.p_note or p_value(row.p),
+            '' if row.p_note else p_value(corrected),
         )
-        for row in comparison.rows
-        if row.metric == metric
+        for row, corrected in _corrected(comparison, metric)
     ]
     rows += [
-        (f'published: {n.method}, {n.source}', '100 %', '', spread_text(n.mean, n.sd), '', '')
+        (f'published: {n.method}, {n.source}', '100 %', '', spread_text(n.mean, n.sd), '', '', '')
         for n in numbers
     ]
     known, aside = comparison.published, ''
-    if known and known.p and len(numbers) > 2:  # it is of one metric, that with the most numbers
-        fits = 'table2' not in known.unexplained
-        test = published.PUBLISHED_TEST if fits else 'no t-test of the published means gives it'
-        aside = f'Published p, best against scratch: {known.p} ({test}).'
+    if p := _published_p(comparison, metric):
+        aside = f'Published p, best against scratch: {p} ({_test_of(known)}).'
     return Section(rows, title(metric), known.note if known and numbers else '', aside)
+
+
+def _corrected(comparison: Comparison, metric: str) -> list[tuple[Row, float]]:
+    """The rows of a metric, each with its p corrected by Holm for their number."""
+    rows = [row for row in comparison.rows if row.metric == metric]
+    return [*zip(rows, statistics.holm([row.p for row in rows]), strict=True)]
+
+
+def _corrected_by_patient(comparison: Comparison) -> list[tuple[PatientRow, float]]:
+    rows = comparison.patients
+    return [*zip(rows, statistics.holm([row.paired.p for row in rows]), strict=True)]
 
 
 def _by_patient(comparison: Comparison) -> Iterator[Table]:
     """The table of the test by patient, if there is one."""
     segments, rows = comparison.task == 'segmentation', []
-    for row in comparison.patients:
+    for row, corrected in _corrected_by_patient(comparison):
         paired, tested = row.paired, ''
         if not segments:  # p is of another measure than the interval
             tested = f' (Brier score {paired.tested:+.3f})'.replace('-', '−')
@@ -133,6 +153,7 @@ def _by_patient(comparison: Comparison) -> Iterator[Table]:
                 signed(100 * paired.difference),
                 f'{signed(100 * paired.low)} to {signed(100 * paired.high)}',
                 p_value(paired.p) + tested,
+                p_value(corrected),
             )
         )
     what, tested = ('mean Dice', 'mean Dice') if segments else ('AUC', 'Brier scores')
@@ -147,7 +168,7 @@ def _by_patient(comparison: Comparison) -> Iterator[Table]:
             heading='By patient',
             about=f'D{what[1:]}{comparison.baseline} with its 95 % bootstrap interval over '
             f"patients; p of Wilcoxon's signed-rank test of the patients' {tested}, averaged over "
-            'runs.',
+            'runs, and corrected by Holm for the number of rows.',
         )
 
 
@@ -183,14 +204,15 @@ def _savings(comparison: Comparison) -> Iterator[Table]:
 
 def _records(comparison: Comparison) -> Iterator[dict[str, object]]:
     """One for a metric of a method; of the test by patient and what was published, too."""
-    for row in comparison.rows:
-        test = {'source': 'measured', 'test': row.p_note or comparison.test}
-        yield _fields(row, _FIELDS) | test
+    for metric in comparison.metrics:
+        for row, corrected in _corrected(comparison, metric):
+            test = {'source': 'measured', 'test': row.p_note or comparison.test}
+            yield _fields(row, _FIELDS) | {'p_holm': corrected} | test
     segments = comparison.task == 'segmentation'
     what, tested = ('dice', 'Dice') if segments else ('auc', 'Brier scores')
     test = {'metric': what, 'source': 'measured', 'test': f'Wilcoxon of {tested} by patient'}
-    for tried in comparison.patients:
-        about = _fields(tried, ('method', 'label_fraction'))
+    for tried, corrected in _corrected_by_patient(comparison):
+        about = _fields(tried, ('method', 'label_fraction')) | {'p_holm': corrected}
         yield test | about | _fields(tried.paired, _PATIENT_FIELDS)
     for saving in comparison.savings:
         yield {'metric': 'labels_saved', 'source': 'measured', 'mean': saving.share} | _fields(
@@ -200,10 +222,25 @@ def _records(comparison: Comparison) -> Iterator[dict[str, object]]:
         for number in _published(comparison, metric):
             about = {'metric': metric, 'method': number.method, 'source': number.source}
             yield about | {'label_fraction': 1.0} | number.fractions
+        if p := _published_p(comparison, metric):
+            source = f'{published.EDITIONS["miccai"]}, table 2'
+            about = {'metric': metric, 'method': 'best against scratch', 'source': source}
+            yield about | {'p': p, 'test': _test_of(comparison.published)}
 
 
 def _published(comparison: Comparison, metric: str) -> tuple[published.Published, ...]:
     return comparison.published.numbers.get(metric, ()) if comparison.published else ()
+
+
+def _published_p(comparison: Comparison, metric: str) -> str:
+    """Of the best approach against scratch: of one metric, that with the most numbers."""
+    numbers = _published(comparison, metric)
+    return comparison.published.p if comparison.published and len(numbers) > 2 else ''
+
+
+def _test_of(known: published.Task) -> str:
+    fits = 'table2' not in known.unexplained
+    return published.PUBLISHED_TEST if fits else 'no t-test of the published means gives it'
 
 
 def _fields(row: object, names: tuple[str, ...]) -> dict[str, object]:

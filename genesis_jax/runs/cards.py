@@ -16,6 +16,7 @@ from genesis_jax.checkpoints import load_export
 from genesis_jax.data import labelled
 from genesis_jax.errors import UserError
 from genesis_jax.paths import as_path
+from genesis_jax.runs.workdir import RESULTS
 from genesis_jax.tasks import LABELLED
 
 _FIELDS = ('classes', 'cube_shape', 'channels', 'modality')
@@ -52,8 +53,8 @@ def runs_in(folder: str | Path) -> list[Path]:
         return [path]
     if running:
         raise UserError(
-            f'{running[0]} has no export yet, because its run has not ended; run its main.py '
-            f'command again, or name those of {folder} that have, separated by commas'
+            f'{running[0]} has no export{_why(running[0])}, or name those of {folder} that have, '
+            'separated by commas'
         )
     return runs
 
@@ -85,11 +86,15 @@ def _locate(folder):
         )
     runs = [*path.glob('seed_*'), *([path] if (path / 'checkpoints').is_dir() else [])]
     if runs and not any(path.glob('seed_*/export/model')):
-        raise UserError(
-            f'{folder} has no export yet, because its run has not ended; run its main.py command '
-            'again, or choose another network'
-        )
+        raise UserError(f'{folder} has no export{_why(runs[0])}, or choose another network')
     return path
+
+
+def _why(run):
+    """Why a run has no export, and what to do."""
+    if (run / RESULTS).is_file():
+        return ', though its run has ended; copy export/ from where it ran'
+    return ' yet, because its run has not ended; run its main.py command again'
 
 
 def _foreign(path):

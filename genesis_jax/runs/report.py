@@ -36,10 +36,11 @@ def describe_recipe(config: ConfigDict, file: str, defaults: ConfigDict) -> str:
 
 
 def opening_pretraining(
-    config, workdir, cube_shape, counts, start, state, resumed
+    config, workdir, cube_shape, counts, start, state, resumed, recipe
 ) -> Iterator[str]:
     """Lines that say what is about to run, on what, from which weights, and where."""
     about = {
+        **_recipe(recipe),
         'data': f'{config.data.name}{_seen(config)}: {counts["train"]} '
         f'{EXAMPLES[config.dimensions][1]} of {_size(cube_shape)} for training, '
         f'{counts["validation"]} for validation',
@@ -55,14 +56,17 @@ def opening_finetune(
     config, workdir, dataset, start, steps_per_epoch, state, resumed, recipe
 ) -> Iterator[str]:
     """Lines that say what is about to run, on what, from which weights, and where."""
-    fold = '' if config.data.fold is None else f', tested on fold {config.data.fold}'
+    fold, split = '', 'split as prepared'
+    if config.data.fold is not None:
+        fold = f', tested on fold {config.data.fold}'
+        split = f'{100 * config.data.validation_share:g} % of those outside the fold validate'
     patients = ', '.join(str(len(names)) for names in dataset.patients.values())
     spared = '' if config.freeze == 'none' else f', {config.freeze.replace("_", " and ")} frozen'
     title = f'fine-tuning for {config.task}, seed {config.seed}{fold},'
     about = {
-        **({'recipe': recipe} if recipe else {}),
+        **_recipe(recipe),
         'data': f'{config.data.name}{_seen(config)}: {_examples(dataset)} '
-        f'({patients} patients; label fraction {config.label_fraction:g})',
+        f'({patients} patients, {split}; label fraction {config.label_fraction:g})',
         'classes': ', '.join(dataset.about['classes']),
         'network': f'{_network(config, state)}{spared}',
         'start': _start(start),
@@ -101,6 +105,10 @@ def _network(config, state):
     return f'{network}, width {config.model.width}, {count:,} parameters'
 
 
+def _recipe(recipe):
+    return {'recipe': recipe} if recipe else {}
+
+
 def _start(start):
     return '; '.join(start.lines)
 
@@ -114,7 +122,7 @@ def _size(shape):
 
 
 def write(
-    workdir: Path, config: ConfigDict, cube_shape, counts, progress: Progress, start: Start
+    workdir: Path, config: ConfigDict, cube_shape, counts, progress: Progress, start: Start, recipe
 ) -> None:
     """Writes and prints the closing report."""
     about, last = describe(config), progress.last
@@ -136,6 +144,7 @@ def write(
         *(f'| {name} | {value:.5f} |' for name, value in rows.items()),
         '',
         *([verdict, ''] if fails else []),
+        *(f'- {name}: {text}' for name, text in _recipe(recipe).items()),
         f'- corruption: {registry.describe(config.transforms)}',
         f'- start: {_start(start)}',
         f'- epochs: {last["epoch"]}, best after step {progress.best_step}',

@@ -61,12 +61,17 @@ CORRUPTIONS = (
 )
 
 
-def describe(options: Options) -> str:
-    """The corruptions that happen and how often, in words."""
+def kinds(options: Options) -> dict[str, float]:
+    """What happens to an example, by kind, and how often; `{}` of an autoencoder."""
     shares = {
         kind: corruption.probability(options) * share
         for corruption in CORRUPTIONS
         for kind, share in corruption.kinds(options).items()
     }
-    words = [f'{kind} {share:.3g}' for kind, share in shares.items() if share > 0]
+    return {kind: share for kind, share in shares.items() if share > 0}
+
+
+def describe(options: Options) -> str:
+    """The corruptions that happen and how often, in words."""
+    words = [f'{kind} {share:.3g}' for kind, share in kinds(options).items()]
     return ', '.join(words) or 'none (autoencoder)'
