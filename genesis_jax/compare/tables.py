@@ -123,7 +123,7 @@ def _section(comparison: Comparison, metric: str) -> Section:
     ]
     known, aside = comparison.published, ''
     if p := _published_p(comparison, metric):
-        aside = f'Published p, best against scratch: {p} ({_test_of(known)}).'
+        aside = f'Published p, best against scratch: {p} ({_published_test(comparison)}).'
     return Section(rows, title(metric), known.note if known and numbers else '', aside)
 
 
@@ -225,7 +225,7 @@ def _records(comparison: Comparison) -> Iterator[dict[str, object]]:
         if p := _published_p(comparison, metric):
             source = f'{published.EDITIONS["miccai"]}, table 2'
             about = {'metric': metric, 'method': 'best against scratch', 'source': source}
-            yield about | {'p': p, 'test': _test_of(comparison.published)}
+            yield about | {'p': p, 'test': _published_test(comparison)}
 
 
 def _published(comparison: Comparison, metric: str) -> tuple[published.Published, ...]:
@@ -238,8 +238,8 @@ def _published_p(comparison: Comparison, metric: str) -> str:
     return comparison.published.p if comparison.published and len(numbers) > 2 else ''
 
 
-def _test_of(known: published.Task) -> str:
-    fits = 'table2' not in known.unexplained
+def _published_test(comparison: Comparison) -> str:
+    fits = comparison.published and 'table2' not in comparison.published.unexplained
     return published.PUBLISHED_TEST if fits else 'no t-test of the published means gives it'
 
 
