@@ -60,11 +60,15 @@ def get_config(variant='unified'):
 
     # Network
     config.model = ml_collections.ConfigDict()
+    config.model.name = config_dict.placeholder(str)  # None: published; others: docs/networks.md
+    config.model.module = config_dict.placeholder(str)  # an outside one, as 'my_lab.net:MyUNet'
+    config.model.norm = config_dict.placeholder(str)  # 'batch', 'instance', 'group'; None: its own
+    config.model.blocks = config_dict.placeholder(tuple)  # of the stages of resenc3d
     config.model.width = 32  # channels of the first convolution
     config.model.init = 'he'  # 'torch', 'glorot': of new weights as in the published networks
     config.model.upsample = 'transpose'  # 'nearest' as the published Keras network
     config.model.batch_statistics = 'synchronised'  # 'official': batch statistics always
-    config.model.epsilon = 1e-5  # of batch normalisation; 1e-3 in Keras
+    config.model.epsilon = 1e-5  # of normalisation; 1e-3 in Keras
     config.model.batch_norm_momentum = 0.9  # of running averages; 0.99 in Keras
     config.model.dtype = 'float32'  # 'bfloat16' computes in half the bytes
     config.model.remat = False  # recompute activations: less memory, a third more time

@@ -10,6 +10,7 @@ from typing import Any, Self
 from genesis_jax.card_rules import WHOLE, wrong
 from genesis_jax.errors import UserError
 from genesis_jax.provenance import Provenance, Source
+from genesis_jax.topology import name_of
 
 VERSION = 2  # rises when what reads earlier cards would misunderstand the next
 EXAMPLES = {3: ('patch', 'patches'), 2: ('image', 'images')}  # one and several, by dimensions
@@ -136,6 +137,16 @@ class Card(Mapping):
     def dimensions(self) -> int:
         """Spatial axes: 2 or 3."""
         return split(self.network)[1]
+
+    @property
+    def topology(self) -> str:
+        """Its row in `topology.NETWORKS`; of an outside network (`module`) none is its."""
+        return name_of(self.model, self.dimensions)
+
+    @property
+    def module(self) -> str | None:
+        """Where an outside network is, such as 'my_lab.net:MyUNet'; None: it is one of ours."""
+        return self.model.get('module')
 
     @property
     def dataset(self) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from genesis_jax.data.views import VIEWS
 from genesis_jax.provenance import Source
+from genesis_jax.topology import NETWORKS, NORMS, name_of
 
 PARTS = ('encoder', 'decoder', 'hidden', 'head')
 HEADS = 'heads'  # the part of deep supervision, which only training needs: no export has it
@@ -25,8 +26,12 @@ def wrong(card: Any) -> Iterator[str]:
     if not isinstance(model, dict) or 'width' not in model:
         yield f'config is {card.config!r}, expected that of a network, with model.width'
         return
+    dimensions = 2 if str(card.network).endswith('2d') else 3
+    name = name_of(model, dimensions)
+    if name in NETWORKS and NETWORKS[name].dimensions != dimensions:
+        yield f'name is {name!r}, expected a network in {dimensions}D'
     entries = {field.name: getattr(card, field.name) for field in dataclasses.fields(card)}
-    rules = _OF_CARD | _of_arrays(2 if str(card.network).endswith('2d') else 3)
+    rules = _OF_CARD | _of_arrays(dimensions)
     for values, of_values in ((entries, rules), (model, _OF_MODEL)):
         for name, (fits, expected) in of_values.items():
             if name in values and not fits(values[name]):
@@ -92,6 +97,10 @@ _OF_CARD = {
     'pytorch': _optional(lambda v: isinstance(v, dict), 'names with values'),
 }
 _OF_MODEL = {
+    'name': _one_of(None, *NETWORKS),
+    'module': _optional(lambda v: isinstance(v, str), 'the place of a class, or null'),
+    'norm': _one_of(None, *NORMS),
+    'blocks': _optional(lambda v: _is_list(v, _is_count) and len(v) > 1, 'two or more, or null'),
     'width': _COUNT,
     'hidden': (lambda v: _is_count(v, 0), 'a whole number from 0'),
     'upsample': _one_of('transpose', 'nearest'),

@@ -179,7 +179,9 @@ def load_variables(directory: str | Path) -> dict[str, Any]:
     try:
         saved = _metadata(path).metadata
         with context:
-            return _load(path, {name: saved[name] for name in ('params', 'batch_stats')})
+            return _load(
+                path, {name: saved[name] for name in ('params', 'batch_stats') if name in saved}
+            )
     except (ocp.errors.InvalidLayoutError, *_DAMAGE):
         raise _damaged(directory) from None
 

@@ -10,13 +10,15 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from genesis_jax import config_json
+from genesis_jax import config_json, models
 from genesis_jax.card import EXAMPLES
 from genesis_jax.config_json import flatten
 from genesis_jax.data import views
 from genesis_jax.errors import OptionError, UserError
+from genesis_jax.models import outside
 from genesis_jax.models.initialisers import INITIALISERS
 from genesis_jax.tasks import TASKS
+from genesis_jax.topology import NETWORKS, NORMS, faults
 from genesis_jax.training import optim
 from genesis_jax.transforms import corrupt
 from genesis_jax.transforms.flips import NO_AXIS
@@ -28,6 +30,8 @@ _CHOICES = {
     'data.view': views.VIEWS,
     'transfer': ('encoder', 'encoder_decoder'),
     'freeze': ('none', 'encoder', 'encoder_decoder'),
+    'model.name': tuple(NETWORKS),
+    'model.norm': NORMS,
     'model.upsample': ('transpose', 'nearest'),
     'model.init': INITIALISERS,
     'model.batch_statistics': ('synchronised', 'official'),
@@ -108,6 +112,14 @@ _RULES = {
         'a letter, then letters, digits and _',
     ),
     'data.window': (_is_window, 'low,high in the unit of the scans, such as -1000,400'),
+    'model.blocks': (
+        lambda v: len(v) > 1 and all(isinstance(n, int) and n > 0 for n in v),
+        'two or more whole numbers from 1, such as 1,3,4,6,6,6',
+    ),
+    'model.module': (
+        lambda v: re.fullmatch(r'[\w.]+:\w+', v),
+        "a module and its class, such as 'my_lab.net:MyUNet'",
+    ),
     'profile_steps': (_are_steps, 'the first and the last step to trace, such as 10,20'),
 }
 
@@ -134,6 +146,7 @@ def check(config: ConfigDict, devices: int) -> None:
     _check_sawtooth(fields)
     _check_freeze(fields)
     _check_decay(fields)
+    _check_network(fields)
     _check_view(fields)
     _check_axes(fields)
     _check_mirror(fields)
@@ -182,6 +195,17 @@ def _check_freeze(fields):
     decodes = TASKS[fields['task']].dense
     expected = f"'encoder' or 'none' in {fields['task']}, which has no decoder"
     _require(freeze != 'encoder_decoder' or decodes, 'freeze', freeze, expected)
+
+
+def _check_network(fields):
+    """Raises UserError for a network of other dimensions, and for options that it lacks."""
+    dimensions = fields['dimensions']
+    model = {n.removeprefix('model.'): v for n, v in fields.items() if n.startswith('model.')}
+    for name, expected in faults(model, dimensions):
+        _require(False, f'model.{name}', model.get(name), expected)
+    if 'module' in model:
+        network = models.make(models.name_of(fields['task'], dimensions), model)
+        outside.check(network, model | {'freeze': fields.get('freeze', 'none')})
 
 
 def _check_view(fields):
@@ -250,7 +274,7 @@ def to_json(config: ConfigDict) -> dict[str, Any]:
 
 def config_hash(config: ConfigDict) -> str:
     """Twelve hexadecimal digits that identify the config."""
-    text = json.dumps(to_json(config), sort_keys=True)
+    text = json.dumps(config_json.hashed(to_json(config)), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

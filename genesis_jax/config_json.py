@@ -22,6 +22,8 @@ _AUGMENT = {
     'gamma_range': [0.7, 1.5],
 }
 
+_MODEL = {'name': None, 'module': None, 'norm': None, 'blocks': None}
+
 
 def flatten(config: Any, prefix: str = '') -> dict[str, Any]:
     """A flat dict from dotted names to values, of a ConfigDict or of plain dicts."""
@@ -46,9 +48,25 @@ def complete(config: dict[str, Any]) -> dict[str, Any]:
     if 'model' in config:
         model = {_RENAMED.get(n, n): value for n, value in config['model'].items()}
         supervised = {'deep_supervision': False} if config.get('task') == 'segmentation' else {}
-        groups['model'] = {'init': 'he'} | supervised | model
+        groups['model'] = {'init': 'he'} | _MODEL | supervised | model
     target = {'mirror': False} if 'augment' in config else {}
     return {'dimensions': 3, 'init': 'scratch'} | target | config | groups
+
+
+def as_flag(value: Any) -> str:
+    """A value as the command line takes it: of several, with commas between."""
+    return ','.join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def hashed(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of a config that its hash is of: not fields that came later and are not used.
+
+    So a run of before keeps its hash.
+    """
+    if 'model' not in config:
+        return config
+    model = {n: v for n, v in config['model'].items() if n not in _MODEL or v != _MODEL[n]}
+    return config | {'model': model}
 
 
 def rename(metrics: dict[str, Any]) -> dict[str, Any]:

@@ -15,11 +15,13 @@ from genesis_jax import convert
 from genesis_jax.card import Card
 from genesis_jax.card_rules import HEADS, WHOLE
 from genesis_jax.card_rules import PARTS as ALL_PARTS
+from genesis_jax.config_json import as_flag
 from genesis_jax.convert import first_kernel, names
 from genesis_jax.errors import UserError
 from genesis_jax.models import name_of
 from genesis_jax.paths import as_path
 from genesis_jax.provenance import Provenance
+from genesis_jax.topology import settled
 from genesis_jax.transforms import registry
 
 PARTS = {'encoder': ('encoder',), 'encoder_decoder': ('encoder', 'decoder')}
@@ -27,7 +29,8 @@ _NAMES = {  # of starts in papers, which are no values of config.init
     'imagenet': '; for ImageNet name the file of a network, such as resnet18.pth',
     'genesis': '; for Genesis name the --workdir of its pre-training, such as runs/genesis_ct',
 }
-_COMPARED = ('width', 'upsample', 'epsilon')  # of the network: else it computes something else
+# Of the network: else it computes something else.
+_COMPARED = ('name', 'module', 'norm', 'blocks', 'width', 'upsample', 'epsilon')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +78,9 @@ def open_start(config: Any, expected: dict[str, Any]) -> Start:
     if config.init == 'scratch':
         return Start({}, Provenance(init=config.init, new=own))
     folder, variables, card, parts = _read(config)
-    there, here = (first_kernel.get(tree).shape[-2] for tree in (variables, expected))
+    there = here = card.in_channels  # of a network from outside, which is as it is or does not fit
+    if not card.module:
+        there, here = (first_kernel.get(tree).shape[-2] for tree in (variables, expected))
     heads = []  # channels of the heads, where they are why it is new
     if config.task == 'restoration' and _restores(card, variables):
         if card.out_channels == here:
@@ -181,14 +186,18 @@ def _folder(config):
 
 def _check_network(config: Any, card: Card, folder: Path, parts: list[str]) -> None:
     """That the loaded parts would compute here what they did there."""
+    own = config.model.to_dict()
     compared = [n for n in _COMPARED if n != 'upsample' or 'decoder' in parts]
-    there = {n: card.model.get(n, config.model.get(n)) for n in compared}
-    differ = [n for n in compared if there[n] != config.model.get(n)]
+    there, here = (
+        {n: as_flag(model.get(n, own.get(n))) for n in compared} | settled(model, card.dimensions)
+        for model in (card.model, own)
+    )
+    differ = [n for n in compared if there[n] != here[n]]
     if differ:
         settings = [f'config.model.{name}={there[name]}' for name in differ]
-        here = ', '.join(str(config.model.get(name)) for name in differ)
         raise UserError(
-            f'{folder} was trained with {", ".join(settings)}, this run has {here}; add '
+            f'{folder} was trained with {", ".join(settings)}, this run has '
+            f'{", ".join(here[name] for name in differ)}; add '
             f'{" ".join(f"--{setting}" for setting in settings)}'
         )
 

@@ -34,7 +34,7 @@ def make(kind, parts=None):
     """A network of ours, its variables of random numbers, and their card."""
     name, channels, outputs, model = KINDS[kind]
     model = {'width': 4, 'epsilon': 1e-5, 'batch_statistics': 'synchronised'} | model
-    network = models.NETWORKS[name](out_channels=outputs, **model)
+    network = models.make(name, model, out_channels=outputs)
     rng = np.random.default_rng(0)
 
     def draw(leaf):

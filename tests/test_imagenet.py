@@ -19,7 +19,7 @@ from genesis_jax.compare import layouts  # noqa: E402
 from genesis_jax.compare.runs import read_workdir  # noqa: E402
 from genesis_jax.convert.__main__ import main  # noqa: E402
 from genesis_jax.errors import UserError  # noqa: E402
-from genesis_jax.models import NETWORKS, Classifier2D, UNet2D  # noqa: E402
+from genesis_jax.models import Classifier2D, Classifier3D, UNet2D  # noqa: E402
 from genesis_jax.models.resnet import ResNet18  # noqa: E402
 from tests.compared import make_classifier, write_config  # noqa: E402
 
@@ -47,7 +47,7 @@ def start(init, network=Classifier2D, channels=3, task='classification', **field
 def scales(variables, x, width=WIDTH):
     """Features of our encoder, as PyTorch orders the axes."""
     encoder = {name: tree['encoder'] for name, tree in variables.items()}
-    module = ResNet18(width, UNet2D(width=width).norm(train=False))
+    module = ResNet18(width, UNet2D(width=width).make_norm(train=False))
     found = jax.jit(module.apply)(encoder, np.moveaxis(x, 1, -1))
     return [np.moveaxis(np.asarray(scale), -1, 1) for scale in found]
 
@@ -227,7 +227,7 @@ def test_another_width_is_told_as_a_setting(file):
 
 def test_a_start_of_other_dimensions_or_parts_is_refused(file):
     with pytest.raises(UserError, match='holds a 2D network, and this run has config.dimensions=3'):
-        start(file, NETWORKS['classifier3d'], channels=1)
+        start(file, Classifier3D, channels=1)
     variables, card = convert.read(file)
     card = dataclasses.replace(
         card, source=None

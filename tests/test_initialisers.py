@@ -6,12 +6,12 @@ import pytest
 
 from configs import genesis_ct
 from genesis_jax.config import resolve
-from genesis_jax.models import NETWORKS
+from genesis_jax.models import Classifier3D, UNet3D
 from genesis_jax.models.initialisers import redraw
 from genesis_jax.pretrain import make_steps
 from genesis_jax.transfer import shapes_of
 
-NETWORK = NETWORKS['unet3d'](width=8)
+NETWORK = UNet3D(width=8)
 
 
 def drawn(initialiser, network=NETWORK, seed=0):
@@ -59,7 +59,7 @@ def test_draws_depend_on_seed_and_path_alone():
     jax.tree.map(np.testing.assert_array_equal, one, again)
     kernels = [tree['encoder']['level_0']['block_1']['conv']['kernel'] for tree in (one, other)]
     assert np.any(kernels[0] != kernels[1])
-    classifier = drawn('glorot', NETWORKS['classifier3d'](width=8))
+    classifier = drawn('glorot', Classifier3D(width=8))
     jax.tree.map(np.testing.assert_array_equal, one['encoder'], classifier['encoder'])
     head = classifier['hidden']
     limit = np.sqrt(6 / sum(head['kernel'].shape))

@@ -37,7 +37,7 @@ def drawn(shapes):
 def made(network='unet3d', channels=1, outputs=2, **model):
     """A Flax network, its variables of random numbers, and their card."""
     model = {'width': 2, **model}
-    flax = models.NETWORKS[network](out_channels=outputs, **model)
+    flax = models.make(network, model, out_channels=outputs)
     variables = drawn(transfer.shapes_of(flax, channels))
     known = ('encoder', 'decoder', 'hidden', 'head')
     parts = [part for part in known if part in variables['params']]

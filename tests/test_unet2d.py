@@ -47,7 +47,7 @@ def test_scales_of_the_encoder_and_sides_of_the_output():
     model = UNet2D(width=4, out_channels=3)
     variables, x = drawn(model)
     encoder = {name: tree['encoder'] for name, tree in variables.items()}
-    scales = jax.eval_shape(ResNet18(4, model.norm(train=False)).apply, encoder, x)
+    scales = jax.eval_shape(ResNet18(4, model.make_norm(train=False)).apply, encoder, x)
     expected = [(16, 32, 4), (8, 16, 4), (4, 8, 8), (2, 4, 16), (1, 2, 32)]
     assert [scale.shape for scale in scales] == [(2, *shape) for shape in expected]
     assert jax.eval_shape(model.predict, variables, x).shape == (2, 32, 64, 3)
@@ -152,7 +152,9 @@ def test_names_of_networks():
     assert models.name_of('restoration', 2) == models.name_of('segmentation', 2) == 'unet2d'
     assert models.name_of('multilabel', 2) == 'classifier2d'
     assert models.name_of('classification', 3) == 'classifier3d'
-    assert all(model.dimensions == int(name[-2]) for name, model in models.NETWORKS.items())
+    for name, kinds in models.NETWORKS.items():
+        assert {made.topology for made in kinds.values()} == {name}
+        assert {made().dimensions for made in kinds.values()} == {int(name[-2])}
 
 
 def test_sides_that_do_not_divide_by_32_are_refused():

@@ -11,6 +11,7 @@ from genesis_jax.card import Card, split
 from genesis_jax.convert import names, resnet
 from genesis_jax.errors import UserError
 from genesis_jax.provenance import Source
+from genesis_jax.topology import name_of, norm_of
 
 
 def card_of(
@@ -39,28 +40,39 @@ def card_of(
 
 
 def of_pytorch(
-    state: dict[str, Any], path: str | Path, format: str, **known: Any
+    state: dict[str, Any],
+    path: str | Path,
+    format: str,
+    left_out: Sequence[str] = (),
+    **known: Any,
 ) -> tuple[dict[str, Any], Card]:
     """`(state dict, card)` of names and shapes alone, without the classifier of an ImageNet file.
 
     Epsilon and batch statistics decide outputs and are a guess, which the card tells as `assumed`.
 
+    Args:
+      left_out: names in the file that no network here has, besides the classifier's.
+
     Raises:
       UserError: they are of no network here.
     """
-    state, left_out = resnet.without_classifier(state)
+    state, classifier = resnet.without_classifier(state)
     described = names.describe(state, path)
     dimensions = split(described['network'])[1]
+    published = name_of(described['config']['model'], dimensions) == 'unet3d'
     conventions: dict[str, Any] = {
         'epsilon': 1e-5,
         'batch_norm_momentum': 0.9,
         # (as the published network, and as any ResNet)
-        'batch_statistics': 'official' if dimensions == 3 else 'synchronised',
+        'batch_statistics': 'official' if published else 'synchronised',
     }
     # No published PyTorch network in 3D: rather from Keras.
     if described['config']['model'].get('upsample') == 'nearest' and dimensions == 3:
         del conventions['epsilon']
-    known['assumed'] = [n for n in ('epsilon', 'batch_statistics') if n in conventions]
+    keeps = norm_of(described['config']['model'], dimensions) == 'batch'
+    deciding = ('epsilon', 'batch_statistics') if keeps else ('epsilon',)
+    known['assumed'] = [n for n in deciding if n in conventions]
+    left_out = [*left_out, *classifier]
     return state, card_of(described, path, format, conventions, left_out, **known)
 
 

@@ -7,7 +7,8 @@ import numpy as np
 
 def path_in(variables: dict[str, Any]) -> tuple[str, ...]:
     """Where it is in these variables, which have an encoder."""
-    first = ('stem',) if 'stem' in variables['params']['encoder'] else ('level_0', 'block_0')
+    encoder = variables['params']['encoder']
+    first = ('stem',) if 'stem' in encoder else ('level_0', 'block_0')
     return ('params', 'encoder', *first, 'conv', 'kernel')
 
 

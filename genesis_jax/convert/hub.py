@@ -140,6 +140,7 @@ def _architecture(card):
         'outputs': card.out_channels,
         'upsample': card.model.get('upsample', 'transpose'),
         'hidden': card.model.get('hidden', 0),
+        **{n: v for n in ('name', 'norm', 'blocks') if (v := card.model.get(n)) is not None},
     }
 
 

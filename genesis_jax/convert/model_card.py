@@ -5,7 +5,7 @@ import json
 
 from genesis_jax.card import Card
 from genesis_jax.convert import usage
-from genesis_jax.topology import DIVISORS
+from genesis_jax.topology import NETWORKS, norm_of
 
 UNLICENSED = 'to-be-chosen'  # the licence, until the owner of the weights names one
 _TASKS = {  # what the hub calls them, and their losses
@@ -15,12 +15,6 @@ _TASKS = {  # what the hub calls them, and their losses
     'segmentation': ('image-segmentation', '1 − soft Dice'),
 }
 _TAGS = ('medical-imaging', 'models-genesis', 'self-supervised-learning', 'jax', 'pytorch')
-_NETWORKS = {
-    'unet3d': '3D U-Net',
-    'classifier3d': '3D encoder with a classification head',
-    'unet2d': '2D U-Net on a ResNet-18',
-    'classifier2d': 'ResNet-18 with a classification head',
-}
 _PLANES = {  # of a view
     'adjacent': 'the slice below, its own, the one above',
     'orthogonal': 'the central axial, coronal and sagittal plane',
@@ -79,7 +73,7 @@ def _front_matter(card, task):
 
 
 def _opening(card, task):
-    what, dataset = _NETWORKS[card.network], card.dataset
+    what, dataset = _words(card), card.dataset
     on = f' on `{dataset}`' if dataset else ''
     if task == 'restoration':
         example, examples, source = card.called()
@@ -90,10 +84,15 @@ def _opening(card, task):
     return f'{what} in the layout of Models Genesis, converted from another format.'
 
 
+def _words(card):
+    """What the network is."""
+    return NETWORKS[card.topology].words[card.kind == 'classifier']
+
+
 def _network(card, parameters, dtype):
     model = card.model
     decoder = 'decoder' in card.parts
-    yield 'network', _NETWORKS[card.network]
+    yield 'network', _words(card)
     yield 'parts', _join(card.parts)
     yield 'parameters', f'{parameters:,}'
     yield 'channels of the first convolution', model['width']
@@ -102,9 +101,12 @@ def _network(card, parameters, dtype):
     yield 'classes', _join(card.classes)
     yield 'units of the hidden layer', model.get('hidden') or None
     yield 'upsampling', model.get('upsample') if decoder else None
-    yield 'epsilon of batch normalisation', model.get('epsilon')
-    yield 'momentum of the running averages', model.get('batch_norm_momentum')
-    yield 'batch normalisation in evaluation', _STATISTICS.get(model.get('batch_statistics'))
+    norm = norm_of(model, card.dimensions)
+    yield 'residual blocks of the stages', _join(map(str, model.get('blocks') or ()))
+    yield f'epsilon of {norm} normalisation', model.get('epsilon')
+    if norm == 'batch':
+        yield 'momentum of the running averages', model.get('batch_norm_momentum')
+        yield 'batch normalisation in evaluation', _STATISTICS.get(model.get('batch_statistics'))
     yield 'numbers', dtype
 
 
@@ -186,9 +188,10 @@ def _limits(card, dtype):
         )
     else:
         yield f'Which {source}s it has seen is not recorded here: ask where the weights come from.'
-    divisor = DIVISORS[card.dimensions]
+    divisor = NETWORKS[card.topology].divisor(card.model)
     yield f'It takes {card.in_channels} channel(s), and sides that divide by {divisor}.'
-    if card.model.get('batch_statistics') == 'official':
+    of_batch = norm_of(card.model, card.dimensions) == 'batch'
+    if of_batch and card.model.get('batch_statistics') == 'official':
         yield 'It normalises with the batch at hand: a prediction depends on its neighbours.'
     if dtype != 'float32':
         yield f'The arrays are rounded to {dtype}.'

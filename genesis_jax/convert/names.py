@@ -12,9 +12,9 @@ import ml_dtypes
 import numpy as np
 
 from genesis_jax.card import Card
-from genesis_jax.convert import resnet, table
+from genesis_jax.convert import resenc, resnet, table
 from genesis_jax.errors import UserError
-from genesis_jax.topology import scales, up_levels
+from genesis_jax.topology import NETWORKS, norm_of, scales, up_levels
 
 COUNTER = 'num_batches_tracked'  # PyTorch's; our networks have no use for it
 DTYPES = {  # of the arrays in a file
@@ -31,32 +31,47 @@ def rows(card: Card | Mapping[str, Any]) -> list[table.Row]:
     """The arrays of the network that a card describes, in PyTorch's order."""
     card = Card.from_dict(card)
     model, dimensions, arrays = card.model, card.dimensions, list[table.Row]()
+    if own := card.module:
+        raise UserError(
+            f'{own} is a network from outside, whose arrays have no names in other formats; '
+            'expected one of ours: keep its export'
+        )
+    residual = card.topology == 'resenc3d'
+    statistics = norm_of(model, dimensions) == 'batch'
     if 'encoder' in card.parts:
-        encoder = resnet.encoder_rows if dimensions == 2 else _encoder_rows
-        arrays += encoder(model['width'], card.in_channels)
-    channels = scales(model['width'], dimensions)[-1]
-    if 'decoder' in card.parts:
+        if residual:
+            arrays += resenc.encoder_rows(model, card.in_channels)
+        else:
+            encoder = resnet.encoder_rows if dimensions == 2 else _encoder_rows
+            arrays += encoder(model['width'], card.in_channels, statistics)
+    channels = NETWORKS[card.topology].scales(model)[-1]
+    if 'decoder' in card.parts and residual:
+        arrays += resenc.decoder_rows(model)
+    elif 'decoder' in card.parts:
         for level, name, below, skip, channels in up_levels(model['width'], dimensions):
             if model.get('upsample') != 'nearest':
                 place = ('decoder', f'up_{level}')
                 arrays += table.layer(f'{name}.up_conv', place, 'up', (below, below), dimensions)
             between = (below + skip, channels, channels)
-            arrays += table.level('decoder', level, name, between, dimensions)
+            arrays += table.level('decoder', level, name, between, dimensions, statistics)
     if 'hidden' in card.parts:
         arrays += table.layer('dense_1', ('hidden',), 'dense', (channels, model['hidden']))
         channels = model['hidden']
-    if 'head' in card.parts:
+    if 'head' in card.parts and residual and card.kind == 'unet':
+        arrays += resenc.head_rows(model, card.out_channels)
+    elif 'head' in card.parts:
         kind = 'head' if card.kind == 'unet' else 'dense'
         sizes = (channels, card.out_channels)
         arrays += table.layer(_HEADS[card.kind], ('head',), kind, sizes, dimensions)
     return arrays
 
 
-def _encoder_rows(width, in_channels):
+def _encoder_rows(width, in_channels, statistics):
     arrays, channels = [], in_channels
     for level, out in enumerate(scales(width, 3)):
         name = f'down_tr{64 * 2**level}'
-        arrays += table.level('encoder', level, name, (channels, out // 2, out))
+        between = (channels, out // 2, out)
+        arrays += table.level('encoder', level, name, between, 3, statistics)
         channels = out
     return arrays
 
@@ -67,6 +82,8 @@ def describe(state: Mapping[str, Any], source: object) -> dict[str, Any]:
     Raises:
       UserError: it has no first convolution of a name here, or is another ResNet.
     """
+    if resenc.is_one(state):
+        return resenc.described(state, source)
     flat = resnet.is_one(state)
     if flat:
         resnet.check(state, source)
@@ -74,8 +91,9 @@ def describe(state: Mapping[str, Any], source: object) -> dict[str, Any]:
         there = _FIRST in state and f'that of shape {tuple(state[_FIRST].shape)}'
         raise UserError(
             f'{source} is no network of Models Genesis: expected a 5-dimensional {_FIRST} '
-            f'among its names, or in 2D those of a ResNet-18 ({resnet.FIRST}, '
-            f'layer1.0.conv1.weight, …), found {there or listing(state) or "none"}'
+            f'among its names, in 2D those of a ResNet-18 ({resnet.FIRST}, '
+            f'layer1.0.conv1.weight, …), or those of a residual encoder ({resenc.FIRST}), '
+            f'found {there or listing(state) or "none"}'
         )
     width, in_channels, *_ = state[resnet.FIRST if flat else _FIRST].shape
     kind = 'classifier' if any(n.startswith('dense_') for n in state) else 'unet'

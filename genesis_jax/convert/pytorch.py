@@ -9,6 +9,7 @@ import pickle
 import re
 import warnings
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 
 from genesis_jax.card import Card
-from genesis_jax.convert import external_weights, names
+from genesis_jax.convert import external_weights, names, resenc
 from genesis_jax.errors import UserError
 
 _CARD = 'genesis_jax'  # our key in the file
@@ -34,12 +35,14 @@ def read(path: str | Path) -> tuple[dict[str, Any], Card]:
     """
     file = load(path)
     state, counters = _split(_state_dict(file, path), path)
+    state, heads = resenc.without_aliases(state, path)
+    counters = resenc.own_counters(counters)
     if _CARD in file:
         card = _own_card(file[_CARD], path)
     else:
         epoch = file.get('epoch') if isinstance(file.get('epoch'), int) else 0
         kept = {'epoch': epoch, names.COUNTER: counters}
-        state, card = external_weights.of_pytorch(state, path, 'pytorch', pytorch=kept)
+        state, card = external_weights.of_pytorch(state, path, 'pytorch', heads, pytorch=kept)
     rows = names.rows(card)
     expected = {_counter(row) for row in rows}
     strangers = {name: torch.tensor(n) for name, n in counters.items() if name not in expected}
@@ -62,20 +65,33 @@ def write(
     Raises:
       UserError: the variables are not those of the card's network, or too large for the dtype.
     """
+    state, epoch = state_of(variables, card, dtype), (card.pytorch or {}).get('epoch', 0)
+    if data_parallel:
+        state = {names.PREFIX + name: tensor for name, tensor in state.items()}
+    content = {'epoch': epoch, 'state_dict': state, 'optimizer_state_dict': {}}
+    torch.save(content | own_card(card), path)
+
+
+def own_card(card: Card) -> dict[str, str]:
+    """The card as an entry of a file, which `read` finds there."""
+    return {_CARD: json.dumps(card.to_dict())}
+
+
+def state_of(variables: dict[str, Any], card: Card, dtype: str = 'float32') -> dict[str, Any]:
+    """The state dict, tensors by name; UserError as `write`."""
     rows = names.rows(card)
     arrays = names.to_torch(variables, rows)
-    origin = card.pytorch or {}
-    counters, steps = origin.get(names.COUNTER) or {}, card.step or 0
-    state = {}
+    counters, steps = (card.pytorch or {}).get(names.COUNTER) or {}, card.step or 0
+    state: dict[str, Any] = {}
     for row in rows:
         narrow = names.narrow(arrays.pop(row.name), dtype, row.name).astype(np.float32)
         state[row.name] = torch.tensor(narrow, dtype=getattr(torch, dtype))
         if counter := _counter(row):
             state[counter] = torch.tensor(counters.get(counter, steps))
-    if data_parallel:
-        state = {names.PREFIX + name: tensor for name, tensor in state.items()}
-    content = {'epoch': origin.get('epoch', 0), 'state_dict': state, 'optimizer_state_dict': {}}
-    torch.save(content | {_CARD: json.dumps(card.to_dict())}, path)
+    if card.topology != 'resenc3d':
+        return state
+    zeros = partial(torch.zeros, dtype=getattr(torch, dtype))
+    return resenc.with_aliases(state, card.out_channels, zeros)
 
 
 def load(path: str | Path, expected: str = _EXPECTED) -> Any:
@@ -105,8 +121,10 @@ def _check_sums(path):
 
 
 def _state_dict(file, path):
-    """Names and tensors of a file: what it has as `state_dict`, or the whole file."""
-    state = file.get('state_dict', file) if isinstance(file, dict) else file
+    """Names and tensors of a file: its `state_dict`, nnU-Net's `network_weights`, or all of it."""
+    state = file
+    if isinstance(file, dict):
+        state = file.get('state_dict', file.get('network_weights', file))
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         held = f'a {type(state).__name__}'
     elif others := [name for name, v in state.items() if not isinstance(v, torch.Tensor)]:

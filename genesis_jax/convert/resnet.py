@@ -6,6 +6,7 @@ so that ImageNet weights are read and what is written loads there. NumPy only.
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from genesis_jax.convert import table
@@ -26,10 +27,14 @@ _KNOWN = {  # (bottleneck blocks, blocks of each stage)
 }
 
 
-def encoder_rows(width: int, in_channels: int) -> list[table.Row]:
-    """The arrays of a ResNet-18 without its classifier, in PyTorch's order."""
-    channels = scales(width, 2)
-    rows = _conv_and_norm(('conv1', 'bn1'), ('stem',), ('conv', 'bn'), 7, (in_channels, width))
+def encoder_rows(width: int, in_channels: int, statistics: bool = True) -> list[table.Row]:
+    """The arrays of a ResNet-18 without its classifier, in PyTorch's order.
+
+    Args:
+      statistics: whether its normalisations keep averages.
+    """
+    channels, conv_and_norm = scales(width, 2), partial(_conv_and_norm, statistics)
+    rows = conv_and_norm(('conv1', 'bn1'), ('stem',), ('conv', 'bn'), 7, (in_channels, width))
     for stage in range(1, STAGES + 1):
         before, after = channels[stage - 1], channels[stage]
         for block in range(BLOCKS):
@@ -37,10 +42,10 @@ def encoder_rows(width: int, in_channels: int) -> list[table.Row]:
             sizes = [(before if block == 0 else after, after), (after, after)]
             for i, size in enumerate(sizes):
                 theirs = f'{name}.conv{i + 1}', f'{name}.bn{i + 1}'
-                rows += _conv_and_norm(theirs, path, (f'conv_{i}', f'bn_{i}'), 3, size)
+                rows += conv_and_norm(theirs, path, (f'conv_{i}', f'bn_{i}'), 3, size)
             if block == 0 and stage > 1:
                 theirs = f'{name}.downsample.0', f'{name}.downsample.1'
-                rows += _conv_and_norm(theirs, path, ('shortcut_conv', 'shortcut_bn'), 1, sizes[0])
+                rows += conv_and_norm(theirs, path, ('shortcut_conv', 'shortcut_bn'), 1, sizes[0])
     return rows
 
 
@@ -99,9 +104,9 @@ def _uneven(state, width):
     return () if widths == tuple(scales(int(width), 2)) else widths
 
 
-def _conv_and_norm(theirs, path, ours, side, sizes):
+def _conv_and_norm(statistics, theirs, path, ours, side, sizes):
     """A convolution without bias and its normalisation; `theirs` and `ours` name the two."""
     conv, norm = theirs
     place = ('params', 'encoder', *path, ours[0], 'kernel')
     kernel = table.Row(f'{conv}.weight', place, (side, side, *sizes), 'conv')
-    return [kernel, *table.norm(norm, ('encoder', *path, ours[1]), sizes[1])]
+    return [kernel, *table.norm(norm, ('encoder', *path, ours[1]), sizes[1], statistics)]

@@ -15,12 +15,14 @@ class Row:
       shape: in our order of axes.
       kind: 'conv', 'head' (a convolution of side 1), 'up' (transposed convolution), 'dense' or
         'vector'.
+      turned: PyTorch's spatial axes are Z, Y, X.
     """
 
     name: str
     path: tuple[str, ...]
     shape: tuple[int, ...]
     kind: str = 'vector'
+    turned: bool = False
 
     @property
     def torch_shape(self) -> tuple[int, ...]:
@@ -40,37 +42,48 @@ class Row:
         """Which of our axes is each of PyTorch's: [X, Y(, Z), in, out] to [out, in, X, Y(, Z)]."""
         rank = len(self.shape) - 2
         first = (rank, rank + 1) if self.kind == 'up' else (rank + 1, rank)  # 'up': [in, out, …]
-        return (*first, *range(rank))
+        spatial = range(rank)
+        return (*first, *(reversed(spatial) if self.turned else spatial))
 
 
 _SIDES = {'conv': 3, 'head': 1, 'up': 2}
 
 
 def level(
-    part: str, number: int | str, name: str, channels: tuple[int, ...], dimensions: int = 3
+    part: str,
+    number: int | str,
+    name: str,
+    channels: tuple[int, ...],
+    dimensions: int = 3,
+    statistics: bool = True,
 ) -> list[Row]:
-    """Two blocks of convolution and batch normalisation; `channels` before, between and after."""
+    """Two blocks of convolution and normalisation; `channels` before, between and after."""
     rows: list[Row] = []
     for i in range(2):
         path, sizes = (part, f'level_{number}', f'block_{i}'), channels[i : i + 2]
         rows += layer(f'{name}.ops.{i}.conv1', (*path, 'conv'), 'conv', sizes, dimensions)
-        rows += norm(f'{name}.ops.{i}.bn1', (*path, 'bn'), sizes[1])
+        rows += norm(f'{name}.ops.{i}.bn1', (*path, 'bn'), sizes[1], statistics)
     return rows
 
 
 def layer(
-    name: str, path: tuple[str, ...], kind: str, channels: tuple[int, ...], dimensions: int = 3
+    name: str,
+    path: tuple[str, ...],
+    kind: str,
+    channels: tuple[int, ...],
+    dimensions: int = 3,
+    turned: bool = False,
 ) -> list[Row]:
     """A layer's kernel and bias; `channels` in and out."""
     sides = () if kind == 'dense' else (_SIDES[kind],) * dimensions
     return [
-        Row(f'{name}.weight', ('params', *path, 'kernel'), (*sides, *channels), kind),
+        Row(f'{name}.weight', ('params', *path, 'kernel'), (*sides, *channels), kind, turned),
         Row(f'{name}.bias', ('params', *path, 'bias'), (channels[1],)),
     ]
 
 
-def norm(name: str, path: tuple[str, ...], channels: int) -> list[Row]:
-    """The arrays of a batch normalisation."""
+def norm(name: str, path: tuple[str, ...], channels: int, statistics: bool = True) -> list[Row]:
+    """The arrays of a normalisation; `statistics`: of the batch, so that it has averages."""
     return [
         Row(f'{name}.{theirs}', (collection, *path, ours), (channels,))
         for collection, ours, theirs in (
@@ -79,4 +92,5 @@ def norm(name: str, path: tuple[str, ...], channels: int) -> list[Row]:
             ('batch_stats', 'mean', 'running_mean'),
             ('batch_stats', 'var', 'running_var'),
         )
+        if statistics or collection == 'params'
     ]

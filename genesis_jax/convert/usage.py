@@ -3,8 +3,10 @@
 import shlex
 
 from genesis_jax.card import Card
+from genesis_jax.config_json import as_flag
 
-_ASKED = ('width', 'epsilon')  # of a fine-tuning's config, which must agree
+# Of a fine-tuning's config, which must agree.
+_ASKED = ('name', 'module', 'norm', 'blocks', 'width', 'epsilon')
 
 
 def render(name: str, card: Card) -> str:
@@ -37,7 +39,11 @@ def command(name: str, card: Card) -> tuple[str, str, str]:
     segments = decodes and card.called()[-1] == 'scan'
     # (only a config of segmentation has the field, and only a decoder needs it)
     fields = (*_ASKED, 'upsample') if segments else _ASKED
-    flags += [f'--config.model.{field}={model[field]}' for field in fields if field in model]
+    flags += [
+        f'--config.model.{field}={as_flag(model[field])}'
+        for field in fields
+        if model.get(field) is not None
+    ]
     config = 'segment' if segments else 'classify'
     return (
         f'python main.py --config=configs/{config}.py --workdir=WORKDIR',

@@ -4,7 +4,8 @@ from ml_collections import ConfigDict
 
 from genesis_jax.data import views
 from genesis_jax.errors import OptionError, UserError
-from genesis_jax.topology import DIVISORS, check_sides
+from genesis_jax.models import make, name_of
+from genesis_jax.topology import check_sides
 
 
 def check_shape(
@@ -32,8 +33,19 @@ def check_shape(
             + (f'another {other}' if other else way_out)
         )
     try:
-        check_sides(shape[:dimensions], DIVISORS[dimensions])
+        _check_sides(config, shape[:dimensions])
     except OptionError as error:
         option = '--cube_size' if rank == 3 else '--size'
         raise UserError(f'{error} (prepare the dataset with {option})') from None
     return views.shape_of(shape, view)
+
+
+def _check_sides(config, sides):
+    """Raises OptionError unless the network can halve them, to more than one element."""
+    network = make(name_of(config.task, config.dimensions), config.model.to_dict(), out_channels=1)
+    check_sides(sides, network.divisor)
+    if network.norm == 'instance' and max(sides) == network.divisor > 1:
+        raise OptionError(
+            f'the sides {sides} leave one element of the deepest features, which instance '
+            f'normalisation makes 0; expected a side of {2 * network.divisor} or more'
+        )

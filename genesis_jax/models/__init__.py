@@ -5,21 +5,25 @@ from typing import Any
 
 import jax
 
+from genesis_jax.models import outside
 from genesis_jax.models.classifier import Classifier2D, Classifier3D
 from genesis_jax.models.network import Network
+from genesis_jax.models.resenc import ResEncClassifier3D, ResEncUNet3D
 from genesis_jax.models.unet import UNet2D, UNet3D
 from genesis_jax.tasks import TASKS
+from genesis_jax.topology import name_of as name_in
 
-NETWORKS = {
-    'unet3d': UNet3D,
-    'classifier3d': Classifier3D,
-    'unet2d': UNet2D,
-    'classifier2d': Classifier2D,
+NETWORKS: dict[
+    str, dict[str, type[Network]]
+] = {  # of `topology.NETWORKS`: the U-Net, its classifier
+    'unet3d': {'unet': UNet3D, 'classifier': Classifier3D},
+    'unet2d': {'unet': UNet2D, 'classifier': Classifier2D},
+    'resenc3d': {'unet': ResEncUNet3D, 'classifier': ResEncClassifier3D},
 }
 
 
 def name_of(task: str, dimensions: int) -> str:
-    """The network (of NETWORKS) for a task of a config, on arrays of 2 or 3 spatial axes."""
+    """The form of network (`card_rules.WHOLE`) for a task, on arrays of 2 or 3 spatial axes."""
     return f'{TASKS[task].network}{dimensions}d'
 
 
@@ -28,11 +32,31 @@ def from_card(card: Mapping[str, Any]) -> Network:
     return make(card['network'], card['config']['model'], out_channels=card['out_channels'])
 
 
-def make(name: str, options: Mapping[str, Any], **more: Any) -> Network:
-    """The network `name` of NETWORKS with the options of `config.model`."""
-    # Flax's modules have a method `init`.
-    fields = {'initialiser' if field == 'init' else field: v for field, v in options.items()}
-    return NETWORKS[name](**fields, **more)
+def class_of(form: str, options: Mapping[str, Any]) -> type[Network]:
+    """The class of a network; the arguments are those of `make`."""
+    kind, dimensions = form[:-2], int(form[-2])
+    if options.get('module'):
+        return outside.NETWORKS[kind]
+    return NETWORKS[name_in(options, dimensions)][kind]
+
+
+def make(form: str, options: Mapping[str, Any], **more: Any) -> Network:
+    """A network with the options of `config.model`, of which None is its own default.
+
+    Args:
+      form: what it is for, one of `card_rules.WHOLE`, such as 'unet3d'.
+      more: options that no config has.
+    """
+    # Flax's modules have a method `init`, and a name of their own.
+    fields = {
+        'initialiser' if field == 'init' else field: tuple(v) if isinstance(v, list) else v
+        for field, v in options.items()
+        if v is not None and field != 'name'
+    }
+    fields |= more
+    if 'module' in fields:
+        fields = outside.arguments(form[:-2], int(form[-2]), fields)
+    return class_of(form, options)(**fields)
 
 
 def probabilities(logits: jax.Array, task: str) -> jax.Array:

@@ -4,8 +4,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from genesis_jax.models import resnet, unet_encoder
 from genesis_jax.models.network import Network
+from genesis_jax.models.resnet import resnet_encoder
+from genesis_jax.models.unet_encoder import published_encoder
 
 
 class Classifier(Network):
@@ -34,8 +35,8 @@ class Classifier(Network):
 class Classifier3D(Classifier):
     """The classifier of volumes `[B, X, Y, Z, C]`, with the encoder of `UNet3D`."""
 
-    dimensions = 3
-    make_encoder = unet_encoder.Encoder
+    topology = 'unet3d'
+    make_encoder = published_encoder
 
 
 class Classifier2D(Classifier):
@@ -43,5 +44,5 @@ class Classifier2D(Classifier):
 
     width: int = 64
 
-    dimensions = 2
-    make_encoder = resnet.ResNet18
+    topology = 'unet2d'
+    make_encoder = resnet_encoder

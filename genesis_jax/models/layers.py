@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from genesis_jax.models.cpu_conv3d import convolve_planes
+from genesis_jax.models.normalisation import Norm
 
 
 class Conv(nn.Module):
@@ -36,16 +37,17 @@ class Conv(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """Convolution of side 3, batch normalisation, ReLU."""
+    """Convolution of side 3, normalisation, ReLU or another activation."""
 
     features: int
-    norm: Callable[..., nn.Module]
+    norm: Norm
     dtype: str = 'float32'
+    activation: Callable[[jax.Array], jax.Array] = nn.relu
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = Conv(self.features, (3,) * (x.ndim - 2), self.dtype, name='conv')(x)
-        return nn.relu(self.norm(name='bn')(x))
+        return self.activation(self.norm(name='bn')(x))
 
 
 class UpConv(nn.Module):
@@ -73,6 +75,14 @@ def upsample_nearest(x: jax.Array) -> jax.Array:
     """Doubles every spatial axis by repetition."""
     for axis in range(1, x.ndim - 1):
         x = jnp.repeat(x, 2, axis)
+    return x
+
+
+def average_pool(x: jax.Array) -> jax.Array:
+    """Mean over blocks of 2 per axis."""
+    for axis in range(1, x.ndim - 1):
+        halves = x.reshape(*x.shape[:axis], x.shape[axis] // 2, 2, *x.shape[axis + 1 :])
+        x = jnp.mean(halves, axis + 1)
     return x
 
 

@@ -1,11 +1,13 @@
 """ResNet-18 (He et al., CVPR 2016) as an encoder: that of ImageNet weights, without classifier."""
 
-from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
 
 from genesis_jax.models.layers import Conv, max_pool_overlapping
+from genesis_jax.models.normalisation import Norm
+from genesis_jax.models.residual import stage_of
 from genesis_jax.topology import BLOCKS, STAGES
 
 
@@ -17,7 +19,7 @@ class ResNet18(nn.Module):
     """
 
     width: int
-    norm: Callable[..., nn.Module]
+    norm: Norm
     dtype: str = 'float32'
     remat: bool = False
 
@@ -26,10 +28,9 @@ class ResNet18(nn.Module):
         x = _Stem(self.width, self.norm, self.dtype, name='stem')(x)
         scales = [x]
         x = max_pool_overlapping(x)
-        stage = nn.remat(_Stage) if self.remat else _Stage
         for i in range(STAGES):
-            features, stride = self.width * 2**i, 2 if i else 1
-            x = stage(features, stride, self.norm, self.dtype, name=f'level_{i + 1}')(x)
+            shape = (self.width * 2**i, BLOCKS, 2 if i else 1)
+            x = stage_of(self, shape, f'level_{i + 1}', use_bias=False)(x)
             scales.append(x)
         return scales
 
@@ -38,7 +39,7 @@ class _Stem(nn.Module):
     """Convolution of side 7 and stride 2, batch normalisation, ReLU."""
 
     features: int
-    norm: Callable[..., nn.Module]
+    norm: Norm
     dtype: str
 
     @nn.compact
@@ -48,40 +49,6 @@ class _Stem(nn.Module):
         return nn.relu(self.norm(name='bn')(x))
 
 
-class _Stage(nn.Module):
-    """Basic blocks of one scale; the first has the stride."""
-
-    features: int
-    stride: int
-    norm: Callable[..., nn.Module]
-    dtype: str
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        for i in range(BLOCKS):
-            stride = 1 if i else self.stride
-            x = _BasicBlock(self.features, stride, self.norm, self.dtype, name=f'block_{i}')(x)
-        return x
-
-
-class _BasicBlock(nn.Module):
-    """Two convolutions of side 3, and a shortcut: of side 1 where the shape changes."""
-
-    features: int
-    stride: int
-    norm: Callable[..., nn.Module]
-    dtype: str
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        y = nn.relu(self.norm(name='bn_0')(self._conv(x, 3, self.stride, 'conv_0')))
-        y = self.norm(name='bn_1')(self._conv(y, 3, 1, 'conv_1'))
-        if self.stride > 1:
-            x = self._conv(x, 1, self.stride, 'shortcut_conv')
-            x = self.norm(name='shortcut_bn')(x)
-        return nn.relu(x + y)
-
-    def _conv(self, x, side, stride, name):
-        sides = (side,) * (x.ndim - 2)
-        conv = Conv(self.features, sides, self.dtype, stride=stride, use_bias=False, name=name)
-        return conv(x)
+def resnet_encoder(network: Any, norm: Norm) -> nn.Module:
+    """The part `encoder` of a 2D network."""
+    return ResNet18(network.width, norm, network.dtype, network.remat, name='encoder')

@@ -1,6 +1,6 @@
 """The U-Nets: a decoder on the features of an encoder (MedIA 2021, section 4, and its 2D rows)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
@@ -8,9 +8,10 @@ import jax.numpy as jnp
 
 from genesis_jax.models.layers import Conv, UpConv, upsample_nearest
 from genesis_jax.models.network import Network
-from genesis_jax.models.resnet import ResNet18
-from genesis_jax.models.unet_encoder import Encoder, level_of
-from genesis_jax.topology import last_features
+from genesis_jax.models.normalisation import Norm
+from genesis_jax.models.resnet import resnet_encoder
+from genesis_jax.models.unet_encoder import level_of, published_encoder
+from genesis_jax.topology import NETWORKS, last_features
 
 
 class UNet(Network):
@@ -20,12 +21,10 @@ class UNet(Network):
     `deep_supervision` also `heads`.
 
     Attributes:
-      upsample: 'transpose' (published PyTorch network) or 'nearest' (published Keras network).
       deep_supervision: in training the coarser levels of the decoder answer, too, all but the
         coarsest (Isensee et al., nnU-Net, 2021): each has a head of its own in the part `heads`.
     """
 
-    upsample: str = 'transpose'
     deep_supervision: bool = False
 
     @nn.compact
@@ -36,10 +35,8 @@ class UNet(Network):
         answers, each of half the sides of the one before.
         """
         levels = self.encode(x, train)
-        last = last_features(self.width) if levels[0].shape[1] < x.shape[1] else 0
         frozen = self.freeze == 'encoder_decoder'
-        norm = self.norm(train and not frozen)
-        decoder = Decoder(norm, self.upsample, last, self.dtype, self.remat, name='decoder')
+        decoder = self.make_decoder(self.make_norm(train and not frozen))
         head = Conv(self.out_channels, (1,) * (x.ndim - 2), self.dtype, name='head')
         features = decoder(levels)
         features = jax.lax.stop_gradient(features) if frozen else features
@@ -49,18 +46,36 @@ class UNet(Network):
             return [logits, *coarser] if train else logits
         return logits
 
+    def make_decoder(self, norm: Norm) -> nn.Module:
+        """The part `decoder`: from the encoder's features to its own, finest first."""
+        raise NotImplementedError
 
-class UNet3D(UNet):
+
+class _Published(UNet):
+    """A network whose decoder is made as the published one.
+
+    Attributes:
+      upsample: 'transpose' (published PyTorch network) or 'nearest' (published Keras network).
+    """
+
+    upsample: str = 'transpose'
+
+    def make_decoder(self, norm: Norm) -> nn.Module:
+        last = last_features(self.width) if NETWORKS[self.topology].halvings else 0
+        return Decoder(norm, self.upsample, last, self.dtype, self.remat, name='decoder')
+
+
+class UNet3D(_Published):
     """The published U-Net, of `[B, X, Y, Z, C]`; the default has 19,073,665 parameters.
 
     Level l of the encoder ends with `2 * width * 2**l` channels.
     """
 
-    dimensions = 3
-    make_encoder = Encoder
+    topology = 'unet3d'
+    make_encoder = published_encoder
 
 
-class UNet2D(UNet):
+class UNet2D(_Published):
     """U-Net on a ResNet-18, of `[B, X, Y, C]`; the default has 15,818,401 parameters.
 
     ImageNet weights load in its encoder. The decoder takes in the four finer scales, and a last
@@ -70,8 +85,8 @@ class UNet2D(UNet):
 
     width: int = 64
 
-    dimensions = 2
-    make_encoder = ResNet18
+    topology = 'unet2d'
+    make_encoder = resnet_encoder
 
 
 class Heads(nn.Module):
@@ -98,7 +113,7 @@ class Decoder(nn.Module):
       last: channels of a last level, without skip, that doubles the sides once more; 0: none.
     """
 
-    norm: Callable[..., nn.Module]
+    norm: Norm
     upsample: str = 'transpose'
     last: int = 0
     dtype: str = 'float32'

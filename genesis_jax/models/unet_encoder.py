@@ -1,12 +1,12 @@
 """The encoder of the 3D networks of Models Genesis, and the levels of all decoders."""
 
-from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
 
 from genesis_jax.models.layers import ConvBlock, max_pool
+from genesis_jax.models.normalisation import Norm
 from genesis_jax.topology import LEVELS
 
 
@@ -17,7 +17,7 @@ class Encoder(nn.Module):
     """
 
     width: int
-    norm: Callable[..., nn.Module]
+    norm: Norm
     dtype: str = 'float32'
     remat: bool = False
 
@@ -36,7 +36,7 @@ class _Level(nn.Module):
     """Two convolution blocks."""
 
     features: tuple[int, int]
-    norm: Callable[..., nn.Module]
+    norm: Norm
     dtype: str
 
     @nn.compact
@@ -50,3 +50,8 @@ def level_of(part: Any, features: tuple[int, int], name: str) -> nn.Module:
     """A level of an encoder or decoder, `part`."""
     level = nn.remat(_Level) if part.remat else _Level
     return level(features, part.norm, part.dtype, name=name)
+
+
+def published_encoder(network: Any, norm: Norm) -> nn.Module:
+    """The part `encoder` of a 3D network."""
+    return Encoder(network.width, norm, network.dtype, network.remat, name='encoder')

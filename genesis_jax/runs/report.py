@@ -13,7 +13,7 @@ from genesis_jax.checkpoints import Progress
 from genesis_jax.config import config_hash
 from genesis_jax.config_json import flatten
 from genesis_jax.errors import missing
-from genesis_jax.models import NETWORKS, name_of
+from genesis_jax.models import class_of, name_of
 from genesis_jax.runs import pictures
 from genesis_jax.runs.files import write_atomically
 from genesis_jax.runs.workdir import describe
@@ -100,7 +100,8 @@ def _examples(dataset):
 
 
 def _network(config, state):
-    network = NETWORKS[name_of(config.task, config.dimensions)].__name__
+    network = class_of(name_of(config.task, config.dimensions), config.model).__name__
+    network += f', {config.model.norm} normalisation' if config.model.norm else ''
     count = sum(np.prod(leaf.shape, dtype=int) for leaf in jax.tree.leaves(state.params))
     return f'{network}, width {config.model.width}, {count:,} parameters'
 

@@ -16,9 +16,10 @@ import torch
 
 from genesis_jax import card_rules, convert
 from genesis_jax.card import Card, split
-from genesis_jax.convert import first_kernel, names, pytorch
+from genesis_jax.convert import first_kernel, names, pytorch, resenc
 from genesis_jax.errors import UserError
 from genesis_jax.provenance import Provenance
+from genesis_jax.topology import norm_of
 from genesis_jax.torch import networks, resnet
 
 
@@ -112,6 +113,7 @@ _ASKED = {'decoder': 'new_decoder=True', 'hidden': 'hidden=N (0: none)', 'head':
 def from_card(card: Card | Mapping[str, Any]) -> Any:
     """The network that a card describes, in evaluation; its weights are randomly initialised."""
     card = Card.from_dict(card)
+    _check_twin(card, 'the card')
     return _NETWORKS[card.network](**_options(card, card.network)).eval()
 
 
@@ -158,6 +160,7 @@ def from_variables(
     network = network or card.network
     if network not in _NETWORKS:
         raise UserError(f'there are no weights of a {network}; expected {", ".join(_NETWORKS)}')
+    _check_twin(card, source)
     dimensions = split(network)[1]
     if dimensions != card.dimensions:
         raise UserError(
@@ -187,6 +190,22 @@ def from_variables(
         channels=channels if len(set(channels)) > 1 else [],
     )
     return made
+
+
+def _check_twin(card, source):
+    """Raises UserError of a network that has no module here."""
+    if card.topology == 'resenc3d' and not card.module:
+        raise UserError(
+            f'{source} holds a residual-encoder U-Net, which is {resenc.CLASS} in PyTorch; '
+            'expected a published network: write the state dict of that class with python -m '
+            'genesis_jax.convert SOURCE TARGET.pth'
+        )
+    norm = norm_of(card.model, card.dimensions)
+    if card.module or norm != 'batch':
+        raise UserError(
+            f'{source} holds {card.module or "a network of " + norm + " normalisation"}, and the '
+            'networks here are the published ones, of batch normalisation; use it in JAX'
+        )
 
 
 def _options(card, network):

@@ -110,7 +110,7 @@ class Optimisation:
             step=jnp.int32(0),
             seed=jnp.asarray(seed, jnp.int32),
             params=variables['params'],
-            batch_stats=variables['batch_stats'],
+            batch_stats=variables.get('batch_stats', {}),
             opt_state=self._optimizer.init(variables['params']),
             plateau=self._plateau.init(variables['params']),
         )

@@ -70,7 +70,8 @@ class Steps:
             logits, updated = self._network.apply(
                 variables, inputs, train=True, mutable=['batch_stats']
             )
-            return self._loss.of_step(logits, batch), updated['batch_stats']
+            # (only batch normalisation keeps statistics)
+            return self._loss.of_step(logits, batch), updated.get('batch_stats', {})
 
         return self._optimisation.update(state, loss_of)
 
