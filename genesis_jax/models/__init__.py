@@ -11,11 +11,11 @@ from genesis_jax.models.network import Network
 from genesis_jax.models.resenc import ResEncClassifier3D, ResEncUNet3D
 from genesis_jax.models.unet import UNet2D, UNet3D
 from genesis_jax.tasks import TASKS
+from genesis_jax.topology import NETWORKS as TOPOLOGIES
 from genesis_jax.topology import name_of as name_in
 
-NETWORKS: dict[
-    str, dict[str, type[Network]]
-] = {  # of `topology.NETWORKS`: the U-Net, its classifier
+# Of each of `topology.NETWORKS` the U-Net, which answers every element, and its classifier.
+NETWORKS: dict[str, dict[str, type[Network]]] = {
     'unet3d': {'unet': UNet3D, 'classifier': Classifier3D},
     'unet2d': {'unet': UNet2D, 'classifier': Classifier2D},
     'resenc3d': {'unet': ResEncUNet3D, 'classifier': ResEncClassifier3D},
@@ -54,9 +54,12 @@ def make(form: str, options: Mapping[str, Any], **more: Any) -> Network:
         if v is not None and field != 'name'
     }
     fields |= more
+    made = class_of(form, options)
     if 'module' in fields:
-        fields = outside.arguments(form[:-2], int(form[-2]), fields)
-    return class_of(form, options)(**fields)
+        return made(**outside.arguments(form[:-2], int(form[-2]), fields))
+    if 'upsample' not in TOPOLOGIES[made.topology].options:
+        fields.pop('upsample', None)  # 'transpose', which is its only way
+    return made(**fields)
 
 
 def probabilities(logits: jax.Array, task: str) -> jax.Array:

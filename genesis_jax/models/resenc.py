@@ -38,7 +38,7 @@ class _ResEnc(Network):
 
 
 class ResEncUNet3D(_ResEnc, UNet):
-    """The network of `[B, X, Y, Z, C]`; the default has 102,354,433 parameters."""
+    """The network of `[B, X, Y, Z, C]`; the default has 102,348,193 parameters."""
 
     def make_decoder(self, norm: Norm) -> nn.Module:
         return _Decoder(norm, self.dtype, self.remat, name='decoder')

@@ -97,11 +97,11 @@ class Heads(nn.Module):
 
     @nn.compact
     def __call__(self, features: Sequence[jax.Array]) -> list[jax.Array]:
-        sides = (1,) * (features[0].ndim - 2)
-        return [
-            Conv(self.out_channels, sides, self.dtype, name=f'coarser_{n}')(x).astype(jnp.float32)
-            for n, x in enumerate(features, start=1)
-        ]
+        logits = []
+        for n, x in enumerate(features, start=1):
+            head = Conv(self.out_channels, (1,) * (x.ndim - 2), self.dtype, name=f'coarser_{n}')
+            logits.append(head(x).astype(jnp.float32))
+        return logits
 
 
 class Decoder(nn.Module):

@@ -13,7 +13,7 @@ class TrainState(flax.struct.PyTreeNode):
       step: int32 scalar, steps taken.
       seed: int32 scalar, of the run's root key; an array, so that runs of several seeds share one
         compiled program.
-      params, batch_stats: the network's variables.
+      params, batch_stats: the network's variables; {}: it keeps no statistics.
       opt_state: of the optax optimiser.
       plateau: of `optax.contrib.reduce_on_plateau`; its `scale` multiplies the learning rate.
     """
@@ -32,5 +32,6 @@ class TrainState(flax.struct.PyTreeNode):
 
     @property
     def variables(self) -> dict[str, Any]:
-        """What `Module.apply` takes."""
-        return {'params': self.params, 'batch_stats': self.batch_stats}
+        """What `Module.apply` takes; only batch normalisation has statistics."""
+        statistics = {'batch_stats': self.batch_stats} if self.batch_stats else {}
+        return {'params': self.params, **statistics}
