@@ -72,7 +72,8 @@ def _push(parser, args):
 def describe(variables: dict[str, Any], card: Card) -> str:
     """A network in words: what it is, its parts, width, channels and parameters."""
     parameters = sum(array.size for _, array in names.flatten(variables['params']))
-    what = f'{card.dimensions}D {_KINDS[card.kind]}'
+    plain = f'{card.dimensions}D {_KINDS[card.kind]}'
+    what = plain if usage.has_twin(card) else usage.words(card)
     outputs = f'outputs {card.out_channels}, ' if 'head' in card.parts else ''
     *parts, last = card.parts
     listed = f'{", ".join(parts)} and {last}' if parts else last
@@ -118,8 +119,14 @@ def _next(target: Path, format: str, card: Card) -> str:
     quoted = shlex.quote(str(target))
     if format == 'onnx':
         return f'onnxruntime.InferenceSession({str(target)!r})'
+    residual = card.topology == 'resenc3d'
+    if format == 'nnunet' and residual:
+        plans = 'nnUNetResEncUNetMPlans'  # or another of nnU-Net's own
+        return f'nnUNetv2_train DATASET 3d_fullres 0 -p {plans} -pretrained_weights {quoted}'
     if format == 'nnunet':
         return f'python -m genesis_jax.torch.nnunet {quoted} nnUNetPlans.json'
+    if format != 'orbax' and not usage.has_twin(card):
+        return f'genesis_jax.convert.read({str(target)!r})'
     if format != 'orbax':
         if 'head' in card.parts:
             return f'genesis_jax.torch.from_pretrained({str(target)!r})'

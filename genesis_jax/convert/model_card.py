@@ -73,7 +73,7 @@ def _front_matter(card, task):
 
 
 def _opening(card, task):
-    what, dataset = _words(card), card.dataset
+    what, dataset = usage.words(card), card.dataset
     on = f' on `{dataset}`' if dataset else ''
     if task == 'restoration':
         example, examples, source = card.called()
@@ -84,15 +84,10 @@ def _opening(card, task):
     return f'{what} in the layout of Models Genesis, converted from another format.'
 
 
-def _words(card):
-    """What the network is."""
-    return NETWORKS[card.topology].words[card.kind == 'classifier']
-
-
 def _network(card, parameters, dtype):
     model = card.model
     decoder = 'decoder' in card.parts
-    yield 'network', _words(card)
+    yield 'network', usage.words(card)
     yield 'parts', _join(card.parts)
     yield 'parameters', f'{parameters:,}'
     yield 'channels of the first convolution', model['width']

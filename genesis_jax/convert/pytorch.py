@@ -24,6 +24,14 @@ _CARD = 'genesis_jax'  # our key in the file
 _EXPECTED = (
     "what torch.save makes of a network's state_dict(): save that alone, or copy the file again"
 )
+# NumPy's numbers, which nnU-Net's checkpoints have in their logs, run no code.
+_SCALAR = np.float64(0).__reduce__()[0]
+_NUMBERS: list[Any] = [
+    _SCALAR,
+    (_SCALAR, 'numpy.core.multiarray.scalar'),
+    np.dtype,
+    *(type(np.dtype(name)) for name in ('float64', 'float32', 'int64')),
+]
 _UNSAFE = re.compile(r'GLOBAL ([A-Za-z_][\w.]*)')  # in what PyTorch says of such a file
 
 
@@ -98,7 +106,8 @@ def load(path: str | Path, expected: str = _EXPECTED) -> Any:
     """What a file holds, as far as that is tensors and plain containers; otherwise UserError."""
     try:
         _check_sums(path)
-        with warnings.catch_warnings(action='ignore'):  # of pickles that it refuses just after
+        quiet = warnings.catch_warnings(action='ignore')  # of pickles that it refuses just after
+        with quiet, torch.serialization.safe_globals(_NUMBERS):
             return torch.load(path, map_location='cpu', weights_only=True)
     except (MemoryError, OSError, UserError):
         raise

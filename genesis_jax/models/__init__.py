@@ -48,7 +48,7 @@ def make(form: str, options: Mapping[str, Any], **more: Any) -> Network:
       more: options that no config has.
     """
     # Flax's modules have a method `init`, and a name of their own.
-    fields = {
+    fields: dict[str, Any] = {
         'initialiser' if field == 'init' else field: tuple(v) if isinstance(v, list) else v
         for field, v in options.items()
         if v is not None and field != 'name'

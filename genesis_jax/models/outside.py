@@ -18,6 +18,7 @@ Statistics other than `batch_stats` are not kept between steps.
 import dataclasses
 import importlib
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -130,12 +131,6 @@ class _Outside(Network):
         fields = {n: v for n, v in given.items() if n in _fields(made)}
         return made(**fields, parent=None)
 
-    def _inside(self):
-        """The module, with its parts in the place of this one's; to be called in compact."""
-        inner = self._make().clone(parent=self, name='inner')
-        nn.share_scope(self, inner)
-        return inner
-
 
 class OutsideUNet(_Outside):
     """A network from outside that answers every element."""
@@ -144,7 +139,9 @@ class OutsideUNet(_Outside):
     def __call__(self, x: jax.Array, *, train: bool) -> Any:
         """Logits `[B, X, Y(, Z), out_channels]`, or a list of them; ValueError on bad sides."""
         check_sides(x.shape[1:-1], self.divisor)
-        logits = self._inside()(x, train=train)
+        inner = self._make().clone(parent=self, name='inner')
+        nn.share_scope(self, inner)  # its parts are this one's
+        logits = inner(x, train=train)
         return jax.tree.map(lambda level: level.astype(jnp.float32), logits)
 
 
@@ -153,7 +150,22 @@ class OutsideClassifier(_Outside, Classifier):
 
     def encode(self, x: jax.Array, train: bool) -> list[jax.Array]:
         check_sides(x.shape[1:-1], self.divisor)
-        return self._inside().encode(x, train=train)
+        inner = self._make()  # has a head, too, so that it cannot share the scope
+        draw = partial(inner.init, x=x, train=False, method='encode')
+        params = self.param('encoder', lambda key: draw(key)['params']['encoder'])
+        variables = {'params': {'encoder': params}}
+        statistics = None
+        if 'batch_stats' in jax.eval_shape(draw, jax.random.key(0)):
+            start = partial(draw, jax.random.key(0))  # (averages are not random)
+            statistics = self.variable(
+                'batch_stats', 'encoder', lambda: start()['batch_stats']['encoder']
+            )
+            variables['batch_stats'] = {'encoder': statistics.value}
+        options = {'train': train, 'method': 'encode', 'mutable': ['batch_stats']}
+        features, updated = inner.apply(variables, x, **options)
+        if statistics and train and not self.is_initializing():
+            statistics.value = updated['batch_stats']['encoder']
+        return features
 
 
 NETWORKS = {'unet': OutsideUNet, 'classifier': OutsideClassifier}

@@ -1,0 +1,94 @@
+"""A network from outside: trained, exported, loaded again; and what it must keep to."""
+
+import sys
+
+import jax
+import numpy as np
+import pytest
+from tuned import batch_of, begin
+
+from configs import genesis_ct
+from genesis_jax import convert, models
+from genesis_jax.card import Card
+from genesis_jax.checkpoints import load_export
+from genesis_jax.config import check
+from genesis_jax.errors import UserError
+from genesis_jax.pretrain import pretrain
+from genesis_jax.transfer import check_init
+
+MINE = {'model.module': 'lab_net:MyUNet'}
+
+
+@pytest.fixture(scope='module')
+def run(make_config, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp('outside')
+    pretrain(make_config(**MINE, epochs=1, pictures=0), workdir)
+    return workdir
+
+
+def test_it_is_pre_trained_and_its_card_rebuilds_it(run, tmp_path):
+    variables, card = load_export(run / 'export' / 'encoder_decoder')
+    assert set(variables['params']) == {'encoder', 'decoder', 'head'}
+    assert variables['params']['encoder']['Conv_0']['kernel'].shape[-1] == 2  # config.model.width
+    network = models.from_card(Card.from_dict(card.to_dict()))
+    assert network.divisor == 2 and network.dimensions == 3
+    x = np.random.default_rng(0).uniform(size=(1, 4, 6, 8, 1)).astype(np.float32)
+    own = sys.modules['lab_net'].MyUNet(1, 2).apply(variables, x, train=False)
+    np.testing.assert_array_equal(network.predict(variables, x), own)
+    for name, format in (('net.pth', 'pytorch'), ('hub', 'hub')):
+        with pytest.raises(UserError, match='lab_net:MyUNet is a network from outside'):
+            convert.convert(run, tmp_path / name, target_format=format)
+    convert.convert(run, tmp_path / 'copy', target_format='orbax')
+    jax.tree.map(np.testing.assert_array_equal, convert.read(tmp_path / 'copy')[0], variables)
+
+
+def test_both_target_tasks_start_from_it(run, make_target):
+    target = make_target('seg', init=str(run), **MINE)
+    steps, start, state = begin(target)
+    assert start.parts == ('encoder', 'decoder')
+    after, _ = steps.train(state, batch_of(target))
+    assert not np.array_equal(*(jax.tree.leaves(s.batch_stats)[0] for s in (state, after)))
+    _, start, state = begin(make_target('cls', init=str(run), **MINE))
+    assert start.parts == ('encoder',) and set(state.params) == {'encoder', 'hidden', 'head'}
+    with pytest.raises(UserError, match='--config.model.module=lab_net:MyUNet'):
+        check_init(make_target('seg', init=str(run)))
+
+
+@pytest.mark.parametrize(
+    ('place', 'fields', 'sentence'),
+    [
+        ('lab_net', {}, "expected a module and its class, such as 'my_lab.net:MyUNet'"),
+        (
+            'no_lab.net:MyUNet',
+            {},
+            r'cannot be imported \(ModuleNotFoundError: No module',
+        ),
+        ('lab_net:Mine', {}, 'lab_net has no Mine; expected a class of flax.linen'),
+        (
+            'lab_net:NOT_A_MODULE',
+            {},
+            "lab_net has <class 'dict'> as NOT_A_MODULE; exp",
+        ),
+        ('lab_net:NoOutputs', {}, 'NoOutputs has no field out_channels; add it'),
+        ('lab_net:NoDecoder', {}, 'NoDecoder has the parts encoder, head; expected the submodules'),
+        (
+            'lab_net:Fails',
+            {},
+            r'Fails fails on an input of .*32, 1\) \(ValueError: no such',
+        ),
+        ('lab_net:MyUNet', {'model.name': 'unet3d'}, 'expected none with config.model.module'),
+        ('lab_net:NoDecoder', {'task': 'classification'}, 'NoDecoder has no method encode'),
+        (
+            'lab_net:MyUNet',
+            {'freeze': 'encoder'},
+            'MyUNet has no field freeze, and the config',
+        ),
+    ],
+)
+def test_what_does_not_keep_to_the_contract_is_refused(make_target, place, fields, sentence):
+    config = genesis_ct.get_config()
+    if {'freeze', 'task'} & set(fields):
+        config = make_target('cls' if 'task' in fields else 'seg')
+    config.update_from_flattened_dict({'batch_size': 4, 'model.module': place} | fields)
+    with pytest.raises(UserError, match=sentence):
+        check(config, 1)
