@@ -71,8 +71,9 @@ def test_what_weights_began_with_travels_with_them():
 
 
 def test_an_earlier_config_resumes():
+    network = dict.fromkeys(('name', 'module', 'norm', 'blocks'))
     assert complete({'model': {'statistics_momentum': 0.9}, 'dimensions': 2}) == {
-        'model': {'batch_norm_momentum': 0.9, 'init': 'he'},
+        'model': {'batch_norm_momentum': 0.9, 'init': 'he'} | network,
         'dimensions': 2,
         'init': 'scratch',
     }

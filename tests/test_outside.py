@@ -1,16 +1,17 @@
 """A network from outside: trained, exported, loaded again; and what it must keep to."""
 
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from tuned import batch_of, begin
 
-from configs import genesis_ct
+from configs import classify, genesis_ct
 from genesis_jax import convert, models
 from genesis_jax.card import Card
-from genesis_jax.checkpoints import load_export
+from genesis_jax.checkpoints import export, load_export
 from genesis_jax.config import check
 from genesis_jax.errors import UserError
 from genesis_jax.pretrain import pretrain
@@ -20,13 +21,28 @@ MINE = {'model.module': 'lab_net:MyUNet'}
 
 
 @pytest.fixture(scope='module')
-def run(make_config, tmp_path_factory):
+def run(tmp_path_factory):
+    """A workdir with an export of a pre-training, without the pre-training."""
     workdir = tmp_path_factory.mktemp('outside')
-    pretrain(make_config(**MINE, epochs=1, pictures=0), workdir)
+    model = {'module': 'lab_net:MyUNet', 'width': 2, 'upsample': 'transpose', 'epsilon': 1e-5}
+    entries = {'network': 'unet3d', 'parts': ['encoder', 'decoder', 'head']}
+    card = Card(**entries, in_channels=1, out_channels=1, config={'model': model})
+    network = models.from_card(card)
+    variables = network.init(jax.random.key(0), np.zeros((1, 4, 4, 4, 1)), train=False)
+    export(workdir / 'export' / 'encoder_decoder', variables, card.parts, card)
     return workdir
 
 
-def test_it_is_pre_trained_and_its_card_rebuilds_it(run, tmp_path):
+@pytest.mark.slow
+def test_it_is_pre_trained(make_config, tmp_path, capsys):
+    pretrain(make_config(**MINE, epochs=1, pictures=0), tmp_path)
+    assert 'network    lab_net:MyUNet, width 2' in capsys.readouterr().out
+    variables, _ = load_export(tmp_path / 'export' / 'encoder')
+    assert set(variables['params']) == {'encoder'}
+    pretrain(make_config(**MINE, epochs=1, pictures=0), tmp_path)  # resumes, and is done
+
+
+def test_its_card_rebuilds_it(run, tmp_path):
     variables, card = load_export(run / 'export' / 'encoder_decoder')
     assert set(variables['params']) == {'encoder', 'decoder', 'head'}
     assert variables['params']['encoder']['Conv_0']['kernel'].shape[-1] == 2  # config.model.width
@@ -91,4 +107,17 @@ def test_what_does_not_keep_to_the_contract_is_refused(make_target, place, field
         config = make_target('cls' if 'task' in fields else 'seg')
     config.update_from_flattened_dict({'batch_size': 4, 'model.module': place} | fields)
     with pytest.raises(UserError, match=sentence):
+        check(config, 1)
+
+
+def test_the_network_of_the_docs_keeps_to_the_contract(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[1] / 'docs/networks.md').read_text('utf-8')
+    code = page.partition('```python\n')[2].partition('```')[0]
+    (tmp_path / 'my_lab').mkdir()
+    (tmp_path / 'my_lab' / 'net.py').write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for make in (genesis_ct, classify):
+        config = make.get_config()
+        fields = {'batch_size': 4, 'model.module': 'my_lab.net:MyUNet'}
+        config.update_from_flattened_dict(fields)
         check(config, 1)

@@ -100,7 +100,8 @@ def _examples(dataset):
 
 
 def _network(config, state):
-    network = class_of(name_of(config.task, config.dimensions), config.model).__name__
+    form = name_of(config.task, config.dimensions)
+    network = config.model.module or class_of(form, config.model).__name__
     network += f', {config.model.norm} normalisation' if config.model.norm else ''
     count = sum(np.prod(leaf.shape, dtype=int) for leaf in jax.tree.leaves(state.params))
     return f'{network}, width {config.model.width}, {count:,} parameters'
