@@ -38,7 +38,7 @@ def start(init, network=Classifier2D, channels=3, task='classification', **field
     """What a fine-tuning with these fields of the config starts with."""
     config = target.get_config(task)
     config.model.width = WIDTH
-    config.dimensions = network.dimensions
+    config.dimensions = network().dimensions
     config.update_from_flattened_dict({'init': str(init), **fields})
     made = network(width=config.model.width)
     return transfer.open_start(config, transfer.shapes_of(made, channels))

@@ -21,6 +21,23 @@ from genesis_jax.card import Card
 
 pytest.importorskip('torch')
 DATASET = 'Dataset501_Balls'
+NNUNET = (
+    *('nnunetv2==2.8.1', 'dynamic-network-architectures', 'acvl-utils'),
+    *('batchgenerators', 'batchgeneratorsv2'),
+)
+NEEDED = (
+    *('blosc2', 'nibabel', 'scikit-image', 'pandas', 'seaborn', 'imagecodecs', 'yacs', 'tifffile'),
+    *('requests', 'einops', 'connected-components-3d', 'future', 'threadpoolctl', 'graphviz'),
+)
+ABSENT = """
+import torch
+
+
+def __getattr__(name):
+    if name.startswith('__'):
+        raise AttributeError(name)
+    return type(name, (torch.nn.Module,), {})
+"""
 TRAINER = """
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -63,14 +80,19 @@ def nnunet(tmp_path_factory):
 
 
 def _install(folder):
+    """The folder of commands; skips where a package cannot be had."""
     subprocess.run([sys.executable, '-m', 'venv', folder], check=True)
     (own,) = folder.glob('lib/python*/site-packages')
     (own / 'lent.pth').write_text(sysconfig.get_paths()['purelib'])
-    done = subprocess.run(
-        [folder / 'bin' / 'pip', 'install', '--quiet', 'nnunetv2'], capture_output=True, text=True
-    )
-    if done.returncode:
-        pytest.skip(f'nnU-Net cannot be installed: {done.stderr.strip().splitlines()[-1]}')
+    # timm would bring another PyTorch; only transformers, which are not trained here, use it.
+    for name in ('layers', 'models/eva'):
+        (own / 'timm' / name).parent.mkdir(parents=True, exist_ok=True)
+        (own / 'timm' / f'{name}.py').write_text(ABSENT)
+    for packages in (('--no-deps', *NNUNET), NEEDED):
+        pip = [folder / 'bin' / 'pip', 'install', '--quiet', *packages]
+        done = subprocess.run(pip, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f'nnU-Net cannot be installed: {done.stderr.strip().splitlines()[-1]}')
     return folder / 'bin'
 
 

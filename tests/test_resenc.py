@@ -1,6 +1,9 @@
 """nnU-Net's residual-encoder U-Net: its sizes, and the same outputs as that of its own package."""
 
+import importlib
 import re
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -24,16 +27,26 @@ def count(network, part=None):
     return sum(leaf.size for leaf in jax.tree.leaves(params[part] if part else params))
 
 
-def theirs(width, blocks, classes, channels=1, norm='instance'):
+@pytest.fixture(scope='module')
+def package(tmp_path_factory):
+    """The package's module, installed for these tests alone, without timm and its PyTorch."""
+    pytest.importorskip('torch')
+    folder, name = tmp_path_factory.mktemp('package'), 'dynamic-network-architectures==0.4.4'
+    command = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--target']
+    done = subprocess.run([*command, folder, name], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f'{name} cannot be installed: {done.stderr.strip().splitlines()[-1]}')
+    sys.path.append(str(folder))
+    yield importlib.import_module('dynamic_network_architectures.architectures.unet')
+    sys.path.remove(str(folder))
+
+
+def theirs(package, width, blocks, classes, channels=1, norm='instance'):
     """The package's network, of random numbers."""
-    torch = pytest.importorskip('torch')
-    unet = pytest.importorskip(
-        'dynamic_network_architectures.architectures.unet',
-        reason='pip install --no-deps dynamic-network-architectures (it wants timm, which this '
-        'network does not use)',
-    )
+    import torch
+
     stages = len(blocks)
-    network = unet.ResidualEncoderUNet(
+    network = package.ResidualEncoderUNet(
         channels,
         stages,
         [min(width * 2**stage, 10 * width) for stage in range(stages)],
@@ -75,10 +88,10 @@ def test_the_default_is_nnunets_size_m_and_l():
 
 
 @pytest.mark.parametrize('norm', ('instance', 'batch'))
-def test_parity_with_the_package_and_back(tmp_path, norm):
+def test_parity_with_the_package_and_back(package, tmp_path, norm):
     import torch
 
-    network = theirs(3, BLOCKS, 3, 2, norm)
+    network = theirs(package, 3, BLOCKS, 3, 2, norm)
     torch.save(network.state_dict(), tmp_path / 'theirs.pth')
     variables, card = convert.read(tmp_path / 'theirs.pth')
     assert card.network == 'unet3d' and card.topology == 'resenc3d'
@@ -93,7 +106,7 @@ def test_parity_with_the_package_and_back(tmp_path, norm):
 
     convert.write(tmp_path / 'back.pth', variables, card)
     back = torch.load(tmp_path / 'back.pth', weights_only=True)['state_dict']
-    again = theirs(3, BLOCKS, 3, 2, norm)
+    again = theirs(package, 3, BLOCKS, 3, 2, norm)
     for array in again.state_dict().values():
         array.zero_()
     again.load_state_dict(back)
@@ -116,6 +129,14 @@ def drawn(blocks=BLOCKS, parts=('encoder', 'decoder', 'head'), **fields):
     params = shapes(models.from_card(card))['params']
     draw = jax.tree.map(lambda leaf: rng.uniform(-1, 1, leaf.shape).astype(np.float32), params)
     return {'params': {part: draw[part] for part in card.parts}}, card
+
+
+def test_blocks_start_as_their_shortcut():
+    network = ResEncUNet3D(width=2, blocks=(1, 1))
+    params = network.init(jax.random.key(0), jnp.zeros((1, 4, 4, 4, 1)), train=False)['params']
+    block = params['encoder']['level_1']['block_0']
+    assert not block['bn_1']['scale'].any() and block['bn_0']['scale'].all()
+    assert block['shortcut_bn']['scale'].all() and params['encoder']['stem']['bn']['scale'].all()
 
 
 def test_every_format_holds_it_and_gives_it_back(tmp_path):
