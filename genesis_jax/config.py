@@ -18,7 +18,8 @@ from genesis_jax.errors import OptionError, UserError
 from genesis_jax.models.initialisers import INITIALISERS
 from genesis_jax.tasks import TASKS
 from genesis_jax.training import optim
-from genesis_jax.transforms import corrupt
+from genesis_jax.training.voxel_losses import WHERE, voxel_loss_of
+from genesis_jax.transforms import corrupt, registry
 from genesis_jax.transforms.flips import NO_AXIS
 from genesis_jax.transforms.painting import FILLS
 
@@ -33,6 +34,7 @@ _CHOICES = {
     'model.batch_statistics': ('synchronised', 'official'),
     'model.dtype': ('float32', 'bfloat16'),
     'transforms.fill': FILLS,
+    'loss.where': WHERE,
     'optimizer.name': optim.OPTIMIZERS,
     'schedule.name': optim.SCHEDULES,
 }
@@ -115,6 +117,7 @@ _RULES = {
 def resolve(config: ConfigDict, devices: int) -> ConfigDict:
     """A copy of the config with the global batch filled in, checked; UserError if it cannot run."""
     config = config.copy_and_resolve_references()
+    _check_names(config)
     if config.batch_size is None and 'batch_per_device' in config:
         with config.unlocked():
             config.batch_size = config.batch_per_device * devices
@@ -143,6 +146,21 @@ def check(config: ConfigDict, devices: int) -> None:
             f'config.batch_size={config.batch_size} is the global batch and {devices} devices '
             f'cannot share it evenly; use {near} or {near + devices}'
         )
+
+
+def _check_names(config):
+    """Raises UserError for a corruption, an option or a loss that there is not."""
+    for group, check in (('transforms', registry.chain), ('loss', _check_loss)):
+        try:
+            if group in config:
+                check(config[group].to_dict())
+        except OptionError as error:
+            raise UserError(f'config.{group}: {error}') from None
+
+
+def _check_loss(options):
+    registry.load(options['modules'])
+    voxel_loss_of(options['name'])
 
 
 def _check_head_warmup(fields):
@@ -240,9 +258,11 @@ def check_length(config: ConfigDict, steps_per_epoch: int) -> None:
 def to_json(config: ConfigDict) -> dict[str, Any]:
     """The config as plain JSON types, without what changes nothing of a run.
 
-    That is `profile_steps` and `data.prepare`.
+    That is `profile_steps`, `data.prepare`, and options of corruptions that never happen.
     """
     fields = config.to_dict()
+    if 'transforms' in fields:
+        fields['transforms'] = registry.without_idle(fields['transforms'])
     fields.pop('profile_steps', None)
     fields.get('data', {}).pop('prepare', None)
     return json.loads(json.dumps(fields))

@@ -42,6 +42,9 @@ def complete(config: dict[str, Any]) -> dict[str, Any]:
         'optimizer': {'nesterov': False, 'clip_norm': 0.0},
         'schedule': {'power': 0.9},
     }
+    if config.get('task') == 'restoration':
+        meant['loss'] = {'name': 'squared', 'where': 'all', 'modules': []}
+        config = {'loss': {}, **config}
     groups = {name: group | config[name] for name, group in meant.items() if name in config}
     if 'model' in config:
         model = {_RENAMED.get(n, n): value for n, value in config['model'].items()}
