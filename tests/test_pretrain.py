@@ -257,8 +257,8 @@ def test_two_channels_are_pretrained_on_from_their_files(layout, make_config, tm
     assert ('case3_T1.nii.gz has no file of FLAIR; add it' in said) == (layout == 'named')
     assert ('of no channel by their names: case0_t2.nii.gz' in said) == (layout == 'named')
     config = make_config(data__dir=str(tmp_path), data__name='two', epochs=1)
-    train, validation, features = reading.open_splits(config)
-    assert features['cube'].shape == (16, 16, 8, 2)
+    train, validation, shape = reading.open_splits(config)
+    assert shape == (16, 16, 8, 2)
     for record in [*train, *validation]:
         assert record['patient'] == record['scan_id'] and record['window'].shape == (2, 2)
         x, y, z = record['origin']
