@@ -16,7 +16,6 @@ from data_prep.sampling.starts import accepted_starts
 from genesis_jax.config import config_hash, difference, resolve, to_json
 from genesis_jax.data import reading, views
 from genesis_jax.errors import UserError
-from genesis_jax.pretrain import pretrain
 
 SIZE = (16, 16, 8)
 FLAGS = ['--cube_size=16,16,8', '--cubes_per_scan=4', '--workers=1', '--validation_share=0.25']
@@ -143,28 +142,6 @@ def test_an_iterator_resumes_with_the_same_patches(open_drawn):
     for a, b in zip(expected, take(resumed, 6), strict=True):
         for name, values in a.items():
             np.testing.assert_array_equal(values, b[name])
-
-
-def test_a_pretraining_from_raw_files_resumes_to_the_bit(data_dir, make_config, tmp_path, capsys):
-    flags = ['--cube_size=24,24,8', *FLAGS[1:], '--volumes']  # of which programs are there
-    assert masked.prepare(flags, data_dir / 'scans', data_dir, name='raw') == 0
-    fields = {'data__dir': str(data_dir), 'data__name': 'raw', 'data__sampling': 'volumes'}
-    config = make_config(**fields, pictures=0)
-    pretrain(config, tmp_path)
-    said = capsys.readouterr().out
-    assert '12 patches of 24x24x8x1 for training, 4 for validation; those for training are' in said
-
-    def rows():
-        lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()
-        return [{k: v for k, v in json.loads(r).items() if 'second' not in k} for r in lines]
-
-    before = rows()
-    assert [row['step'] for row in before if 'train/loss' in row] == [1, 2, 3, 4, 5, 6]
-    shutil.rmtree(tmp_path / 'checkpoints' / '6')
-    pretrain(config, tmp_path)
-    assert 'resumed after step 3' in capsys.readouterr().out
-    assert rows() == before
-    assert 'drawn anew' in (tmp_path / 'report.md').read_text()
 
 
 def test_what_a_dataset_does_not_serve_is_one_sentence(open_drawn, data_dir, tmp_path):
