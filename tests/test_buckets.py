@@ -62,7 +62,6 @@ def run(bucket, small_data, make_config, tmp_path_factory):
 
 
 def test_patches_are_drawn_of_scans_in_the_bucket(bucket, make_config, tmp_path):
-    """Of the files that hold them, only what is needed is read."""
     masked.write_scans(tmp_path / 'scans')
     flags = ['--cube_size=16,16,8', '--workers=1', '--volumes']
     assert masked.prepare(flags, tmp_path / 'scans', tmp_path, name='whole') == 0
