@@ -77,16 +77,13 @@ class CubeCutter:
         )
         if folder is None:
             return result
-        starts = accepted_starts(voxels, rule, inside, shown)
         place = f'volumes/{digest(0, job.scan_id).hex()[:32]}'  # ids may hold what no folder can
+        starts = accepted_starts(voxels, rule, inside, shown)
+        arrays = {'voxels': first.clean(voxels)} | ({} if shown is None else {'valid': shown})
         if len(patches.origins):
-            arrays = {'voxels': first.clean(voxels)} | ({} if shown is None else {'valid': shown})
             _store(folder / place, arrays, starts, rule.size)
-        stored = {
-            'volume': place,
-            'origins': patches.origins,
-            'starts': np.count_nonzero(starts, axis=(0, 1)),
-        }
+        per_slice = np.count_nonzero(starts, axis=(0, 1))
+        stored = {'volume': place, 'origins': patches.origins, 'starts': per_slice}
         return replace(result, patches=(), stored=stored)
 
     def _read(self, job: Job, channels: Sequence[str]) -> _Parts:
