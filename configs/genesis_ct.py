@@ -46,6 +46,9 @@ def get_config(variant='unified'):
     # A dataset and the command of data_prep that makes it, for the error where it is missing.
     config.data.prepare = ('luna16', 'luna16 --source=LUNA16')
     config.data.view = config_dict.placeholder(str)  # 'slices', 'adjacent': 3D patches read as 2D
+    # 'volumes' of a dataset prepared with --volumes: other patches of its whole scans every epoch.
+    config.data.sampling = 'patches'
+    config.data.patches_per_scan = config_dict.placeholder(int)  # volumes; None: as prepared (32)
     config.data.window = config_dict.placeholder(tuple)  # (low, high) in HU; None: the records'
 
     # Corruption (probabilities per patch)

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from genesis_jax import config_json
 from genesis_jax.card import EXAMPLES
 from genesis_jax.config_json import flatten
-from genesis_jax.data import views
+from genesis_jax.data import views, volumes
 from genesis_jax.errors import OptionError, UserError
 from genesis_jax.models.initialisers import INITIALISERS
 from genesis_jax.tasks import TASKS
@@ -27,6 +27,7 @@ _CHOICES = {
     'task': tuple(TASKS),
     'dimensions': (2, 3),
     'data.view': views.VIEWS,
+    'data.sampling': volumes.SAMPLING,
     'transfer': ('encoder', 'encoder_decoder'),
     'freeze': ('none', 'encoder', 'encoder_decoder'),
     'model.upsample': ('transpose', 'nearest'),
@@ -46,6 +47,7 @@ _POSITIVE = (
     'patience',
     'log_every',
     'picture_epochs',
+    'data.patches_per_scan',
     'model.width',
     'model.epsilon',
     'transforms.shuffle_windows',
@@ -138,6 +140,7 @@ def check(config: ConfigDict, devices: int) -> None:
     _check_freeze(fields)
     _check_decay(fields)
     _check_view(fields)
+    _check_sampling(fields)
     _check_axes(fields)
     _check_mirror(fields)
     if config.batch_size % devices:
@@ -212,6 +215,14 @@ def _check_view(fields):
     _require(view != 'orthogonal' or not TASKS[fields['task']].dense, 'data.view', view, expected)
 
 
+def _check_sampling(fields):
+    """Raises UserError for a number of patches that are not drawn."""
+    count = fields.get('data.patches_per_scan')
+    expected = "none with config.data.sampling='patches', where the dataset has them fixed"
+    drawn = fields.get('data.sampling') == 'volumes'
+    _require(drawn or count is None, 'data.patches_per_scan', count, expected)
+
+
 def _check_axes(fields):
     possible = tuple(range(fields['dimensions']))
     for name, more in (('transforms.flip_axes', {NO_AXIS}), ('augment.flip_axes', set())):
@@ -257,14 +268,18 @@ def check_length(config: ConfigDict, steps_per_epoch: int) -> None:
 
 def to_json(config: ConfigDict) -> dict[str, Any]:
     """The config as plain JSON types, without what changes nothing of a run.
-
-    That is `profile_steps`, `data.prepare`, and options of corruptions that never happen.
+    That is `profile_steps`, `data.prepare`, options of corruptions that never happen, and of fixed
+    patches how others would be drawn.
     """
     fields = config.to_dict()
     if 'transforms' in fields:
         fields['transforms'] = registry.without_idle(fields['transforms'])
     fields.pop('profile_steps', None)
-    fields.get('data', {}).pop('prepare', None)
+    data = fields.get('data', {})
+    data.pop('prepare', None)
+    if data.get('sampling') == 'patches':
+        del data['sampling']
+        data.pop('patches_per_scan', None)
     return json.loads(json.dumps(fields))
 
 
@@ -277,7 +292,7 @@ def config_hash(config: ConfigDict) -> str:
 def difference(saved: dict, config: ConfigDict) -> tuple[str, Any, Any] | None:
     """The first field in which two configs (JSON) differ: `(name, saved value, value)`, or None."""
     old = flatten(config_json.complete(saved))
-    new = flatten(to_json(config))
+    new = flatten(config_json.complete(to_json(config)))
     for name in sorted(old.keys() | new.keys()):
         a, b = old.get(name, 'nothing'), new.get(name, 'nothing')
         if a != b:
