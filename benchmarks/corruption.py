@@ -1,6 +1,7 @@
 """How fast patches are corrupted: python -m benchmarks.corruption
 
-Against a plain NumPy loop (benchmarks/numpy_corruption.py), in one process and in one per core.
+Against a plain NumPy loop (benchmarks/numpy_corruption.py), in one process and in one per core; and
+every corruption alone.
 """
 
 import concurrent.futures
@@ -12,7 +13,7 @@ import numpy as np
 
 from benchmarks import measure, numpy_corruption
 from benchmarks.recipe import PATCH, host_batch
-from genesis_jax.transforms import corrupt_batch
+from genesis_jax.transforms import corrupt_batch, registry
 from genesis_jax.transforms.window import normalise
 
 # What is measured: arguments of `corrupt_batch`, function of `numpy_corruption`.
@@ -58,7 +59,23 @@ def main():
                     who: value / per_patch['genesis_jax'] for who, value in per_patch.items()
                 },
             }
+    figures['alone'] = _each_alone(keys, volumes)
     return measure.keep('corruption', figures)
+
+
+def _each_alone(keys, volumes):
+    """Seconds a patch of every corruption where it always happens, and of the published chain."""
+    never = {f'{name}_probability': 0.0 for name in ('flip', *registry.PUBLISHED)}
+    options = {'published chain': {}} | {
+        name: never | {f'{name}_probability': 1.0} for name in registry.CORRUPTIONS
+    }
+    runs = {
+        name: functools.partial(jax.jit(functools.partial(corrupt_batch, **own)), keys, volumes)
+        for name, own in options.items()
+    }
+    title = 'Every corruption alone, on each patch of 64x64x32'
+    per_patch, _ = measure.compare(title, runs, dict.fromkeys(runs, len(volumes)))
+    return per_patch
 
 
 def _loop(function, patches, seed=0):

@@ -13,7 +13,7 @@ from benchmarks import measure
 from genesis_jax import parallel
 from genesis_jax.models import UNet3D
 from genesis_jax.training import optim
-from genesis_jax.training.losses import SquaredError
+from genesis_jax.training.losses import Restoration
 from genesis_jax.training.steps import Steps, corrupted
 
 PATCH = (64, 64, 32, 1)
@@ -49,7 +49,7 @@ def make_steps(width, dtype='float32', remat=False):
     )
     network = UNet3D(width=width, dtype=dtype, remat=remat, axis_name=parallel.AXIS)
     optimisation = optim.Optimisation(config, steps_per_epoch=1_000)
-    return Steps(network, optimisation, corrupted, SquaredError())
+    return Steps(network, optimisation, corrupted, Restoration())
 
 
 def host_batch(patches, seed=0):

@@ -23,7 +23,7 @@ from flax.traverse_util import flatten_dict
 from benchmarks import measure
 from benchmarks.recipe import PATCH, Runner, host_batch, make_steps
 from genesis_jax.models import UNet3D
-from genesis_jax.training.losses import squared_error
+from genesis_jax.training.losses import mean_error
 from genesis_jax.transfer import shapes_of
 from genesis_jax.transforms import corrupt_batch
 from genesis_jax.transforms.window import normalise
@@ -120,7 +120,7 @@ def flops_by_xla(width):
     def loss(params, variables, patch):
         variables = variables | {'params': params}
         logits, _ = network.apply(variables, patch, train=True, mutable=['batch_stats'])
-        return squared_error(jax.nn.sigmoid(logits), patch).mean()
+        return mean_error(jax.nn.sigmoid(logits), patch).mean()
 
     with jax.default_device(jax.devices('cpu')[0]):
         traced = jax.jit(jax.grad(loss)).trace(variables['params'], variables, patch)

@@ -14,6 +14,8 @@ numbers of MedIA 2021, table 3: NCC 98.34, NCS 77.62, ECC 87.20, LCS 85.10.
 import ml_collections
 from ml_collections import config_dict
 
+from genesis_jax.transforms import registry
+
 VARIANTS = {  # the probabilities that differ from the unified recipe
     'unified': {},
     'distortion': {'paint': 0.0},
@@ -44,6 +46,9 @@ def get_config(variant='unified'):
     # A dataset and the command of data_prep that makes it, for the error where it is missing.
     config.data.prepare = ('luna16', 'luna16 --source=LUNA16')
     config.data.view = config_dict.placeholder(str)  # 'slices', 'adjacent': 3D patches read as 2D
+    # 'volumes' of a dataset prepared with --volumes: other patches of its whole scans every epoch.
+    config.data.sampling = 'patches'
+    config.data.patches_per_scan = config_dict.placeholder(int)  # volumes; None: as prepared (32)
     config.data.window = config_dict.placeholder(tuple)  # (low, high) in HU; None: the records'
 
     # Corruption (probabilities per patch)
@@ -57,6 +62,18 @@ def get_config(variant='unified'):
     config.transforms.paint_probability = 0.9
     config.transforms.outpaint_probability = 0.8  # of the painted; the others are in-painted
     config.transforms.fill = 'noise'  # as the published code; 'constant' as the paper
+
+    # Further ones, all off (docs/extending.md): NAME_probability, and what each has beside it.
+    for option, value in registry.further_options().items():
+        config.transforms[option] = value
+    config.transforms.order = ()  # names of corruptions that come first
+    config.transforms.modules = ()  # Python modules that bring corruptions of your own
+
+    # Loss
+    config.loss = ml_collections.ConfigDict()
+    config.loss.name = 'squared'  # 'absolute', 'huber', 'log_cosh'; 'squared+absolute': the sum
+    config.loss.where = 'all'  # 'corrupted': only where something was changed
+    config.loss.modules = ()  # Python modules that bring losses of your own
 
     # Network
     config.model = ml_collections.ConfigDict()

@@ -20,7 +20,7 @@ def get_config(task, dimensions=3, *, name='labelled', prepare=None, **fields):
       fields: others than below.
     """
     config = genesis_ct.get_config()
-    del config.transforms, config.batch_per_device
+    del config.transforms, config.loss, config.batch_per_device
     segments = task == 'segmentation'
     config.task = task
     config.dimensions = dimensions  # of the network

@@ -79,6 +79,7 @@ class Result:
       reason: why the scan is skipped; continues its name.
       remark: on what is probably not meant; continues the name of several.
       tried, air, tissue: places looked at, and how many were refused as air and as tissue.
+      stored: of a scan that is stored whole, the fields of its record that say what it holds.
     """
 
     patches: Sequence[Patch] = ()
@@ -91,6 +92,12 @@ class Result:
     tried: int = 0
     air: int = 0
     tissue: int = 0
+    stored: Mapping[str, Any] | None = None
+
+    @property
+    def count(self) -> int:
+        """How many patches the scan gave."""
+        return len(self.patches if self.stored is None else self.stored['origins'])
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,15 @@ from ml_collections import ConfigDict
 from genesis_jax import config_json, models
 from genesis_jax.card import EXAMPLES
 from genesis_jax.config_json import flatten
-from genesis_jax.data import views
+from genesis_jax.data import views, volumes
 from genesis_jax.errors import OptionError, UserError
 from genesis_jax.models import outside
 from genesis_jax.models.initialisers import INITIALISERS
 from genesis_jax.tasks import TASKS
 from genesis_jax.topology import NETWORKS, NORMS, faults
 from genesis_jax.training import optim
-from genesis_jax.transforms import corrupt
+from genesis_jax.training.voxel_losses import WHERE, voxel_loss_of
+from genesis_jax.transforms import corrupt, registry
 from genesis_jax.transforms.flips import NO_AXIS
 from genesis_jax.transforms.painting import FILLS
 
@@ -28,6 +29,7 @@ _CHOICES = {
     'task': tuple(TASKS),
     'dimensions': (2, 3),
     'data.view': views.VIEWS,
+    'data.sampling': volumes.SAMPLING,
     'transfer': ('encoder', 'encoder_decoder'),
     'freeze': ('none', 'encoder', 'encoder_decoder'),
     'model.name': tuple(NETWORKS),
@@ -37,6 +39,7 @@ _CHOICES = {
     'model.batch_statistics': ('synchronised', 'official'),
     'model.dtype': ('float32', 'bfloat16'),
     'transforms.fill': FILLS,
+    'loss.where': WHERE,
     'optimizer.name': optim.OPTIMIZERS,
     'schedule.name': optim.SCHEDULES,
 }
@@ -48,6 +51,7 @@ _POSITIVE = (
     'patience',
     'log_every',
     'picture_epochs',
+    'data.patches_per_scan',
     'model.width',
     'model.epsilon',
     'transforms.shuffle_windows',
@@ -127,6 +131,7 @@ _RULES = {
 def resolve(config: ConfigDict, devices: int) -> ConfigDict:
     """A copy of the config with the global batch filled in, checked; UserError if it cannot run."""
     config = config.copy_and_resolve_references()
+    _check_names(config)
     if config.batch_size is None and 'batch_per_device' in config:
         with config.unlocked():
             config.batch_size = config.batch_per_device * devices
@@ -148,6 +153,7 @@ def check(config: ConfigDict, devices: int) -> None:
     _check_decay(fields)
     _check_network(fields)
     _check_view(fields)
+    _check_sampling(fields)
     _check_axes(fields)
     _check_mirror(fields)
     if config.batch_size % devices:
@@ -156,6 +162,21 @@ def check(config: ConfigDict, devices: int) -> None:
             f'config.batch_size={config.batch_size} is the global batch and {devices} devices '
             f'cannot share it evenly; use {near} or {near + devices}'
         )
+
+
+def _check_names(config):
+    """Raises UserError for a corruption, an option or a loss that there is not."""
+    for group, check in (('transforms', registry.chain), ('loss', _check_loss)):
+        try:
+            if group in config:
+                check(config[group].to_dict())
+        except OptionError as error:
+            raise UserError(f'config.{group}: {error}') from None
+
+
+def _check_loss(options):
+    registry.load(options['modules'])
+    voxel_loss_of(options['name'])
 
 
 def _check_head_warmup(fields):
@@ -218,6 +239,14 @@ def _check_view(fields):
     _require(view != 'orthogonal' or not TASKS[fields['task']].dense, 'data.view', view, expected)
 
 
+def _check_sampling(fields):
+    """Raises UserError for a number of patches that are not drawn."""
+    count = fields.get('data.patches_per_scan')
+    expected = "none with config.data.sampling='patches', where the dataset has them fixed"
+    drawn = fields.get('data.sampling') == 'volumes'
+    _require(drawn or count is None, 'data.patches_per_scan', count, expected)
+
+
 def _check_axes(fields):
     possible = tuple(range(fields['dimensions']))
     for name, more in (('transforms.flip_axes', {NO_AXIS}), ('augment.flip_axes', set())):
@@ -263,12 +292,18 @@ def check_length(config: ConfigDict, steps_per_epoch: int) -> None:
 
 def to_json(config: ConfigDict) -> dict[str, Any]:
     """The config as plain JSON types, without what changes nothing of a run.
-
-    That is `profile_steps` and `data.prepare`.
+    That is `profile_steps`, `data.prepare`, options of corruptions that never happen, and of fixed
+    patches how others would be drawn.
     """
     fields = config.to_dict()
+    if 'transforms' in fields:
+        fields['transforms'] = registry.without_idle(fields['transforms'])
     fields.pop('profile_steps', None)
-    fields.get('data', {}).pop('prepare', None)
+    data = fields.get('data', {})
+    data.pop('prepare', None)
+    if data.get('sampling') == 'patches':
+        del data['sampling']
+        data.pop('patches_per_scan', None)
     return json.loads(json.dumps(fields))
 
 
@@ -281,7 +316,7 @@ def config_hash(config: ConfigDict) -> str:
 def difference(saved: dict, config: ConfigDict) -> tuple[str, Any, Any] | None:
     """The first field in which two configs (JSON) differ: `(name, saved value, value)`, or None."""
     old = flatten(config_json.complete(saved))
-    new = flatten(to_json(config))
+    new = flatten(config_json.complete(to_json(config)))
     for name in sorted(old.keys() | new.keys()):
         a, b = old.get(name, 'nothing'), new.get(name, 'nothing')
         if a != b:

@@ -39,11 +39,14 @@ def flatten(config: Any, prefix: str = '') -> dict[str, Any]:
 def complete(config: dict[str, Any]) -> dict[str, Any]:
     """A config (nested dict) with what it lacks, as that was before one could choose."""
     meant = {
-        'data': {'view': None},
+        'data': {'view': None, 'sampling': 'patches', 'patches_per_scan': None},
         'augment': _AUGMENT,
         'optimizer': {'nesterov': False, 'clip_norm': 0.0},
         'schedule': {'power': 0.9},
     }
+    if config.get('task') == 'restoration':
+        meant['loss'] = {'name': 'squared', 'where': 'all', 'modules': []}
+        config = {'loss': {}, **config}
     groups = {name: group | config[name] for name, group in meant.items() if name in config}
     if 'model' in config:
         model = {_RENAMED.get(n, n): value for n, value in config['model'].items()}

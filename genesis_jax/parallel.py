@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
@@ -92,6 +93,18 @@ def shard(batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
     return jax.tree.map(
         lambda x: jax.device_put(x.reshape(len(devices), -1, *x.shape[1:]), sharding), batch
     )
+
+
+def next_examples(examples: jax.Array) -> jax.Array:
+    """The next example of the global batch for each, within the program of one device.
+
+    Args:
+      examples: this device's, `[B, ...]`; the next of the last is the first of the next device.
+    """
+    devices = jax.device_count()
+    steps = [(device, (device - 1) % devices) for device in range(devices)]
+    following = jax.lax.ppermute(examples[:1], AXIS, steps)
+    return jnp.concatenate([examples[1:], following])
 
 
 def to_global(tree: Any) -> Any:

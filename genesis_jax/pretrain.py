@@ -43,8 +43,7 @@ def pretrain(config: ml_collections.ConfigDict, workdir: str | Path, recipe: str
     config = resolve(config, jax.device_count())
     check_init(config)  # cheap, as is the next, where a dataset may take hours to prepare
     open_workdir(workdir, config, write=False)
-    *sources, features = reading.open_splits(config)
-    stored = features['cube'].shape
+    *sources, stored = reading.open_splits(config)
     cube_shape = check_shape(config, stored)
     train, validation = (
         views.viewed(source, config.data.view, stored, every=True) for source in sources

@@ -17,7 +17,7 @@ from genesis_jax.card_rules import HEADS, WHOLE
 from genesis_jax.card_rules import PARTS as ALL_PARTS
 from genesis_jax.config_json import as_flag
 from genesis_jax.convert import first_kernel, names
-from genesis_jax.errors import UserError
+from genesis_jax.errors import OptionError, UserError
 from genesis_jax.models import name_of
 from genesis_jax.paths import as_path
 from genesis_jax.provenance import Provenance
@@ -164,7 +164,16 @@ def _restores(card, variables):
 def _undone(card):
     """The corruptions that a pre-training undid, if its config is known."""
     options = (card.config or {}).get('transforms')
-    return list(registry.kinds(options)) or ['none'] if options else []
+    if not options:
+        return []
+    try:
+        return list(registry.kinds(options)) or ['none']
+    except OptionError:  # of somebody's own, which cannot be imported here
+        happen = [
+            name for name, value in options.items() if name.endswith('_probability') and value
+        ]
+        names = [name.removesuffix('_probability') for name in happen]
+        return [name for name in names if name not in ('flip', 'outpaint')]
 
 
 def _began_elsewhere(card):

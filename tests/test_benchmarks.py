@@ -9,7 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import corruption, data, measure, numpy_corruption, predict, recipe, train_step
+from benchmarks import (
+    corruption,
+    data,
+    measure,
+    numpy_corruption,
+    predict,
+    recipe,
+    train_step,
+    volumes,
+)
 from benchmarks.data import on_records
 from benchmarks.train_step import flops_by_hand, flops_by_xla
 from configs import genesis_ct
@@ -110,6 +119,16 @@ def test_every_benchmark_runs_to_its_figures(tmp_path, monkeypatch):
     assert set(json.loads(kept.read_text('utf-8'))) == {'corruption', 'data'}
 
 
+def test_drawn_patches_are_read_beside_fixed_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(measure, 'RESULTS', tmp_path)
+    small = {'_SHAPE': (80, 72, 40), '_RULES': ('anywhere',), '_BATCH': 4, '_BATCHES': 1}
+    for name, value in small.items():
+        monkeypatch.setattr(volumes, name, value)
+    figures = volumes.main()['anywhere']
+    assert len(figures['samples']['drawn of whole scans']) == 5
+    assert all(row['MB a scan'] > 0 for row in figures['made'])
+
+
 def test_figures_of_one_benchmark_leave_those_of_others(tmp_path, monkeypatch):
     monkeypatch.setattr(measure, 'RESULTS', tmp_path)
     measure.keep('one', {'ratio': 2.0})
@@ -151,6 +170,6 @@ def test_a_slow_reader_costs_its_time(monkeypatch):
 
 def test_they_start_without_data_packages():
     blocked = ('ml_collections', 'tensorflow_datasets', 'grain', 'monai', 'SimpleITK')
-    modules = 'corruption, train_step, data, predict, recipe, all'
+    modules = 'corruption, train_step, data, predict, recipe, volumes, all'
     code = f'import sys; sys.modules |= dict.fromkeys({blocked}); from benchmarks import {modules}'
     subprocess.run([sys.executable, '-c', code], check=True)

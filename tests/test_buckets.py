@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 
+import masked
 import numpy as np
 import pytest
 from buckets import VARIABLES, Buckets
@@ -12,6 +13,7 @@ from tensorboardX.record_writer import GCSRecordWriter
 from genesis_jax import convert, evaluate, parallel, paths
 from genesis_jax.cli.arguments import path, path_or_url
 from genesis_jax.compare.__main__ import main as compare
+from genesis_jax.data import reading
 from genesis_jax.errors import UserError
 from genesis_jax.finetune import finetune
 from genesis_jax.pretrain import pretrain
@@ -57,6 +59,22 @@ def run(bucket, small_data, make_config, tmp_path_factory):
     workdir = paths.as_path(f'{ROOT}/run')
     pretrain(make_config(data__dir=f'{ROOT}/data'), f'{ROOT}/run')
     return workdir, local
+
+
+def test_patches_are_drawn_of_scans_in_the_bucket(bucket, make_config, tmp_path):
+    masked.write_scans(tmp_path / 'scans')
+    flags = ['--cube_size=16,16,8', '--workers=1', '--volumes']
+    assert masked.prepare(flags, tmp_path / 'scans', tmp_path, name='whole') == 0
+    upload(bucket, tmp_path / 'whole', 'data/whole')
+    sources = (
+        reading.open_splits(
+            make_config(data__dir=place, data__name='whole', data__sampling='volumes')
+        )
+        for place in (f'{ROOT}/data', str(tmp_path))
+    )
+    there, here = (next(reading.train_batches(train, 4, 0)) for train, _, _ in sources)
+    for name, values in here.items():
+        np.testing.assert_array_equal(there[name], values)
 
 
 @pytest.mark.slow

@@ -25,9 +25,9 @@ def by_position(batches):
 
 
 def test_splits_hold_what_was_prepared(splits):
-    train, validation, features = splits
+    train, validation, shape = splits
     assert (len(train), len(validation)) == (12, 4)
-    assert features['cube'].shape == (24, 24, 8, 1)
+    assert shape == (24, 24, 8, 1)
     scans = {record['scan_id'] for record in train}, {record['scan_id'] for record in validation}
     assert len(scans[0]) == 3 and len(scans[1]) == 1 and not scans[0] & scans[1]
 

@@ -14,7 +14,7 @@ from genesis_jax import parallel
 from genesis_jax.config import resolve
 from genesis_jax.data import reading, views
 from genesis_jax.pretrain import make_steps, pretrain
-from genesis_jax.training.losses import SquaredError, squared_error
+from genesis_jax.training.losses import Restoration, mean_error
 from genesis_jax.training.steps import corrupted
 from genesis_jax.transforms import corrupt
 from genesis_jax.transforms.pipeline import flip_alike
@@ -140,7 +140,7 @@ def shown(rng):
 
 
 def test_losses_do_not_see_what_is_left_out(rng, shown):
-    loss, shape = SquaredError(), (2, 6, 5, 4, 2)
+    loss, shape = Restoration(), (2, 6, 5, 4, 2)
     logits, corrupted, target = (rng.random(shape, np.float32) for _ in range(3))
     batch = {'target': target, 'corrupted': corrupted, 'valid': shown}
     changed = batch | {
@@ -167,11 +167,11 @@ def test_losses_do_not_see_what_is_left_out(rng, shown):
 def test_without_a_mask_the_error_is_the_mean_over_all(rng):
     prediction, target = rng.random((2, 3, 4, 5, 4, 1), np.float32)
     plain = jnp.mean((prediction - target) ** 2, axis=(1, 2, 3, 4))
-    np.testing.assert_array_equal(squared_error(prediction, target), plain)
+    np.testing.assert_array_equal(mean_error(prediction, target), plain)
     ones, zeros = np.ones_like(target), np.zeros_like(target)
-    np.testing.assert_allclose(squared_error(prediction, target, ones), plain, rtol=1e-6)
-    np.testing.assert_array_equal(squared_error(prediction, target, zeros), 0)
-    gradient = jax.grad(lambda p: squared_error(p, target, zeros).sum())(prediction)
+    np.testing.assert_allclose(mean_error(prediction, target, ones), plain, rtol=1e-6)
+    np.testing.assert_array_equal(mean_error(prediction, target, zeros), 0)
+    gradient = jax.grad(lambda p: mean_error(p, target, zeros).sum())(prediction)
     np.testing.assert_array_equal(gradient, 0)
 
 
@@ -186,7 +186,7 @@ def test_the_mask_is_mirrored_like_the_target(axes):
 
     @jax.jit
     def both(key):
-        return corrupt(key, volume, **options, **never)[1], flip_alike(key, volume, **options)
+        return corrupt(key, volume, **options, **never)[1], flip_alike(key, volume, options)
 
     pairs = [both(key) for key in jax.random.split(jax.random.key(1), 20)]
     for target, alike in pairs:

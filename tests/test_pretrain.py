@@ -3,12 +3,14 @@
 import gzip
 import json
 import math
+import shutil
 import struct
 from functools import partial
 from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
+import masked
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -257,8 +259,8 @@ def test_two_channels_are_pretrained_on_from_their_files(layout, make_config, tm
     assert ('case3_T1.nii.gz has no file of FLAIR; add it' in said) == (layout == 'named')
     assert ('of no channel by their names: case0_t2.nii.gz' in said) == (layout == 'named')
     config = make_config(data__dir=str(tmp_path), data__name='two', epochs=1)
-    train, validation, features = reading.open_splits(config)
-    assert features['cube'].shape == (16, 16, 8, 2)
+    train, validation, shape = reading.open_splits(config)
+    assert shape == (16, 16, 8, 2)
     for record in [*train, *validation]:
         assert record['patient'] == record['scan_id'] and record['window'].shape == (2, 2)
         x, y, z = record['origin']
@@ -272,6 +274,26 @@ def test_two_channels_are_pretrained_on_from_their_files(layout, make_config, tm
         assert progress.best_step > 0 and np.isfinite(progress.last['validation/loss'])
         card = load_export(tmp_path / 'run' / 'export' / 'encoder')[1]
         assert card['in_channels'] == 2
+
+
+def test_patches_drawn_of_raw_scans_are_pretrained_on_and_resume(make_config, tmp_path, capsys):
+    """To the bit, and with other patches in the second epoch."""
+    masked.write_scans(tmp_path / 'scans')
+    flags = ['--cube_size=24,24,8', '--cubes_per_scan=4', '--workers=1', '--volumes']
+    assert masked.prepare(flags, tmp_path / 'scans', tmp_path, name='whole') == 0
+    fields = {'data__dir': str(tmp_path), 'data__name': 'whole', 'data__sampling': 'volumes'}
+    config, workdir = make_config(**fields, pictures=0), tmp_path / 'run'
+    pretrain(config, workdir)
+    said = capsys.readouterr().out
+    assert '12 patches of 24x24x8x1 for training, 4 for validation; those for training are' in said
+    before = [{**row, 'cubes_per_second': 0} for row in rows_of(workdir)]
+    assert [row['step'] for row in before if 'train/loss' in row] == [1, 2, 3, 4, 5, 6]
+    shutil.rmtree(workdir / 'checkpoints' / '6')
+    pretrain(config, workdir)
+    assert 'resumed after step 3' in capsys.readouterr().out
+    finished = [{**row, 'cubes_per_second': 0} for row in rows_of(workdir)]
+    assert finished == before
+    assert 'drawn anew' in (workdir / 'report.md').read_text()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import masked
 import numpy as np
 import pytest
 
@@ -69,10 +70,10 @@ def test_one_device_and_four_give_the_same_losses(unstopped, make_config, tmp_pa
             np.testing.assert_allclose(a['train/loss'], b['train/loss'], rtol=1e-4)
 
 
-def stop(workdir, data_dir, number, epoch):
+def stop(workdir, data_dir, number, epoch, *more, **task):
     """Starts a run, or goes on with it, and stops it after an epoch; what it said after that."""
     with subprocess.Popen(
-        command(workdir, data_dir, f'--config.epochs={EPOCHS}'),
+        command(workdir, data_dir, f'--config.epochs={EPOCHS}', *more, **task),
         cwd=ROOT,
         env=environment(1),
         stdout=subprocess.PIPE,
@@ -103,6 +104,21 @@ def test_a_stopped_run_resumes_as_if_it_had_not_been(numbers, unstopped, small_d
     run(tmp_path, small_data, f'--config.epochs={EPOCHS}')
     assert rows_of(tmp_path) == rows_of(unstopped)
     assert (tmp_path / 'report.md').exists()
+
+
+def test_patches_drawn_of_whole_scans_go_on_as_if_never_stopped(tmp_path):
+    """Killed, and on two processes of two devices instead of one."""
+    masked.write_scans(tmp_path / 'scans')
+    flags = ['--cube_size=24,24,8', '--cubes_per_scan=4', '--workers=1', '--volumes']
+    assert masked.prepare(flags, tmp_path / 'scans', tmp_path, name='whole') == 0
+    epochs, drawn = f'--config.epochs={EPOCHS}', '--config.data.sampling=volumes'
+    run(tmp_path / 'a', tmp_path, epochs, drawn, name='whole')
+    stop(tmp_path / 'b', tmp_path, signal.SIGKILL, 2, drawn, name='whole')
+    run(tmp_path / 'b', tmp_path, epochs, drawn, name='whole')
+    assert rows_of(tmp_path / 'a') == rows_of(tmp_path / 'b')
+    short = ('--config.epochs=2', drawn)
+    assert two_processes(tmp_path / 'c', tmp_path, *short, name='whole') == [0, 0]
+    assert_close(rows_of(tmp_path / 'a')[:8], rows_of(tmp_path / 'c'))
 
 
 def two_processes(workdir, data_dir, *more, stop_after=None, **task):

@@ -1,7 +1,7 @@
 """Scans to patches without labels: what all of these preparations share."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,12 @@ from data_prep.build.dataset import prepare
 from data_prep.build.regions import Regions, blanked, centres, read_masks, valid
 from data_prep.build.summary import Summary
 from data_prep.sampling.cubes import CubeRule, sample_cubes
-from data_prep.splits.draws import generator
+from data_prep.sampling.starts import accepted_starts, reached_voxels
+from data_prep.splits.draws import digest, generator
 from data_prep.types import Declaration, Job, Patch, Result
 from genesis_jax.errors import ScanError
 from genesis_jax.imaging.geometry import read_aligned, stacked
+from genesis_jax.imaging.stored import BLOCK, write_array
 from genesis_jax.imaging.volumes import Modality, as_volume, resampled
 
 _MOVED = 'have no room for a patch around their mask, so patches were moved into the scan'
@@ -41,8 +43,11 @@ class CubeCutter:
     channels: tuple[str, ...] = ()
     regions: Regions = Regions()
 
-    def __call__(self, job: Job) -> Result:
+    def __call__(self, job: Job, folder: Path | None = None) -> Result:
         """Reads one scan and cuts its patches.
+
+        Args:
+          folder: of the dataset; the scan is stored in it whole, instead of its patches.
 
         Raises:
           ScanError: the scan cannot be used.
@@ -61,15 +66,25 @@ class CubeCutter:
         middles = patches.origins + np.array(rule.size) // 2
         moved = inside is not None and not inside[tuple(middles.T)].all()
         taken = zip(first.clean(patches.voxels), patches.origins, masks, strict=True)
-        return Result(
+        result = Result(
             [Patch(cube, origin, valid=mask) for cube, origin, mask in taken],
-            first.spacing,
-            np.array([volume.window for volume in volumes]),
+            spacing=first.spacing,
+            window=np.array([volume.window for volume in volumes]),
             remark=_MOVED if moved else '',
             tried=patches.tried,
             air=patches.air,
             tissue=patches.tissue,
         )
+        if folder is None:
+            return result
+        place = f'volumes/{digest(0, job.scan_id).hex()[:32]}'  # ids may hold what no folder can
+        starts = accepted_starts(voxels, rule, inside, shown)
+        arrays = {'voxels': first.clean(voxels)} | ({} if shown is None else {'valid': shown})
+        if len(patches.origins):
+            _store(folder / place, arrays, starts, rule.size)
+        per_slice = np.count_nonzero(starts, axis=(0, 1))
+        stored = {'volume': place, 'origins': patches.origins, 'starts': per_slice}
+        return replace(result, patches=(), stored=stored)
 
     def _read(self, job: Job, channels: Sequence[str]) -> _Parts:
         """The channels as prepared; where patches are centred; and where the scan is shown."""
@@ -93,12 +108,25 @@ class CubeCutter:
         return images, inside, shown
 
 
+def _store(
+    folder: Path, arrays: Mapping[str, np.ndarray], starts: np.ndarray, size: Sequence[int]
+) -> None:
+    """Writes a scan's arrays, [X, Y, Z] or [X, Y, Z, C]; blocks that no patch reaches are blank."""
+    reached = reached_voxels(starts, size, BLOCK)[..., None]
+    for name, array in arrays.items():
+        array = array if array.ndim == 4 else array[..., None]
+        blank = np.where(reached, array, array.min())
+        write_array(folder, name, blank, (*BLOCK, array.shape[-1]))
+    write_array(folder, 'starts', starts, (*starts.shape[:2], 1))
+
+
 def prepare_cubes(
     jobs: Sequence[Job],
     cutter: CubeCutter,
     *,
     name: str,
     data_dir: Path,
+    volumes: bool = False,
     notes: Sequence[str] = (),
     workers: int | None = None,
 ) -> Summary:
@@ -118,10 +146,12 @@ def prepare_cubes(
             'spacing': cutter.spacing,
             'seed': cutter.seed,
             **{name: used for name, used in vars(cutter.regions).items() if used},
+            **({'volumes': True} if volumes else {}),
         },
         config='genesis_ct' if modality == 'ct' else 'genesis_mri',
         notes=notes,
         per_scan=rule.per_scan,
         valid=cutter.regions.leave_out,
+        volumes=volumes,
         workers=workers,
     )

@@ -7,7 +7,7 @@ records, metadata, the closing summary. Whole scans, for the evaluation, go to a
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,9 @@ from data_prep.build.records import (
     check_absent,
     check_ids,
     check_name,
+    dataset_folder,
     features,
+    scan_features,
     staged,
 )
 from data_prep.build.summary import Summary
@@ -37,7 +39,7 @@ _RECORD_LIMIT = (1 << 31) - (1 << 20)  # bytes; a record is one protocol buffer
 
 def prepare(
     jobs: Sequence[Job],
-    work: Callable[[Job], Result],
+    work: Callable[..., Result],
     *,
     name: str,
     data_dir: Path,
@@ -50,6 +52,7 @@ def prepare(
     sources: str = 'scans',
     per_scan: int = 1,
     valid: bool = False,
+    volumes: bool = False,
     skip_duplicates: bool = False,
     table: str = '',
     workers: int | None = None,
@@ -62,6 +65,7 @@ def prepare(
     Args:
       jobs: the scans of every split.
       work: picklable; raises ScanError to skip its scan, PrepareError to refuse the whole source.
+        Takes a job, and with `volumes` also the folder to store its scan in.
       size: voxels of a patch along x, y, z; pixels of an image along x, y.
       recipe: how it was made, without any path; goes into the metadata. Without labels, its `seed`
         is of the order of the scans.
@@ -69,6 +73,7 @@ def prepare(
       notes: lines for the summary on what was skipped beforehand.
       parts, sources, per_scan: see `Summary`.
       valid: patches say which voxels are valid.
+      volumes: scans are stored whole, beside the records.
       skip_duplicates, table: see `Duplicates`.
       workers: processes (default: one per core; 1 works in this process, more need a main module
         that Python can import again).
@@ -82,18 +87,26 @@ def prepare(
     ordered = sorted(jobs, key=partial(_order, splits=splits, task=declaration.task, recipe=recipe))
     summary = Summary(
         config or name, splits, declaration.task, list(declaration.classes), parts, sources,
-        per_scan, list(notes),
+        per_scan, volumes, list(notes),
     )  # fmt: skip
-    results = in_order(partial(_guarded, work), ordered, workers or os.cpu_count() or 1)
     interruption = Interruption()
     duplicates = Duplicates(skip_duplicates, table, declaration.classes)
     names = (name, f'{name}_cases')
     kinds = (len(declaration.channels), declaration.task, len(declaration.classes), valid)
-    bar = tqdm(results, desc=sources, total=len(ordered), unit=sources[:-1], disable=None)
-    with staged(data_dir, names) as stage, interruption, closing(results), bar:
+    with ExitStack() as stack:
+        stage = stack.enter_context(staged(data_dir, names))
+        stack.enter_context(interruption)
+        folder = dataset_folder(stage, name)
+        guarded = partial(_guarded, partial(work, folder=folder) if volumes else work)
+        results = in_order(guarded, ordered, workers or os.cpu_count() or 1)
+        stack.enter_context(closing(results))
+        bar = tqdm(results, desc=sources, total=len(ordered), unit=sources[:-1], disable=None)
+        stack.enter_context(bar)
+        schemas = [features(sides, *kinds) for sides in (tuple(size), (None,) * 3)]
+        if volumes:
+            schemas[0] = scan_features(len(declaration.channels))
         writers = [
-            SplitsWriter(stage, own, features(sides, *kinds))
-            for own, sides in zip(names, (tuple(size), (None,) * 3), strict=True)
+            SplitsWriter(stage, own, schema) for own, schema in zip(names, schemas, strict=True)
         ]
         for job, result in stop_on_signal(zip(ordered, bar, strict=True), interruption):
             result = result or Result(reason=KILLED)
@@ -104,6 +117,8 @@ def prepare(
                 summary.skip(job.shown, reason)
                 continue
             summary.count(job, result)
+            if result.stored is not None and result.count:
+                writers[0].add(job.split, [dict(result.stored) | _of_scan(job, result)])
             whole = [] if result.whole is None else [result.whole]
             for writer, patches in zip(writers, (result.patches, whole), strict=True):
                 writer.add(job.split, [_record(job, result, patch) for patch in patches])
@@ -129,10 +144,16 @@ def _record(job: Job, result: Result, patch: Patch) -> dict[str, Any]:
     labels = {'label': patch.label, 'mask': patch.mask, 'valid': patch.valid}
     return {name: value for name, value in labels.items() if value is not None} | {
         'cube': patch.cube,
+        'origin': np.asarray(patch.origin, np.int32),
+        **_of_scan(job, result),
+    }
+
+
+def _of_scan(job: Job, result: Result) -> dict[str, Any]:
+    return {
         'window': np.asarray(result.window, np.float32),
         'scan_id': job.scan_id,
         'patient': job.patient,
-        'origin': np.asarray(patch.origin, np.int32),
         'spacing': np.asarray(result.spacing, np.float32),
         'fold': job.fold,
     }

@@ -76,6 +76,8 @@ def make_parser(
     text = 'patches wanted from a scan'
     add('cubes_per_scan', whole, 'N', text, otherwise='32', dest='per_scan')
     add('tries', whole, 'N', 'starts drawn to find them', otherwise='1600')
+    text = 'store the scans whole: trainings draw other patches in every epoch'
+    parser.switch('volumes', text)
     if any_scans:
         text = (
             'anywhere: patches of any part of a scan but air; paper: those of the paper, for lungs '
@@ -145,7 +147,7 @@ def run(
     def work() -> Summary:
         jobs, notes = list_jobs()
         cutter = CubeCutter(modality, rule, args.spacing, args.seed, channels, regions or Regions())
-        return prepare_cubes(jobs, cutter, notes=notes, **destination(args))
+        return prepare_cubes(jobs, cutter, volumes=args.volumes, notes=notes, **destination(args))
 
     return report(parser, args, work)
 

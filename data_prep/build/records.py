@@ -38,7 +38,7 @@ def features(
       sides: of a patch; None: any.
       valid: records say which voxels a loss is to look at.
     """
-    tensor, scalar, text = tfds.features.Tensor, tfds.features.Scalar, tfds.features.Text()
+    tensor, scalar = tfds.features.Tensor, tfds.features.Scalar
     labels = {
         'classification': {'label': scalar(dtype=np.int64)},
         'multilabel': {'label': tensor(shape=(classes,), dtype=np.int64)},
@@ -51,14 +51,35 @@ def features(
         | {
             # 'bytes': TFDS would store integers as varints, ten bytes for every negative HU
             'cube': tensor(shape=(*sides, channels), dtype=np.int16, encoding='bytes'),
-            'window': tensor(shape=(channels, 2), dtype=np.float32),  # become 0 and 1
-            'scan_id': text,
-            'patient': text,
             'origin': tensor(shape=(3,), dtype=np.int32),  # voxels, scan as prepared
-            'spacing': tensor(shape=(3,), dtype=np.float32),  # mm
-            'fold': scalar(dtype=np.int32),
         }
+        | _of_scan(channels)
     )
+
+
+def scan_features(channels: int = 1) -> tfds.features.FeaturesDict:
+    """One record of a scan that is stored whole, in the folder `volume` beside the records."""
+    tensor = tfds.features.Tensor
+    return tfds.features.FeaturesDict(
+        {
+            'volume': tfds.features.Text(),
+            'origins': tensor(shape=(None, 3), dtype=np.int32),  # of the patches that are fixed
+            'starts': tensor(shape=(None,), dtype=np.int64),  # along z, where a patch may start
+        }
+        | _of_scan(channels)
+    )
+
+
+def _of_scan(channels: int) -> dict[str, Any]:
+    """What every record says of its scan."""
+    tensor, text = tfds.features.Tensor, tfds.features.Text()
+    return {
+        'window': tensor(shape=(channels, 2), dtype=np.float32),  # become 0 and 1
+        'scan_id': text,
+        'patient': text,
+        'spacing': tensor(shape=(3,), dtype=np.float32),  # mm
+        'fold': tfds.features.Scalar(dtype=np.int32),
+    }
 
 
 def dataset_folder(data_dir: Path, name: str) -> Path:
@@ -131,7 +152,7 @@ class SplitsWriter:
             self._writer.close_all()
 
     def _open(self) -> None:
-        self._folder.mkdir(parents=True)
+        self._folder.mkdir(parents=True, exist_ok=True)  # scans may be stored in it
         identity = tfds.core.DatasetIdentity(
             name=self._name,
             version=tfds.core.Version(VERSION),
@@ -144,7 +165,7 @@ class SplitsWriter:
             description='Parts of scans, or images, in their own unit.',
             metadata=tfds.core.MetadataDict(),
         )
-        sides = self._features['cube'].shape
+        sides = self._features['cube'].shape if 'cube' in self._features else ()
         per_shard = 1 if None in sides else max(1, SHARD_BYTES // (2 * math.prod(sides)))
         self._writer = tfds.core.SequentialWriter(self._info, per_shard, file_format='array_record')
 

@@ -21,6 +21,7 @@ class Summary:
       classes: names by class index.
       parts, sources: what patches and scans are called.
       per_scan: patches wanted of a scan; `few` has those that gave fewer, by scan id.
+      volumes: scans are stored whole.
       notes: lines on what was skipped before any scan was read.
       read: scans that could be used, with whatever they gave.
       scans, patients, folds, counts: by split, of those that gave patches; and of patches.
@@ -36,6 +37,7 @@ class Summary:
     parts: str = 'patches'
     sources: str = 'scans'
     per_scan: int = 1
+    volumes: bool = False
     notes: Sequence[str] = ()
     read: int = 0
     scans: dict[str, int] = field(default_factory=dict)
@@ -63,7 +65,7 @@ class Summary:
 
     def count(self, job: Job, result: Result) -> None:
         """Counts a scan that was read, with whatever patches it gave."""
-        split, number = job.split, len(result.patches)
+        split, number = job.split, result.count
         self.read += 1
         self.counts[split] += number
         if number:
@@ -110,7 +112,7 @@ class Summary:
         return (
             f'  {split}: {counted(self.counts[split], self.parts)}{f" ({held})" * bool(held)} from '
             f'{counted(self.scans[split], self.sources)} of '
-            f'{counted(self.patients[split], "patients")}'
+            f'{counted(self.patients[split], "patients")}' + ', stored whole' * self.volumes
         )
 
     def _refused(self) -> list[str]:
@@ -146,6 +148,7 @@ class Summary:
         if whole.exists():
             written += f'; whole scans for the evaluation: {whole}'
         named = '' if name == self.config else f' --config.data.name={name}'
+        named += ' --config.data.sampling=volumes' * self.volumes
         return [
             written,
             f'Next: python main.py --config=configs/{self.config}.py '

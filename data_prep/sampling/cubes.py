@@ -103,22 +103,20 @@ def sample_cubes(
     Raises:
       ScanError: the scan cannot hold one patch and its borders.
     """
-    scored = voxels if voxels.ndim == 3 else voxels[..., 0]
-    if valid is not None:
-        scored = np.where(valid, scored, np.iinfo(np.int16).min)
-    low, high = _start_range(scored.shape, rule)
+    scored = scored_voxels(voxels, valid)
+    low, high = start_range(scored.shape, rule)
     if inside is None:
         starts = rng.integers(low, high + 1, size=(rule.tries, 3), dtype=np.int32)
     else:
         starts = _starts_inside(rng, inside, low, high, rule)
-    columns = _column_scores(scored, low, high, rule)
+    columns = column_scores(scored, low, high, rule)
     kept: list[int] = []
     tried = air = tissue = 0
     for first in range(0, len(starts), _CANDIDATES_AT_ONCE):
         batch = slice(first, first + _CANDIDATES_AT_ONCE)
         scores = _cube_scores(columns, starts[batch] - low, rule)
         if valid is not None:
-            seen = [_part(valid, start, rule.size).any() for start in starts[batch]]
+            seen = [part_of(valid, start, rule.size).any() for start in starts[batch]]
             scores = np.where(seen, scores, -np.inf)
         accepted = np.flatnonzero((scores > rule.min_tissue) & (scores <= rule.max_tissue))
         accepted = accepted[: rule.per_scan - len(kept)]
@@ -135,7 +133,13 @@ def sample_cubes(
     return Cubes(taken, _cut(voxels, taken, rule.size), shown, tried, air, tissue)
 
 
-def _start_range(shape: tuple[int, ...], rule: CubeRule) -> tuple[np.ndarray, np.ndarray]:
+def scored_voxels(voxels: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+    """What tells tissue, int16 [X, Y, Z]: the first channel, lowest where voxels are left out."""
+    scored = voxels if voxels.ndim == 3 else voxels[..., 0]
+    return scored if valid is None else np.where(valid, scored, np.iinfo(np.int16).min)
+
+
+def start_range(shape: tuple[int, ...], rule: CubeRule) -> tuple[np.ndarray, np.ndarray]:
     """The lowest and highest start along x, y, z, both included."""
     low = np.array(rule.border_low)
     high = np.array(shape) - rule.size - rule.border_high
@@ -160,7 +164,7 @@ def _starts_inside(
     patch around it, patches around any of them are moved into the scan.
     """
     half = np.array(rule.size) // 2
-    roomy = _part(inside, low + half, high - low + 1)
+    roomy = part_of(inside, low + half, high - low + 1)
     first = low + half if roomy.any() else np.zeros(3, int)
     voxels = roomy if roomy.any() else inside
     count = int(np.count_nonzero(voxels))
@@ -184,12 +188,14 @@ def _voxels_of(mask: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     return voxels
 
 
-def _part(array: np.ndarray, start: Sequence[int], size: Sequence[int]) -> np.ndarray:
+def part_of(
+    array: np.ndarray, start: Sequence[int] | np.ndarray, size: Sequence[int] | np.ndarray
+) -> np.ndarray:
     """The part of these sides that begins at `start`."""
     return array[tuple(slice(a, a + n) for a, n in zip(start, size, strict=True))]
 
 
-def _column_scores(
+def column_scores(
     voxels: np.ndarray, low: np.ndarray, high: np.ndarray, rule: CubeRule
 ) -> np.ndarray:
     """Doubled tissue scores summed over a patch's depth, [starts along z, Y, X].

@@ -21,6 +21,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from genesis_jax.data import volumes
 from genesis_jax.errors import UserError
 from genesis_jax.paths import as_path
 
@@ -28,15 +29,16 @@ _BUFFERED = 8  # batches read ahead
 _EPOCHS = 1_000_000  # as good as endless, where Grain's endless datasets overflow when sliced
 
 
-def open_splits(config: ConfigDict) -> tuple[Any, Any, Any]:
+def open_splits(config: ConfigDict) -> tuple[Any, Any, tuple[int, ...]]:
     """Opens the dataset that `config.data` (`dir`, `name`) names.
 
     Returns:
-      `(train, validation, features)`: random-access sources and the features of a record.
+      `(train, validation, shape)`: random-access sources, and the shape of a record's `cube`. With
+      `data.sampling` 'volumes' the first is a `volumes.DrawnPatches`.
 
     Raises:
-      UserError: there is no such dataset, naming the command that prepares it, or it is labelled
-        for a target task.
+      UserError: there is no such dataset, naming the command that prepares it, it is labelled for a
+        target task, or it does not serve `data.sampling`.
     """
     data = config.data
     builder = open_dataset(data, *_of_others(config))
@@ -52,13 +54,22 @@ def open_splits(config: ConfigDict) -> tuple[Any, Any, Any]:
             f'{folder} has no split {sorted(missing)[0]!r}; expected train and validation: '
             'delete it and prepare it again, with another --seed or without scans that it skips'
         )
-    if not {'cube', 'window'} <= set(builder.info.features):
+    features = builder.info.features
+    if {'volume', 'window'} <= set(features):
+        return volumes.open_splits(builder, data)
+    if data.sampling == 'volumes':
         raise UserError(
-            f'{folder} has records of {sorted(builder.info.features)}; expected at least cube and '
+            f"config.data.sampling='volumes' draws patches of whole scans and the dataset "
+            f'{data.name!r} in {data.dir!r} holds fixed ones; prepare another with --volumes, or '
+            "set 'patches'"
+        )
+    if not {'cube', 'window'} <= set(features):
+        raise UserError(
+            f'{folder} has records of {sorted(features)}; expected at least cube and '
             'window, as data_prep writes them: prepare it again'
         )
     sources = [builder.as_data_source(split) for split in ('train', 'validation')]
-    return *sources, builder.info.features
+    return *sources, features['cube'].shape
 
 
 def provenance(data: ConfigDict) -> dict[str, Any]:
@@ -107,16 +118,16 @@ def train_batches(
     """An endless, resumable Grain iterator, shuffled anew every epoch.
 
     Over several processes it gives each the part of the global batch that is its own: `position`
-    counts within the global batch, so examples draw the same randomness on any number of them.
+    counts within the global batch, so examples draw the same randomness on any number of them. What
+    a source draws anew in every epoch depends on the seed and on how many examples came before.
     """
     process, processes = _processes(process, processes)
-    dataset = (
-        grain.MapDataset.source(source)
-        .seed(seed)
-        .shuffle()
-        .repeat(_EPOCHS)
-        .map_with_index(lambda i, record: _example(record, i % batch_size))
-    )
+    drawn = volumes.draws(source)
+    places = grain.MapDataset.source(range(len(source)) if drawn else source)
+    records = places.seed(seed).shuffle().repeat(_EPOCHS)
+    if drawn:
+        records = records.random_map(source.draw)
+    dataset = records.map_with_index(lambda i, record: _example(record, i % batch_size))
     return iter(_read_ahead(dataset[process::processes].batch(batch_size // processes)))
 
 

@@ -64,7 +64,14 @@ class Viewed:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         place, z = divmod(index, self._slices or 1)
-        record = self.source[place]
+        return self._seen(self.source[place], z)
+
+    def draw(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        """The example at a place of a source that draws its records (`data.volumes`)."""
+        place, z = divmod(index, self._slices or 1)
+        return self._seen(self.source.draw(place, rng), z)
+
+    def _seen(self, record, z):
         return take(record, self._view, z if self._slices else record['cube'].shape[2] // 2)
 
 

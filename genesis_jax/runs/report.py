@@ -43,7 +43,7 @@ def opening_pretraining(
         **_recipe(recipe),
         'data': f'{config.data.name}{_seen(config)}: {counts["train"]} '
         f'{EXAMPLES[config.dimensions][1]} of {_size(cube_shape)} for training, '
-        f'{counts["validation"]} for validation',
+        f'{counts["validation"]} for validation{_drawn(config)}',
         'corruption': registry.describe(config.transforms),
         'network': _network(config, state),
         'start': _start(start),
@@ -119,6 +119,11 @@ def _seen(config):
     return f' as {config.data.view}' if config.data.view else ''
 
 
+def _drawn(config):
+    drawn = config.data.sampling == 'volumes'
+    return '; those for training are drawn anew from whole scans in every epoch' * drawn
+
+
 def _size(shape):
     return 'x'.join(map(str, shape))
 
@@ -151,7 +156,7 @@ def write(
         f'- start: {_start(start)}',
         f'- epochs: {last["epoch"]}, best after step {progress.best_step}',
         f'- {counts["train"]} training and {counts["validation"]} validation {example}s of '
-        f'{_size(cube_shape)}',
+        f'{_size(cube_shape)}{_drawn(config)}',
         f'- {about["devices"]} x {about["device"]}, batch {config.batch_size}: '
         f'{progress.speed(config.batch_size):.3g} {example}s a second, {progress.seconds:.0f} s of '
         'steps without compilation',

@@ -15,21 +15,25 @@ import optax
 
 from genesis_jax import parallel
 from genesis_jax.models import probabilities
+from genesis_jax.training.voxel_losses import VoxelLoss, squared, voxel_loss_of
 
 Arrays = Mapping[str, Any]
 
 _SMOOTH = 1.0  # of the soft Dice, as published
 
 
-def squared_error(
-    prediction: jax.Array, target: jax.Array, valid: jax.Array | None = None
+def mean_error(
+    prediction: jax.Array,
+    target: jax.Array,
+    valid: jax.Array | None = None,
+    error: VoxelLoss = squared,
 ) -> jax.Array:
-    """Mean squared error over each example's voxels and channels: `[B, ..., C]` to `[B]`.
+    """The mean error over each example's voxels and channels: `[B, ..., C]` to `[B]`.
 
     Args:
       valid: `[B, ..., C]` or `[B, ..., 1]`, 1 where the mean is taken and 0 elsewhere; None: all.
     """
-    return _mean((prediction - target) ** 2, valid)
+    return _mean(error(prediction, target), valid)
 
 
 def _mean(values, valid=None, keepdims=False):
@@ -76,30 +80,37 @@ class Loss:
         return probabilities(logits, self.task)
 
 
-class SquaredError(Loss):
-    """Restoration: mean squared error of the sigmoid; beside it that of two that learn nothing.
+class Restoration(Loss):
+    """Restoration: mean error of the sigmoid; beside it that of two that learn nothing.
 
     `unchanged` returns the corrupted example as it is; `cube_mean` fills it with its target's mean.
     Where `valid` of the batch is 0, no error and no mean is taken.
+
+    Args:
+      name: of the error, see `voxel_losses`.
     """
 
     task = 'restoration'
+
+    def __init__(self, name: str = 'squared'):
+        self._error = voxel_loss_of(name)
 
     def terms(self, logits: jax.Array, batch: Arrays) -> dict[str, jax.Array]:
         """What examples add, of logits `[B, ..., C]` and `target` and `corrupted` of the batch."""
         target, valid = batch['target'], batch.get('valid')
         mean = _mean(target, valid, keepdims=True)
-        loss = squared_error(self.answers(logits), target, valid)
+        loss = mean_error(self.answers(logits), target, valid, self._error)
         return {
             'loss': loss,
-            'unchanged': squared_error(batch['corrupted'], target, valid),
-            'cube_mean': squared_error(mean, target, valid),
+            'unchanged': mean_error(batch['corrupted'], target, valid, self._error),
+            'cube_mean': mean_error(mean, target, valid, self._error),
             'examples': jnp.ones_like(loss),
         }
 
     def of_step(self, logits: jax.Array, batch: Arrays) -> jax.Array:
         """All devices have as many examples, so each takes the mean of its own."""
-        return jnp.mean(squared_error(self.answers(logits), batch['target'], batch.get('valid')))
+        valid, answers = batch.get('valid'), self.answers(logits)
+        return jnp.mean(mean_error(answers, batch['target'], valid, self._error))
 
     def conclude(self, totals: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Means over all examples."""
@@ -186,4 +197,4 @@ class SoftDice(Loss):
         return {'dice': ((2 * totals['hard_overlap'] + 1e-9) / (size + 1e-9)).mean()}
 
 
-LOSSES = {loss.task: loss for loss in (SquaredError, CrossEntropy, BinaryCrossEntropy, SoftDice)}
+LOSSES = {loss.task: loss for loss in (Restoration, CrossEntropy, BinaryCrossEntropy, SoftDice)}

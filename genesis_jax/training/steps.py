@@ -17,9 +17,9 @@ from genesis_jax.models.network import Network
 from genesis_jax.training import losses, optim
 from genesis_jax.training.deep_supervision import DeepSupervision
 from genesis_jax.training.state import TrainState
-from genesis_jax.transforms import corrupt_batch
+from genesis_jax.transforms import corrupt_batch, registry
 from genesis_jax.transforms.augment import augment_batch
-from genesis_jax.transforms.pipeline import flip_alike
+from genesis_jax.transforms.pipeline import corrupt_batch_and_tell, flip_alike
 from genesis_jax.transforms.window import normalise
 
 Batch = Mapping[str, jax.Array]
@@ -87,14 +87,23 @@ class Steps:
         return jax.lax.psum(totals, parallel.AXIS), (*target, inputs, answers)
 
 
-def corrupted(keys, patches, batch, train, **transforms) -> tuple[jax.Array, Batch]:
-    """Examples of restoration, also in evaluation: `transforms` are options of `corrupt`."""
-    inputs, target = corrupt_batch(keys, patches, **transforms)
-    batch = {**batch, 'corrupted': inputs, 'target': target}
+def corrupted(keys, patches, batch, train, where='all', **transforms) -> tuple[jax.Array, Batch]:
+    """Examples of restoration, also in evaluation: `transforms` are options of `corrupt`.
+
+    Args:
+      where: one of `voxel_losses.WHERE`: `valid` says where the loss is taken.
+    """
+    others = parallel.next_examples(patches) if registry.mix(transforms) else None
+    batch = {**batch}
     if 'valid' in batch:  # lies on the target, which is mirrored
-        flip = jax.vmap(lambda key, valid: flip_alike(key, valid, **transforms))
-        batch['valid'] = flip(keys, batch['valid'].astype(target.dtype))
-    return inputs, batch
+        flip = jax.vmap(lambda key, valid: flip_alike(key, valid, transforms))
+        batch['valid'] = flip(keys, batch['valid'].astype(patches.dtype))
+    if where == 'corrupted':
+        inputs, target, changed = corrupt_batch_and_tell(keys, patches, others, **transforms)
+        batch['valid'] = changed.astype(patches.dtype) * batch.get('valid', 1)
+    else:
+        inputs, target = corrupt_batch(keys, patches, others, **transforms)
+    return inputs, batch | {'corrupted': inputs, 'target': target}
 
 
 def augmented(keys, patches, batch, train, **options) -> tuple[jax.Array, Batch]:
@@ -130,11 +139,13 @@ def make_steps(
       scales: of `layer_rates.make_scales`.
     """
     if config.task == 'restoration':
-        make_examples = partial(corrupted, **config.transforms.to_dict())
+        transforms = config.transforms.to_dict()
+        make_examples = partial(corrupted, where=config.loss.where, **transforms)
     else:
         make_examples = partial(augmented, **config.augment.to_dict())
     optimisation = optim.Optimisation(config, steps_per_epoch, scales)
-    loss: losses.Loss = losses.LOSSES[config.task]()
+    options = (config.loss.name,) if config.task == 'restoration' else ()
+    loss: losses.Loss = losses.LOSSES[config.task](*options)
     if config.model.get('deep_supervision'):
         loss = DeepSupervision(loss)
     return Steps(network, optimisation, make_examples, loss, channels, config.data.window)

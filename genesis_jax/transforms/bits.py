@@ -34,3 +34,9 @@ def fraction(bits: jax.Array, leading: int = 24) -> jax.Array:
     # By way of int32, since CPUs convert no other integers quickly.
     whole = (bits >> (32 - leading)).astype(jnp.int32)
     return whole.astype(jnp.float32) * np.float32(2**-leading)
+
+
+def noise_like(key: jax.Array, volume: jax.Array) -> jax.Array:
+    """Noise in [0, 1), uniform and independent per element, of the shape and dtype of `volume`."""
+    (bits,) = random_bits(key, 1, volume.size)
+    return fraction(bits).astype(volume.dtype).reshape(volume.shape)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from genesis_jax.transforms.registry import corruption
+
 _EPSILON = 1e-7  # of a volume that is all alike
 
 
@@ -58,6 +60,7 @@ def random_contrast(
     return contrast(volume, around_one(key, factors, volume.shape[-1]))
 
 
+@corruption('gamma')
 def random_gamma(
     key: jax.Array,
     volume: jax.Array,

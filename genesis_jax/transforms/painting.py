@@ -1,12 +1,14 @@
 """In-painting and out-painting: boxes, or all but boxes, replaced by noise or by a constant."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 
 from genesis_jax.errors import OptionError
-from genesis_jax.transforms.bits import fraction, random_bits
+from genesis_jax.transforms.bits import noise_like
+from genesis_jax.transforms.registry import corruption
 
 FILLS = ('noise', 'constant')
 _BOXES = 5  # at most
@@ -30,9 +32,9 @@ def random_in_painting(key: jax.Array, volume: jax.Array, *, fill: str = 'noise'
     key_boxes, key_fill = jax.random.split(key)
     shape = volume.shape[:-1]
     sides = [(n // 6, n // 3) for n in shape]
-    boxes = _random_boxes(key_boxes, shape, sides, at_least_one=False)
+    boxes = random_boxes(key_boxes, shape, sides, at_least_one=False)
     if fill == 'noise':
-        return paint(volume, jnp.any(boxes, axis=0), _noise(key_fill, volume))
+        return paint(volume, jnp.any(boxes, axis=0), noise_like(key_fill, volume))
     for box, value in zip(boxes, jax.random.uniform(key_fill, (_BOXES,)), strict=True):
         volume = paint(volume, box, value)
     return volume
@@ -51,11 +53,16 @@ def random_out_painting(key: jax.Array, volume: jax.Array, *, fill: str = 'noise
     key_boxes, key_fill = jax.random.split(key)
     shape = volume.shape[:-1]
     sides = [(n - 4 * n // 7, n - 3 * n // 7) for n in shape]
-    boxes = _random_boxes(key_boxes, shape, sides, at_least_one=True)
-    surrounding = _noise(key_fill, volume) if fill == 'noise' else jax.random.uniform(key_fill)
+    boxes = random_boxes(key_boxes, shape, sides, at_least_one=True)
+    surrounding = noise_like(key_fill, volume) if fill == 'noise' else jax.random.uniform(key_fill)
     return paint(volume, ~jnp.any(boxes, axis=0), surrounding)
 
 
+def _kinds(outpaint_probability, fill):
+    return {'out-painting': outpaint_probability, 'in-painting': 1 - outpaint_probability}
+
+
+@corruption('paint', probability=0.9, kinds=_kinds, prefix='')
 def random_painting(
     key: jax.Array, volume: jax.Array, *, outpaint_probability: float = 0.8, fill: str = 'noise'
 ) -> jax.Array:
@@ -76,13 +83,14 @@ def _check_fill(fill):
         raise OptionError(f'fill is {fill!r}; expected one of {FILLS}')
 
 
-def _noise(key, volume):
-    (bits,) = random_bits(key, 1, volume.size)
-    return fraction(bits).astype(volume.dtype).reshape(volume.shape)
+def random_boxes(
+    key: jax.Array, shape: Sequence[int], sides: Sequence[tuple[int, int]], *, at_least_one: bool
+) -> jax.Array:
+    """Masks `[5, *shape]` of up to five boxes; one that was not drawn is empty.
 
-
-def _random_boxes(key, shape, sides, *, at_least_one):
-    """Masks `[_BOXES, *shape]` of the boxes; one that was not drawn is empty."""
+    Args:
+      sides: of a box along each axis, the shortest and the longest.
+    """
     key_more, *keys = jax.random.split(key, 1 + len(shape))
     more = jax.random.bernoulli(key_more, _MORE, (_BOXES,))
     if at_least_one:

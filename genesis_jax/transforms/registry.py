@@ -1,16 +1,28 @@
-"""The corruptions, in the order in which an example goes through them."""
+"""Corruptions by name: each is one function in a file of its own, and these lines above it.
+
+    @corruption('noise', sd=0.1)
+    def random_noise(key, volume, *, sd):
+
+gives configs `transforms.noise_probability` (0, as long as nothing is set) and
+`transforms.noise_sd`. What the function returns is the corrupted volume, or that and where it was
+changed, `[X, Y(, Z), 1]` of booleans, if a value may stay what it was by chance.
+"""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import difflib
+import importlib
+import inspect
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 
-from genesis_jax.transforms.intensity import random_bezier_map
-from genesis_jax.transforms.painting import random_painting
-from genesis_jax.transforms.shuffle import random_local_shuffle
+from genesis_jax.errors import OptionError
 
 Options = Mapping[str, Any]  # of `corrupt`, as `config.transforms` has them
+PUBLISHED = ('shuffle', 'nonlinear', 'paint')  # in the published order
+_OF_ALL = ('flip_probability', 'flip_axes', 'order', 'modules')  # options of no corruption
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,54 +31,138 @@ class Corruption:
 
     Attributes:
       name: the option `NAME_probability` says how often it happens.
-      apply: `(key, volume, options) -> volume`.
-      kinds: its kinds in words, each with its share given that it happens.
+      random_op: `(key, volume, *, ...)` to the volume, or to `(volume, changed)`.
+      options: by their names in configs, the argument of `random_op` and its default.
+      probability: where none is given.
+      kinds: its kinds in words, each with its share given that it happens, of the arguments.
+      pairs: whether `random_op` gets another volume of the batch as `other`.
     """
 
     name: str
-    apply: Callable[..., jax.Array]
-    kinds: Callable[[Options], dict[str, float]]
+    random_op: Callable[..., Any]
+    options: Mapping[str, tuple[str, Any]]
+    probability: float
+    kinds: Callable[..., dict[str, float]]
+    pairs: bool
 
-    def probability(self, options: Options) -> float:
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Its options in configs, with their defaults."""
+        options = {name: default for name, (_, default) in self.options.items()}
+        return {f'{self.name}_probability': self.probability} | options
+
+    def probability_in(self, options: Options) -> float:
         """How often it happens."""
-        return options[f'{self.name}_probability']
+        return options.get(f'{self.name}_probability', self.probability)
+
+    def arguments(self, options: Options) -> dict[str, Any]:
+        """Of `random_op`."""
+        return {arg: options.get(name, value) for name, (arg, value) in self.options.items()}
+
+    def key(self, key: jax.Array) -> jax.Array:
+        """Its own of an example's key; the published ones take theirs by number (`pipeline`)."""
+        return jax.random.fold_in(key, zlib.crc32(self.name.encode()))
 
 
-CORRUPTIONS = (
-    Corruption(
-        'shuffle',
-        lambda key, volume, options: random_local_shuffle(
-            key, volume, windows=options['shuffle_windows']
-        ),
-        lambda options: {'shuffling': 1},
-    ),
-    Corruption(
-        'nonlinear',
-        lambda key, volume, options: random_bezier_map(key, volume),
-        lambda options: {'non-linear': 1},
-    ),
-    Corruption(
-        'paint',
-        lambda key, volume, options: random_painting(
-            key,
-            volume,
-            outpaint_probability=options['outpaint_probability'],
-            fill=options['fill'],
-        ),
-        lambda options: {
-            'out-painting': options['outpaint_probability'],
-            'in-painting': 1 - options['outpaint_probability'],
-        },
-    ),
-)
+CORRUPTIONS: dict[str, Corruption] = {}
+
+
+def corruption(
+    name: str,
+    /,
+    *,
+    probability: float = 0.0,
+    kinds: Callable[..., dict[str, float]] | None = None,
+    prefix: str | None = None,
+    **defaults: Any,
+) -> Callable:
+    """Registers `random_op(key, volume, *, ...)` as the corruption `name`.
+
+    Args:
+      probability: how often it happens where no config says so.
+      kinds: see `Corruption`; its name, if not given.
+      prefix: of its options in configs; `NAME_`, if not given.
+      defaults: of its options; those of its signature, if not given.
+
+    Raises:
+      TypeError: an option has no default or is none of the function's.
+    """
+    prefix = f'{name}_' if prefix is None else prefix
+
+    def register(random_op):
+        parameters = inspect.signature(random_op).parameters.values()
+        keywords = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        pairs = keywords.pop('other', None) is not None
+        values = keywords | defaults
+        lacking = [n for n, value in values.items() if value is inspect.Parameter.empty]
+        if lacking or values.keys() != keywords.keys():
+            raise TypeError(
+                f'the corruption {name!r} has the options {", ".join(keywords) or "none"} and '
+                f'defaults for {", ".join(values.keys() - set(lacking)) or "none"}; expected the '
+                'same'
+            )
+        made = Corruption(
+            name,
+            random_op,
+            {f'{prefix}{arg}': (arg, value) for arg, value in values.items()},
+            probability,
+            kinds or (lambda **_: {name.replace('_', ' '): 1.0}),
+            pairs,
+        )
+        others = [one for one in CORRUPTIONS.values() if one.name != name]
+        if taken := made.fields.keys() & set(_OF_ALL).union(*(one.fields for one in others)):
+            raise TypeError(f'the option {sorted(taken)[0]} of {name!r} is taken; rename it')
+        CORRUPTIONS[name] = made
+        return random_op
+
+    return register
+
+
+def further_options() -> dict[str, Any]:
+    """Fields of configs, with their defaults, of all corruptions but the published ones."""
+    further = (one for one in CORRUPTIONS.values() if one.name not in PUBLISHED)
+    return {name: value for one in further for name, value in one.fields.items()}
+
+
+def chain(options: Options) -> list[Corruption]:
+    """The corruptions that happen, in their order: those that `order` names come first.
+
+    Raises:
+      OptionError: a module cannot be imported, or there is no option or corruption of that name.
+    """
+    load(options.get('modules') or ())
+    _check(options)
+    first = tuple(options.get('order') or ())
+    names = dict.fromkeys((*first, *PUBLISHED, *CORRUPTIONS))
+    return [one for n in names if (one := CORRUPTIONS[n]).probability_in(options) > 0]
+
+
+def mix(options: Options) -> bool:
+    """Whether a corruption that happens takes in another volume."""
+    return any(one.pairs for one in chain(options))
+
+
+def without_idle(options: Options) -> dict[str, Any]:
+    """Options without those that change nothing: of corruptions that are off and unpublished."""
+    idle = {
+        name
+        for one in CORRUPTIONS.values()
+        if one.name not in PUBLISHED and one.probability_in(options) <= 0
+        for name in one.fields
+    }
+    return {
+        name: value
+        for name, value in options.items()
+        if name not in idle and (value or name not in ('order', 'modules'))
+    }
 
 
 def kinds(options: Options) -> dict[str, float]:
     """What happens to an example, by kind, and how often; `{}` of an autoencoder."""
     shares = {
-        kind: corruption.probability(options) * share
-        for corruption in CORRUPTIONS
-        for kind, share in corruption.kinds(options).items()
+        kind: one.probability_in(options) * share
+        for one in chain(options)
+        for kind, share in one.kinds(**one.arguments(options)).items()
     }
     return {kind: share for kind, share in shares.items() if share > 0}
 
@@ -75,3 +171,32 @@ def describe(options: Options) -> str:
     """The corruptions that happen and how often, in words."""
     words = [f'{kind} {share:.3g}' for kind, share in kinds(options).items()]
     return ', '.join(words) or 'none (autoencoder)'
+
+
+def load(modules: Sequence[str]) -> None:
+    """Imports modules, which register what is theirs; OptionError if one cannot be imported."""
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise OptionError(
+                f'modules: cannot import {module} ({error}); expected what Python finds from this '
+                'folder, such as my_lab.noise for my_lab/noise.py'
+            ) from None
+
+
+def _check(options):
+    known = set(_OF_ALL).union(*(one.fields for one in CORRUPTIONS.values()))
+    for name in options:
+        if name not in known:
+            raise OptionError(f'there is no option {name}; {_nearest(name, known)}')
+    for name in options.get('order') or ():
+        if name not in CORRUPTIONS:
+            raise OptionError(
+                f'order: there is no corruption {name}; {_nearest(name, CORRUPTIONS)}'
+            )
+
+
+def _nearest(name, known):
+    found = difflib.get_close_matches(name, known, 1)
+    return f'the nearest is {found[0]}' if found else f'expected one of {", ".join(sorted(known))}'

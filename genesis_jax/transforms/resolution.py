@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from genesis_jax.transforms.registry import corruption
+
 
 def blur(volume: jax.Array, sigmas: jax.Array) -> jax.Array:
     """Gaussian blur of `[X, Y(, Z), C]`; at the borders of the voxels that are there.
@@ -44,6 +46,7 @@ def low_resolution(volume: jax.Array, zooms: jax.Array) -> jax.Array:
     return _along_axes(volume, weights, zooms)
 
 
+@corruption('blur')
 def random_blur(
     key: jax.Array, volume: jax.Array, *, sigmas: Sequence[float] = (0.5, 1.0)
 ) -> jax.Array:

@@ -25,6 +25,7 @@ import numpy as np
 
 from genesis_jax.errors import OptionError
 from genesis_jax.transforms.bits import fraction, mix, random_bits
+from genesis_jax.transforms.registry import corruption
 
 _LARGEST_PART = 10  # a window's side is at most this fraction (1/10) of the volume's
 _ROUNDS = 12  # of swap-or-not
@@ -45,6 +46,7 @@ def rearrange(volume: jax.Array, source: jax.Array) -> jax.Array:
     return voxels[source.reshape(-1)].reshape(volume.shape)
 
 
+@corruption('shuffle', probability=0.5, kinds=lambda **_: {'shuffling': 1.0})
 def random_local_shuffle(key: jax.Array, volume: jax.Array, *, windows: int = 10_000) -> jax.Array:
     """Permutes the voxels of `windows` random windows (MedIA 2021, section 3.2).
 
