@@ -1,12 +1,13 @@
-r"""Genesis Chest CT on nnU-Net's residual encoder (ResEnc M and L): the unified recipe, large patches.
+r"""Genesis Chest CT on nnU-Net's residual encoder (ResEnc M, L): unified recipe, large patches.
 
     python -m data_prep.luna16 --source=LUNA16 --name=luna16_96 --cube_size=96,96,96 --volumes \
         --data_dir=data
     python main.py --config=configs/genesis_resenc.py --workdir=runs/genesis_resenc
 
 102 million parameters (Isensee et al., nnU-Net Revisited, 2024). Patches are drawn anew in every
-epoch (docs/volumes.md); AdamW with a warm-up and a cosine. Weights go to nnU-Net with `python -m genesis_jax.convert runs/genesis_resenc genesis.pth --to=nnunet`; see
-docs/networks.md. Variants as of configs/genesis_ct.py.
+epoch (docs/volumes.md); AdamW with a warm-up and a cosine. Weights go to nnU-Net with
+`python -m genesis_jax.convert runs/genesis_resenc genesis.pth --to=nnunet`; see docs/networks.md.
+Variants as of configs/genesis_ct.py.
 
 Expected: not known; nobody has run it to its end. It needs an accelerator.
 """

@@ -28,6 +28,7 @@ FLOORS = (
     'genesis_jax.torch',
     'genesis_jax.transfer',
     'genesis_jax.training',
+    'genesis_jax.config_rules',
     'genesis_jax.config',
     'genesis_jax.runs',
     'genesis_jax.inference',
