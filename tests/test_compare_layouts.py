@@ -149,6 +149,7 @@ def test_readings_other_than_slices_are_told(tmp_path, five):
     assert 'single slices' not in text
     for path, view in zip(five, ('orthogonal', 'orthogonal', 'adjacent'), strict=False):
         write_config(path, dimensions=2, data={'view': view})
+    write_config(five[-1], dimensions=3, data={})
     _, text = lay_out(tmp_path, five, '--overwrite')
     told = [
         'ncc: 2D scratch, 2D ImageNet: three orthogonal planes (`data.view`: orthogonal)',
