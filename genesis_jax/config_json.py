@@ -3,6 +3,7 @@
 from typing import Any
 
 _RENAMED = {'statistics_momentum': 'batch_norm_momentum'}  # of a network's options
+_LOSS = {'name': 'squared', 'where': 'all', 'modules': []}
 _AUGMENT = {
     'flip_axes': None,
     'rotation_probability': 0.0,
@@ -45,7 +46,7 @@ def complete(config: dict[str, Any]) -> dict[str, Any]:
         'schedule': {'power': 0.9},
     }
     if config.get('task') == 'restoration':
-        meant['loss'] = {'name': 'squared', 'where': 'all', 'modules': []}
+        meant['loss'] = _LOSS
         config = {'loss': {}, **config}
     groups = {name: group | config[name] for name, group in meant.items() if name in config}
     if 'model' in config:
@@ -66,6 +67,8 @@ def hashed(config: dict[str, Any]) -> dict[str, Any]:
 
     So a run of before keeps its hash.
     """
+    if config.get('loss') == _LOSS:
+        config = {name: value for name, value in config.items() if name != 'loss'}
     if 'model' not in config:
         return config
     model = {n: v for n, v in config['model'].items() if n not in _MODEL or v != _MODEL[n]}

@@ -40,16 +40,16 @@ def alone(name, **options):
 @pytest.fixture
 def lab(tmp_path, monkeypatch):
     """A module of somebody's own, which brings a corruption."""
-    (tmp_path / 'my_lab.py').write_text(
+    (tmp_path / 'own_corruptions.py').write_text(
         'from genesis_jax.transforms import corruption\n\n'
         "@corruption('darken', factor=0.5)\n"
         'def random_darkening(key, volume, *, factor):\n'
         '    return volume * factor\n'
     )
     monkeypatch.syspath_prepend(tmp_path)
-    yield ('my_lab',)
+    yield ('own_corruptions',)
     registry.CORRUPTIONS.pop('darken', None)
-    sys.modules.pop('my_lab', None)
+    sys.modules.pop('own_corruptions', None)
 
 
 def test_a_corruption_of_ones_own_is_a_function_and_a_line(lab):

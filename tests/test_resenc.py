@@ -140,6 +140,7 @@ def test_blocks_start_as_their_shortcut():
 
 
 def test_every_format_holds_it_and_gives_it_back(tmp_path):
+    pytest.importorskip('torch')
     variables, card = drawn()
     source = tmp_path / 'export'
     convert.write(source, variables, card, 'orbax')
