@@ -6,7 +6,6 @@
 gives configs `loss.name = 'cubed'`; `'squared+absolute'` adds two up. Values lie in [0, 1].
 """
 
-import difflib
 from collections.abc import Callable
 
 import jax
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from genesis_jax.errors import OptionError
+from genesis_jax.transforms.registry import nearest_of
 
 WHERE = ('all', 'corrupted')  # the voxels of which the loss is the mean
 _HUBER_DELTA = 0.1  # of grey values from 0 to 1; beyond it the error counts linearly
@@ -41,13 +41,7 @@ def voxel_loss_of(name: str) -> VoxelLoss:
     parts = []
     for part in name.split('+'):
         if part not in VOXEL_LOSSES:
-            nearest = difflib.get_close_matches(part, VOXEL_LOSSES, 1)
-            expected = (
-                f'the nearest is {nearest[0]}'
-                if nearest
-                else (f'expected one of {", ".join(VOXEL_LOSSES)}')
-            )
-            raise OptionError(f'there is no loss {part!r}; {expected}')
+            raise OptionError(f'there is no loss {part!r}; {nearest_of(part, VOXEL_LOSSES)}')
         parts.append(VOXEL_LOSSES[part])
     if len(parts) == 1:
         return parts[0]

@@ -13,7 +13,7 @@ import difflib
 import importlib
 import inspect
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -189,14 +189,15 @@ def _check(options):
     known = set(_OF_ALL).union(*(one.fields for one in CORRUPTIONS.values()))
     for name in options:
         if name not in known:
-            raise OptionError(f'there is no option {name}; {_nearest(name, known)}')
+            raise OptionError(f'there is no option {name}; {nearest_of(name, known)}')
     for name in options.get('order') or ():
         if name not in CORRUPTIONS:
             raise OptionError(
-                f'order: there is no corruption {name}; {_nearest(name, CORRUPTIONS)}'
+                f'order: there is no corruption {name}; {nearest_of(name, CORRUPTIONS)}'
             )
 
 
-def _nearest(name, known):
+def nearest_of(name: str, known: Iterable[str]) -> str:
+    """What to write instead of an unknown name: the one most like it, else all."""
     found = difflib.get_close_matches(name, known, 1)
     return f'the nearest is {found[0]}' if found else f'expected one of {", ".join(sorted(known))}'
