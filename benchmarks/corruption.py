@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from benchmarks import measure, numpy_corruption
-from benchmarks.recipe import PATCH, host_batch
+from benchmarks.recipe import PATCH, Runner, host_batch, make_steps
 from genesis_jax.transforms import corrupt_batch, registry
 from genesis_jax.transforms.window import normalise
 
@@ -25,6 +25,7 @@ MEASURED = {
         'local_shuffle',
     ),
 }
+_WIDTH, _STEP = 8, 2  # of the network that a corruption is compared with, and its patches
 _LOOP = 64  # patches of the NumPy loop in one repetition: what happens to each of them is drawn
 
 
@@ -64,7 +65,11 @@ def main():
 
 
 def _each_alone(keys, volumes):
-    """Seconds a patch of every corruption where it always happens, and of the published chain."""
+    """Seconds a patch of every corruption where it always happens, beside those of a step.
+
+    The step is a narrow network's, which corrupts, too: of a wider one the shares are smaller.
+    """
+    step = f'training step, width {_WIDTH}'
     never = {f'{name}_probability': 0.0 for name in ('flip', *registry.PUBLISHED)}
     options = {'published chain': {}} | {
         name: never | {f'{name}_probability': 1.0} for name in registry.CORRUPTIONS
@@ -73,9 +78,12 @@ def _each_alone(keys, volumes):
         name: functools.partial(jax.jit(functools.partial(corrupt_batch, **own)), keys, volumes)
         for name, own in options.items()
     }
+    counts = {step: _STEP * jax.device_count(), **dict.fromkeys(runs, len(volumes))}
+    runs = {step: Runner(make_steps(_WIDTH, measure.dtype()), counts[step]), **runs}
     title = 'Every corruption alone, on each patch of 64x64x32'
-    per_patch, _ = measure.compare(title, runs, dict.fromkeys(runs, len(volumes)))
-    return per_patch
+    per_patch, samples = measure.compare(title, runs, counts)
+    shares = {name: seconds / per_patch[step] for name, seconds in per_patch.items()}
+    return {'seconds_per_cube': per_patch, 'samples': samples, 'shares_of_a_step': shares}
 
 
 def _loop(function, patches, seed=0):
