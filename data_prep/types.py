@@ -78,6 +78,7 @@ class Result:
         where copies are not looked for.
       reason: why the scan is skipped; continues its name.
       remark: on what is probably not meant; continues the name of several.
+      told: what else is to be known of this scan; each continues its name.
       tried, air, tissue: places looked at, and how many were refused as air and as tissue.
       stored: of a scan that is stored whole, the fields of its record that say what it holds.
     """
@@ -89,6 +90,7 @@ class Result:
     identity: bytes = b''
     reason: str = ''
     remark: str = ''
+    told: Sequence[str] = ()
     tried: int = 0
     air: int = 0
     tissue: int = 0

@@ -1,6 +1,9 @@
 """What a user can mend."""
 
 import importlib.util
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # What each extra of this package brings: names of modules, and of packages where they differ.
 _EXTRAS = {
@@ -32,6 +35,26 @@ class ScanError(UserError):
 
 class OptionError(UserError, ValueError):
     """A function of the library cannot do with its options, or with arrays of such a shape."""
+
+
+class ScanRemark(UserWarning):
+    """A scan is used, but something in it is probably not meant; continues the scan's name."""
+
+
+@contextmanager
+def collected_remarks() -> Iterator[list[str]]:
+    """A list that holds, once the block has ended, what scans read in it were remarked on."""
+    told: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always', ScanRemark)
+        yield told
+    for warning in caught:
+        if issubclass(warning.category, ScanRemark):
+            told += [text for text in [str(warning.message)] if text not in told]
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
 
 
 def missing(extra: str, purpose: str) -> str:

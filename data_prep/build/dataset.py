@@ -8,7 +8,7 @@ records, metadata, the closing summary. Whole scans, for the evaluation, go to a
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from data_prep.build.records import (
 from data_prep.build.summary import Summary
 from data_prep.splits.draws import digest
 from data_prep.types import SPLITS, Declaration, Job, Patch, Result
-from genesis_jax.errors import PrepareError, ScanError
+from genesis_jax.errors import PrepareError, ScanError, collected_remarks
 from genesis_jax.interruption import Interruption
 
 _RECORD_LIMIT = (1 << 31) - (1 << 20)  # bytes; a record is one protocol buffer
@@ -162,10 +162,11 @@ def _of_scan(job: Job, result: Result) -> dict[str, Any]:
 def _guarded(work: Callable[[Job], Result], job: Job) -> Result:
     """What a worker does with a scan; only a source that contradicts itself stops everything."""
     try:
-        result = work(job)
+        with collected_remarks() as told:
+            result = work(job)
         if result.whole is not None:
             _check_size(result.whole)
-        return result
+        return replace(result, told=told)
     except PrepareError:
         raise
     except Exception as error:  # whatever one scan does to a library, the others are prepared

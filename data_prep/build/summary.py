@@ -7,7 +7,7 @@ from pathlib import Path
 from data_prep.build.records import dataset_folder
 from data_prep.types import Job, Result, counted
 
-_LISTED = 10  # scans with few patches; the metadata has them all
+_LISTED = 10  # scans with few patches, or remarks; the metadata has them all
 
 
 @dataclass
@@ -28,6 +28,7 @@ class Summary:
       per_class: patches by split, then by class name.
       tried, air, tissue: places looked at, and how many were refused.
       remarks: on what is probably not meant, with the number of scans.
+      told: what else is to be known of a scan, by what is shown of it.
     """
 
     config: str
@@ -51,6 +52,7 @@ class Summary:
     few: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     remarks: dict[str, int] = field(default_factory=dict)
+    told: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for split in self.splits:
@@ -80,6 +82,8 @@ class Summary:
         self.tissue += result.tissue
         if result.remark:
             self.remarks[result.remark] = self.remarks.get(result.remark, 0) + 1
+        if result.told:
+            self.told[job.shown] = list(result.told)
 
     @property
     def missing_splits(self) -> list[str]:
@@ -99,6 +103,7 @@ class Summary:
                     f'{self.sources.capitalize()} that {text}: {count}'
                     for text, count in self.remarks.items()
                 ),
+                *self._told(),
                 *(['Skipped:'] if self.skipped else []),
                 *(f'  {shown} {why}' for shown, why in sorted(self.skipped.items())),
                 *self._closing(dataset),
@@ -130,8 +135,11 @@ class Summary:
         if self.per_scan == 1:
             few = f'without {self.parts}: {none}'
         lines = [f'  {scan_id}: {count}' for scan_id, count in sorted(self.few.items())]
-        more = [f'  and {len(lines) - _LISTED} more'] if len(lines) > _LISTED else []
-        return [f'{self.sources.capitalize()} {few}', *lines[:_LISTED], *more]
+        return [f'{self.sources.capitalize()} {few}', *_first(lines)]
+
+    def _told(self) -> list[str]:
+        lines = [f'  {shown} {text}' for shown, told in sorted(self.told.items()) for text in told]
+        return ['To be looked at:', *_first(lines)] if lines else []
 
     def _closing(self, dataset: Path) -> list[str]:
         if self.missing_splits == list(self.splits):
@@ -154,3 +162,8 @@ class Summary:
             f'Next: python main.py --config=configs/{self.config}.py '
             f'--config.data.dir={data_dir}{named} --workdir=runs/{name}',
         ]
+
+
+def _first(lines: Sequence[str]) -> list[str]:
+    more = [f'  and {len(lines) - _LISTED} more'] if len(lines) > _LISTED else []
+    return [*lines[:_LISTED], *more]

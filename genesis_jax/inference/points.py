@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from genesis_jax.card import Card
 from genesis_jax.data import views
-from genesis_jax.errors import PrepareError
+from genesis_jax.errors import PrepareError, collected_remarks
 from genesis_jax.imaging.points import PointRule, check_points, cut_points, gather
 from genesis_jax.imaging.tables import parse_position, read_rows, with_scans
 from genesis_jax.imaging.volumes import Modality, Scan
@@ -62,7 +62,9 @@ def classify(
     line_of = {line: place for place, (line, _) in enumerate(rows)}
     for scan, points in tqdm(located, 'scans', unit='scan', disable=None):
         try:
-            examples = _examples(cut_points(scan, points, rule), card.view)
+            with collected_remarks() as told:
+                examples = _examples(cut_points(scan, points, rule), card.view)
+            outcome.remark(scan.shown, told)
             pairs = predict_examples(predict, examples, batch_size, card.window)
             outputs = [probabilities for _, probabilities in pairs]
         except PrepareError:  # a row contradicts its scan: the table is wrong

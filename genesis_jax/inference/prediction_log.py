@@ -49,6 +49,10 @@ class Outcome:
         own = {'members': ';'.join(self.members)} if len(self.members) > 1 else {}
         write_table(self.table, [row | own for row in self.rows])
 
+    def remark(self, shown: str, told: Sequence[str]) -> None:
+        """Keeps what scans were remarked on (`errors.collected_remarks`) for the summary."""
+        self.lines += [f'{shown} {text}' for text in told]
+
     def skip(self, shown: str, error: Exception | str) -> None:
         """Counts a scan that failed with an exception, or for a reason in words.
 

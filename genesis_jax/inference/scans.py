@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from genesis_jax.card import Card
+from genesis_jax.errors import collected_remarks
 from genesis_jax.imaging.geometry import output_suffix, read_placed, restore, write_image
 from genesis_jax.inference.inputs import Input
 from genesis_jax.inference.prediction_log import Outcome, check_free
@@ -102,11 +103,15 @@ def segment(
             outcome.skip(scan.shown, scan.reason)
             continue
         try:
-            with tqdm(desc=scan.scan_id, unit='window', leave=False, disable=None) as bar:
+            with (
+                tqdm(desc=scan.scan_id, unit='window', leave=False, disable=None) as bar,
+                collected_remarks() as told,
+            ):
                 volumes = segmenter(scan, file, _advance(bar))
         except Exception as error:  # whatever one scan does to a library, the others are predicted
             outcome.skip(scan.shown, error)
             continue
+        outcome.remark(scan.shown, told)
         seconds = time.perf_counter() - started
         millilitres = {f'{name}_ml': round(v, 3) for name, v in zip(classes, volumes, strict=True)}
         outcome.rows.append({'scan': scan.scan_id, 'seconds': round(seconds, 2), **millilitres})
