@@ -34,8 +34,8 @@ from data_prep.splits.table_splits import Allotment
 from data_prep.types import Declaration, Job
 from genesis_jax.cli.arguments import Parser, number, path
 from genesis_jax.imaging.points import PointRule, check_points, gather
+from genesis_jax.imaging.scans import Scan, find_scans
 from genesis_jax.imaging.tables import parse_position, with_scans
-from genesis_jax.imaging.volumes import Scan, find_scans
 
 _COLUMNS = ('scan', 'x', 'y', 'z', 'label')
 

@@ -28,8 +28,8 @@ from data_prep.types import SPLITS, Job, listed
 from genesis_jax.cli.arguments import Parser, existing_file
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.images import find_images
+from genesis_jax.imaging.scans import Scan
 from genesis_jax.imaging.tables import find_table, read_rows
-from genesis_jax.imaging.volumes import Scan
 
 _DATASETS = ('chestxray', 'dxc')
 _TABLES = ('Data_Entry_2017.csv', 'Data_Entry_2017_v2020.csv')

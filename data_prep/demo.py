@@ -18,7 +18,7 @@ from data_prep.sampling.cubes import CubeRule
 from data_prep.types import Job
 from genesis_jax.cli.arguments import Parser, path
 from genesis_jax.errors import UserError, need
-from genesis_jax.imaging.volumes import find_scans
+from genesis_jax.imaging.scans import find_scans
 
 NAME = 'ct_chest_demo'
 _SLAB = 43  # of 128 voxels along x

@@ -32,7 +32,7 @@ from data_prep.splits.patients import patient_of, split_by_patient, split_line
 from genesis_jax.cli.arguments import Parser, existing_file
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.images import SUFFIXES, find_images
-from genesis_jax.imaging.volumes import Scan
+from genesis_jax.imaging.scans import Scan
 
 
 def main(argv: Sequence[str] | None = None) -> int:

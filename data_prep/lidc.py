@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from pydicom import Dataset
 
 from data_prep.build.dataset import prepare
 from data_prep.build.options import add_cube_size, base_parser, destination, report
@@ -23,7 +24,8 @@ from genesis_jax.cli.arguments import existing_folder, number
 from genesis_jax.errors import PrepareError, ScanError
 from genesis_jax.imaging import dicom
 from genesis_jax.imaging.crops import crop, crop_mask, prepare_image, to_index, to_world
-from genesis_jax.imaging.volumes import Scan, oriented, read_image, voxel_hash, walk
+from genesis_jax.imaging.scans import Scan, walk
+from genesis_jax.imaging.volumes import oriented, read_image, voxel_hash
 
 CLASSES = ('background', 'nodule')
 _SPLIT_SCANS = (510, 100, 408)  # of 1018, the paper's
@@ -171,13 +173,13 @@ def read_masks(image: sitk.Image, scan: Scan, xml: Path) -> list[Mask]:
     slices: dict[str | float, int] = {}
     for path in scan.files:
         header = dicom.read_header(path)
-        if dicom.tag_of(header, '0020|000e') != scan.scan_id:
+        if header.get('SeriesInstanceUID') != scan.scan_id:
             raise ScanError(
                 f'mixes series ({path.name} is of another one); put each into a folder of its own'
             )
-        position = [float(word) for word in dicom.tag_of(header, '0020|0032').split('\\')]
+        position = [float(value) for value in header.ImagePositionPatient]
         index = round(float(to_index(image, np.array([position]))[0, 2]))
-        slices[dicom.tag_of(header, '0008|0018')] = index
+        slices[str(header.SOPInstanceUID)] = index
         slices[round(position[2], 2)] = index
     masks = [rasterise(marking, image.GetSize(), slices) for marking in read_markings(xml)]
     return [mask for mask in masks if mask is not None]
@@ -201,15 +203,15 @@ def _find_series(source: Path) -> list[tuple[Path, str, str, tuple[Path, ...]]]:
     for folder, paths in walk(source):
         files = tuple(path for path in paths if path.suffix != '.xml' and dicom.is_dicom(path))
         header = _first_header(files)
-        if header is None or dicom.tag_of(header, '0008|0060') != 'CT':
+        if header is None or header.get('Modality') != 'CT':
             continue
         inside = folder.relative_to(source).parts
-        patient = dicom.tag_of(header, '0010|0020') or (inside[0] if inside else source.name)
-        series.append((folder, dicom.tag_of(header, '0020|000e'), patient, files))
+        patient = str(header.get('PatientID') or '') or (inside[0] if inside else source.name)
+        series.append((folder, str(header.get('SeriesInstanceUID', '')), patient, files))
     return series
 
 
-def _first_header(files: Sequence[Path]) -> sitk.ImageFileReader | None:
+def _first_header(files: Sequence[Path]) -> Dataset | None:
     for path in files:
         try:
             return dicom.read_header(path)

@@ -14,7 +14,7 @@ from data_prep.sampling.cubes import CubeRule
 from data_prep.types import Job
 from genesis_jax.cli.arguments import Parser
 from genesis_jax.errors import PrepareError
-from genesis_jax.imaging.volumes import find_scans
+from genesis_jax.imaging.scans import find_scans
 
 _FOLDS = range(10)
 

@@ -25,8 +25,8 @@ from data_prep.types import Declaration, Job
 from genesis_jax.cli.arguments import number, path
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.points import PointRule, Points, check_points, gather
+from genesis_jax.imaging.scans import find_scans
 from genesis_jax.imaging.tables import find_table, parse_position, read_rows
-from genesis_jax.imaging.volumes import find_scans
 
 CLASSES = ('non-nodule', 'nodule')
 _TABLES = ('candidates_V2.csv', 'candidates_V2/candidates_V2.csv', 'CSVFILES/candidates_V2.csv')

@@ -28,7 +28,7 @@ from data_prep.splits.patients import (
 from data_prep.types import Job, listed
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.label_files import without_labels
-from genesis_jax.imaging.volumes import Scan, find_scans
+from genesis_jax.imaging.scans import Scan, find_scans
 
 _CHANNEL = re.compile(r'(?P<scan>.+)[-_.](?P<end>[^-_./]+)')  # at the end of a scan's id
 
@@ -89,7 +89,8 @@ def list_jobs(
     Raises:
       PrepareError: there is no scan, one only, or they are of one patient.
     """
-    scans = find_scans(source)
+    notes: list[str] = []
+    scans = find_scans(source, notes.append)
     inner = {folder.resolve() for folder in masks} - {source.resolve(), *source.resolve().parents}
     scans = [scan for scan in scans if inner.isdisjoint(scan.files[0].resolve().parents)]
     if not scans:
@@ -97,12 +98,13 @@ def list_jobs(
             f'{source} holds no scan (.mhd, .mha, .nii, .nii.gz, .nrrd, .nhdr or DICOM); '
             'check --source'
         )
-    scans, notes = without_labels(scans, source, 'name the folder of the scans with --source')
+    scans, lines = without_labels(scans, source, 'name the folder of the scans with --source')
+    notes += lines
     files: dict[str, tuple[Scan | None, ...]] = {scan.scan_id: (scan,) for scan in scans}
     if channels and (grouped := group_channels(scans, channels)):
         used = {file for own in grouped.values() for file in own}
         if other := [scan.shown for scan in scans if scan not in used]:
-            notes = [*notes, f'Skipped, as of no channel by their names: {listed(other)}']
+            notes.append(f'Skipped, as of no channel by their names: {listed(other)}')
         files = grouped
         named = {scan_id: next(filter(None, own)) for scan_id, own in files.items()}
         scans = [replace(scan, scan_id=scan_id) for scan_id, scan in named.items()]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from genesis_jax.imaging.volumes import Scan
+from genesis_jax.imaging.scans import Scan
 
 Task = Literal['classification', 'multilabel', 'segmentation']
 SPLITS = ('train', 'validation', 'test')

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 # What each extra of this package brings: names of modules, and of packages where they differ.
 _EXTRAS = {
-    'prep': ('SimpleITK', 'PIL'),
+    'prep': ('SimpleITK', 'PIL', 'pydicom', 'gdcm'),
     'plot': ('matplotlib',),
-    'demo': ('SimpleITK', 'PIL', 'slicerio'),
+    'demo': ('SimpleITK', 'PIL', 'pydicom', 'gdcm', 'slicerio'),
     'torch': ('torch',),
     'keras': ('h5py',),
     'hub': ('safetensors',),
@@ -18,7 +18,7 @@ _EXTRAS = {
     'onnx': ('torch', 'onnx', 'onnxscript'),
     'bench': ('torch', 'monai'),
 }
-_PACKAGES = {'PIL': 'Pillow', 'monai': 'MONAI'}
+_PACKAGES = {'PIL': 'Pillow', 'gdcm': 'python-gdcm', 'monai': 'MONAI'}
 
 
 class UserError(Exception):

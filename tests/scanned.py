@@ -3,8 +3,9 @@
 import numpy as np
 import SimpleITK as sitk
 
-from genesis_jax.imaging.dicom import own_locale
-from genesis_jax.imaging.volumes import find_scans, read_volume
+from data_prep.phantoms.files import own_locale
+from genesis_jax.imaging.scans import find_scans
+from genesis_jax.imaging.volumes import read_volume
 
 SPACING = (0.75, 0.5, 1.25)
 FORMATS = ('mhd', 'mha', 'nii', 'nii.gz', 'nrrd', 'nhdr')

@@ -12,7 +12,8 @@ from genesis_jax.imaging.crops import (
     to_index,
     to_world,
 )
-from genesis_jax.imaging.volumes import Scan, oriented, padding_of, read_volume
+from genesis_jax.imaging.scans import Scan
+from genesis_jax.imaging.volumes import oriented, padding_of, read_volume
 
 SHAPE, SPACING, BRIGHT = (20, 18, 14), (0.7, 0.9, 2.5), (5, 12, 9)
 

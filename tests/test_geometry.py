@@ -9,7 +9,7 @@ from data_prep.build.masks import Reading, read_labelled
 from data_prep.types import Files
 from genesis_jax.errors import PrepareError, ScanError
 from genesis_jax.imaging.geometry import Grid, read_placed
-from genesis_jax.imaging.volumes import scan_of_file
+from genesis_jax.imaging.scans import scan_of_file
 from genesis_jax.inference.inputs import find_inputs
 
 

@@ -13,7 +13,7 @@ from data_prep.phantom import write_luna16
 from data_prep.sampling.cubes import CubeRule, sample_cubes
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.label_files import masks_by_name
-from genesis_jax.imaging.volumes import find_scans
+from genesis_jax.imaging.scans import find_scans
 
 SIZE = ['--cube_size=16,16,8', '--cubes_per_scan=12', '--workers=1', '--validation_share=0.25']
 

@@ -10,7 +10,7 @@ from scanned import write, write_series
 from data_prep import scans, slices
 from data_prep.phantom import main as phantom
 from data_prep.splits.patients import infer_patients, like_sequences
-from genesis_jax.imaging.volumes import Scan, find_scans
+from genesis_jax.imaging.scans import Scan, find_scans
 
 CUBES = ['--cube_size=16,16,16', '--cubes_per_scan=2']
 

@@ -12,7 +12,8 @@ from data_prep import demo
 from data_prep.phantom import main, write_luna16
 from data_prep.phantoms.thorax import thorax
 from data_prep.sampling.cubes import CubeRule, sample_cubes
-from genesis_jax.imaging.volumes import find_scans, read_volume
+from genesis_jax.imaging.scans import find_scans
+from genesis_jax.imaging.volumes import read_volume
 
 SPACING = (0.7, 0.7, 1.25)
 

@@ -21,7 +21,7 @@ from data_prep.phantom import write_luna16
 from data_prep.sampling.cubes import CubeRule
 from data_prep.types import Job
 from genesis_jax.errors import PrepareError
-from genesis_jax.imaging.volumes import find_scans
+from genesis_jax.imaging.scans import find_scans
 
 ROOT = Path(__file__).parents[1]
 SMALL = CubeRule(

@@ -8,7 +8,8 @@ import pytest
 import SimpleITK as sitk
 from scanned import FORMATS, SPACING, make_image, make_voxels, read_only_scan, write, write_series
 
-from genesis_jax.imaging.volumes import find_scans, read_volume
+from genesis_jax.imaging.scans import find_scans
+from genesis_jax.imaging.volumes import read_volume
 
 
 @pytest.mark.parametrize('name', FORMATS)

@@ -17,9 +17,9 @@ from data_prep.splits.draws import generator
 from data_prep.types import Files, Job, LabelledVolume, Patch, Result
 from genesis_jax.errors import PrepareError, ScanError
 from genesis_jax.imaging.geometry import Grid, stacked
+from genesis_jax.imaging.scans import Scan
 from genesis_jax.imaging.volumes import (
     Modality,
-    Scan,
     as_volume,
     oriented,
     read_channels,

@@ -15,7 +15,8 @@ from genesis_jax.cli.arguments import Parser, existing_folder
 from genesis_jax.errors import PrepareError, ScanError
 from genesis_jax.imaging.geometry import Grid
 from genesis_jax.imaging.label_files import masks_by_name
-from genesis_jax.imaging.volumes import Scan, oriented, read_image
+from genesis_jax.imaging.scans import Scan
+from genesis_jax.imaging.volumes import oriented, read_image
 
 OPTIONS = ('inside', 'leave_out')
 _TRACE = 1e-6  # of a voxel: what rounding leaves where grids are the same

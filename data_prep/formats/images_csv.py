@@ -23,8 +23,8 @@ from data_prep.splits.patients import patient_of
 from data_prep.splits.table_splits import Allotment
 from data_prep.types import Job, listed
 from genesis_jax.errors import PrepareError
+from genesis_jax.imaging.scans import Scan
 from genesis_jax.imaging.tables import with_scans
-from genesis_jax.imaging.volumes import Scan
 
 OWN_PATIENTS = (
     'Every image counts as a patient of its own; where there are several of one, --patient_pattern '

@@ -2,7 +2,9 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+import locale
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,16 @@ def write_image(image: sitk.Image, path: Path) -> None:
     """Writes an image into a folder that need not be there yet."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sitk.WriteImage(image, str(path))
+
+
+@contextmanager
+def own_locale() -> Iterator[None]:
+    """For ITK's DICOM code, which leaves the process in the C locale, where Python reads ASCII."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[tuple]) -> None:

@@ -10,9 +10,8 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from data_prep.phantoms.chest import chest, find_lungs, pick
-from data_prep.phantoms.files import Shape, new_uid
+from data_prep.phantoms.files import Shape, new_uid, own_locale
 from data_prep.phantoms.thorax import Nodule
-from genesis_jax.imaging.dicom import own_locale
 
 _NAMESPACE = 'http://www.nih.gov'
 _TRAITS = (

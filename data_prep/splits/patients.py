@@ -10,7 +10,7 @@ from data_prep.splits.draws import pick_validation
 from data_prep.types import SPLITS, Job
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging import dicom
-from genesis_jax.imaging.volumes import Scan
+from genesis_jax.imaging.scans import Scan
 
 # Folders that hold many patients: splits, grades of BraTS, parts of LUNA16, LiTS and nnU-Net.
 _GROUP = re.compile(

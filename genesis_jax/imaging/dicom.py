@@ -1,219 +1,227 @@
-"""DICOM: files to series, and a series to one volume whose slices belong together.
+"""DICOM: files to series, and a series to one volume.
 
-Through ITK: pydicom would be a second reader, and neither it nor ITK refuses missing slices.
+Volumes are built from their headers (`frames`, `stacks`), through pydicom. ITK lets the first file
+decide for all, highdicom refuses without saying what a user can do, and dcm2niix writes files of
+its own choice; see docs/formats.md.
 """
 
-import locale
-import math
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import SimpleITK as sitk
 
-from genesis_jax.errors import ScanError
-from genesis_jax.imaging.integrity import check_spacing
+from genesis_jax.errors import ScanError, ScanRemark
+from genesis_jax.imaging.frames import (
+    Frame,
+    begins_like_dicom,
+    decoded,
+    frames_of,
+    kind_of,
+    read_dataset,
+)
+from genesis_jax.imaging.stacks import Stack, as_image, left_out, stack_frames
 
 _MODALITIES = {'ct': 'CT', 'mri': 'MR'}
 _SUFFIXES = ('.dcm', '.dicom', '.ima')
-# Of the median gap: scanners jitter by a few percent, a lost slice doubles it.
-_GAP_TOLERANCE = 0.25
+_TAGS = [
+    'SOPClassUID', 'SOPInstanceUID', 'SeriesInstanceUID', 'PatientID', 'Modality', 'Rows',
+    'ImagePositionPatient',
+]  # fmt: skip
+_FILL = {'ct': -1024.0}  # beyond a tilted stack; of others, the lowest value
 
 
 @dataclass(frozen=True)
-class _Slice:
-    name: str
-    size: tuple[int, ...]
-    spacing: tuple[float, ...]  # mm, of a row's and a column's neighbours
-    axes: tuple[float, ...]  # direction cosines of a row, then of a column
-    position: tuple[float, ...]  # mm, of the first voxel
+class Series:
+    """Files of one series.
 
-    @property
-    def height(self) -> float:
-        """Position along the slices' normal, in mm."""
-        return float(np.dot(np.cross(self.axes[:3], self.axes[3:]), self.position))
+    Attributes:
+      uid: of the series; a file's name where it has none, or none can be read.
+      folder: that holds all of them.
+      files: in the order of their names.
+      remark: on the files; empty, or continues the name of the scan.
+    """
+
+    uid: str
+    folder: Path
+    files: tuple[Path, ...]
+    remark: str = ''
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether the file claims to be DICOM, by its suffix or by the mark after its preamble."""
+    """Whether the file claims to be DICOM, by its suffix or by how it begins."""
     if path.name.upper() == 'DICOMDIR':
         return False  # an index of files, not an image
     if path.suffix.lower() in _SUFFIXES:
         return True
-    if not (path.is_file() and os.access(path, os.R_OK)):
-        return False  # opening a pipe would wait
-    with path.open('rb') as file:
-        return file.read(132)[128:] == b'DICM'
+    # Opening a pipe would wait.
+    return path.is_file() and os.access(path, os.R_OK) and begins_like_dicom(path)
 
 
-def group_series(files: Iterable[Path]) -> dict[str, list[Path]]:
-    """Files of one folder by series UID.
+def find_series(paths: Iterable[Path]) -> tuple[list[Series], dict[str, list[Path]]]:
+    """The series of files of any folders; and files of no image, by what they are.
 
-    A file whose header cannot be read belongs to the folder's series if there is only one, which
-    will then be refused; else it stands alone, under its name.
+    Files of one series in several folders are one series if no two of them lie at the same place,
+    or if they are the same; else each folder has its own, with a remark. A file that cannot be read
+    belongs to its folder's series if there is only one, which will then be refused; else it stands
+    alone.
     """
-    series, unreadable = defaultdict(list), []
-    for path in files:
+    headers: dict[tuple[str, str], list[tuple[Path, pydicom.Dataset]]] = defaultdict(list)
+    others: dict[str, list[Path]] = defaultdict(list)
+    unreadable = []
+    for path in paths:
         try:
-            series[tag_of(read_header(path), '0020|000e') or path.name].append(path)
+            header = read_header(path)
         except ScanError:
             unreadable.append(path)
-    if len(series) == 1:
-        return {uid: paths + unreadable for uid, paths in series.items()}
-    return {**series, **{path.name: [path] for path in unreadable}}
+            continue
+        if kind := kind_of(header):
+            others[kind].append(path)
+            continue
+        uid = str(header.get('SeriesInstanceUID') or path.name)
+        headers[uid, str(header.get('PatientID', ''))].append((path, header))
+    series = []
+    for (uid, _), found in headers.items():
+        series += _in_folders(uid, found)
+    return _with_unreadable(series, unreadable), dict(others)
+
+
+def _in_folders(uid: str, found: Sequence[tuple[Path, pydicom.Dataset]]) -> list[Series]:
+    """The files of one series as one, or by folder where they cannot be."""
+    by_folder: dict[Path, list[Path]] = defaultdict(list)
+    for path, _ in found:
+        by_folder[path.parent].append(path)
+    if len(by_folder) == 1:
+        ((folder, paths),) = by_folder.items()
+        return [Series(uid, folder, tuple(sorted(paths)))]
+    places = {
+        str(header.get('SOPInstanceUID', path)): str(header.get('ImagePositionPatient', path))
+        for path, header in found
+    }
+    names = ', '.join(sorted(folder.name for folder in by_folder))
+    if len(set(places.values())) == len(places):
+        files = tuple(sorted(path for path, _ in found))
+        folder = Path(os.path.commonpath(by_folder))
+        return [Series(uid, folder, files, f'lies in {len(by_folder)} folders ({names})')]
+    remark = f'shares its series UID with what lies in other folders ({names}), at the same places'
+    return [
+        Series(uid, folder, tuple(sorted(paths)), remark) for folder, paths in by_folder.items()
+    ]
+
+
+def _with_unreadable(series: list[Series], unreadable: Iterable[Path]) -> list[Series]:
+    for path in unreadable:
+        own = [index for index, one in enumerate(series) if one.folder == path.parent]
+        if len(own) == 1:
+            one = series[own[0]]
+            files = (*one.files, path)
+            series[own[0]] = Series(one.uid, one.folder, files, one.remark)
+        else:
+            series.append(Series(path.name, path.parent, (path,)))
+    return series
 
 
 def read_series(files: Sequence[Path], modality: str) -> sitk.Image:
     """Reads one series as a volume, its slices in the order of their positions.
 
+    Its voxels are int16, or int32 or float32 where a slice has values that need it.
+
     Raises:
-      ScanError: not of this modality, unreadable, a single slice, or slices that differ in size,
-        spacing or orientation, lie at the same place, or are missing.
+      ScanError: not of this modality, unreadable, a single slice, or frames that do not form one
+        evenly spaced stack.
     """
-    headers = [read_header(path, alone=len(files) == 1) for path in files]
-    for header in headers:
-        _check_kind(header, modality)
-    if len(files) == 1:
-        if headers[0].GetSize()[-1] < 2:
-            raise ScanError('is a DICOM series of a single slice; a volume needs at least two')
-        return _execute(headers[0])  # a multi-frame file
-    slices = [_slice(header) for header in headers]
-    _check_alike(slices)
-    order = sorted(range(len(slices)), key=lambda index: slices[index].height)
-    gap = _checked_gap([slices[index] for index in order])
-    reader = sitk.ImageSeriesReader()
-    reader.SetImageIO('GDCMImageIO')
-    reader.SetFileNames([str(files[index]) for index in order])
-    image = _execute(reader)
-    image.SetSpacing((*image.GetSpacing()[:2], gap))
-    return image
+    datasets = {}
+    frames: list[Frame] = []
+    odd: dict[str, ScanError] = {}
+    for number, path in enumerate(files):
+        datasets[number] = read_dataset(path, alone=len(files) == 1)
+        try:
+            _check_kind(datasets[number], modality)
+            frames += frames_of(datasets[number], path, number)
+        except ScanError as error:
+            odd[path.name] = error
+            del datasets[number]
+    left_out(odd, len(frames), 'no slices of it')
+    stack = stack_frames(frames)
+    if modality == 'ct' and not all(frame.scaled for frame in stack.frames):
+        warnings.warn(
+            'says nothing of how its values become HU (no rescale tags), so they are taken as HU',
+            ScanRemark,
+            stacklevel=2,
+        )
+    voxels = _voxels(stack, datasets, files)
+    return as_image(stack, voxels, _FILL.get(modality, float(voxels.min())))
 
 
-def read_header(path: Path, alone: bool = False) -> sitk.ImageFileReader:
-    """The header of one file, without its pixels.
-
-    Args:
-      alone: it is the whole scan, so that an error needs not name it.
+def read_header(path: Path) -> pydicom.Dataset:
+    """What tells of one file whose it is, and what: without its pixels.
 
     Raises:
       ScanError: it cannot be read.
     """
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO('GDCMImageIO')
-    reader.SetFileName(str(path))
-    try:
-        with own_locale():
-            reader.ReadImageInformation()
-    except RuntimeError:
-        which = '' if alone else f'holds {path.name}, which '
-        raise ScanError(f'{which}is not a readable DICOM image') from None
-    return reader
+    return read_dataset(path, stop_before_pixels=True, specific_tags=_TAGS)
 
 
 def patient_id(path: Path) -> str:
     """The patient that a file names, empty if it names none or cannot be read."""
     try:
-        return tag_of(read_header(path), '0010|0020')
+        return str(read_header(path).get('PatientID') or '').strip()
     except ScanError:  # told when the scan is read
         return ''
 
 
-def _execute(reader: sitk.ImageFileReader | sitk.ImageSeriesReader) -> sitk.Image:
-    try:
-        with own_locale():
-            return reader.Execute()
-    except RuntimeError:
-        raise ScanError(
-            'holds DICOM pixel data that cannot be decoded; copy or export the series again'
-        ) from None
-
-
-@contextmanager
-def own_locale() -> Iterator[None]:
-    """For ITK's DICOM code, which leaves the process in the C locale, where Python reads ASCII."""
-    before = locale.setlocale(locale.LC_ALL)
-    try:
-        yield
-    finally:
-        locale.setlocale(locale.LC_ALL, before)
-
-
-def tag_of(header: sitk.ImageFileReader, tag: str) -> str:
-    """The text of a tag such as 0020|000e, empty if the header has none."""
-    return header.GetMetaData(tag).strip(' \0') if header.HasMetaDataKey(tag) else ''
-
-
-def _numbers(header: sitk.ImageFileReader, tag: str, count: int, what: str) -> tuple[float, ...]:
-    try:
-        numbers = tuple(float(word) for word in tag_of(header, tag).split('\\'))
-    except ValueError:
-        numbers = ()
-    if len(numbers) != count:
-        name = Path(header.GetFileName()).name
-        raise ScanError(f'holds {name}, which has no usable {what} (DICOM tag {tag})')
-    return numbers
-
-
-def _check_kind(header: sitk.ImageFileReader, modality: str) -> None:
-    kind, expected = tag_of(header, '0008|0060'), _MODALITIES.get(modality)
+def _check_kind(dataset: pydicom.Dataset, modality: str) -> None:
+    if kind := kind_of(dataset):
+        raise ScanError(f'is a DICOM object that holds no scan ({kind}); move it away')
+    kind, expected = str(dataset.get('Modality', '')), _MODALITIES.get(modality)
     if expected and kind != expected:
         raise ScanError(
             f'is a DICOM series of modality {kind or "unknown"} where {expected} was asked for; '
             'move it away or change --modality'
         )
-    if header.GetNumberOfComponents() > 1:
+    if int(dataset.get('SamplesPerPixel') or 1) > 1 or 'PALETTE' in dataset.get(
+        'PhotometricInterpretation', ''
+    ):
         raise ScanError('is a DICOM series of colour images where grey ones are expected; move it')
 
 
-def _slice(header: sitk.ImageFileReader) -> _Slice:
-    spacing = _numbers(header, '0028|0030', 2, 'pixel spacing')
-    check_spacing(spacing)
-    return _Slice(
-        name=Path(header.GetFileName()).name,
-        size=tuple(header.GetSize()),
-        spacing=spacing,
-        axes=_numbers(header, '0020|0037', 6, 'orientation'),
-        position=_numbers(header, '0020|0032', 3, 'position'),
-    )
+def _voxels(
+    stack: Stack, datasets: dict[int, pydicom.Dataset], files: Sequence[Path]
+) -> np.ndarray:
+    """The values [slices, rows, columns], each by its own slope and intercept."""
+    columns, rows = stack.frames[0].size
+    voxels: np.ndarray = np.empty((len(stack.frames), rows, columns), _dtype(stack.frames))
+    uses = Counter(frame.file for frame in stack.frames)
+    pixels: dict[int, np.ndarray] = {}
+    for place, frame in enumerate(stack.frames):
+        if frame.file not in pixels:
+            pixels[frame.file] = decoded(datasets.pop(frame.file), files[frame.file])
+        stored = pixels[frame.file][frame.number]
+        uses[frame.file] -= 1
+        if not uses[frame.file]:
+            del pixels[frame.file]
+        voxels[place] = stored
+        if frame.slope != 1:
+            voxels[place] *= voxels.dtype.type(frame.slope)
+        if frame.intercept:
+            voxels[place] += voxels.dtype.type(frame.intercept)
+    return voxels
 
 
-def _check_alike(slices: Sequence[_Slice]) -> None:
-    first = slices[0]
-    for other in slices[1:]:
-        for what in ('size', 'spacing', 'axes'):
-            ours, theirs = getattr(first, what), getattr(other, what)
-            if not np.allclose(ours, theirs, rtol=1e-3, atol=1e-3):
-                raise ScanError(
-                    f'mixes slices of different {"orientation" if what == "axes" else what}: '
-                    f'{_joined(ours)} in {first.name} and {_joined(theirs)} in {other.name}; '
-                    'put each series into a folder of its own'
-                )
-
-
-def _checked_gap(ordered: Sequence[_Slice]) -> float:
-    """The mean distance of neighbouring slices in mm, once they are known to be evenly spaced."""
-    heights = np.array([item.height for item in ordered])
-    gaps = np.diff(heights)
-    twin = int(np.argmin(gaps))
-    if gaps[twin] < 1e-3:
-        raise ScanError(
-            f'has two slices at the same position ({ordered[twin].name} and '
-            f'{ordered[twin + 1].name}); remove the duplicates'
-        )
-    usual = float(np.median(gaps))
-    worst = int(np.argmax(np.abs(gaps - usual)))
-    if not math.isclose(gaps[worst], usual, rel_tol=_GAP_TOLERANCE):
-        raise ScanError(
-            f'has missing or unevenly spaced slices: {gaps[worst]:.2f} mm between '
-            f'{ordered[worst].name} and {ordered[worst + 1].name}, {usual:.2f} mm elsewhere; '
-            'complete the series'
-        )
-    return float(gaps.mean())
-
-
-def _joined(numbers: Iterable[float]) -> str:
-    return ' x '.join(f'{number:g}' for number in numbers)
+def _dtype(frames: Sequence[Frame]) -> type:
+    """The smallest type that holds every value of all slices."""
+    low = high = 0.0
+    for frame in frames:
+        if frame.bounds is None or frame.slope % 1 or frame.intercept % 1:
+            return np.float32
+        values = [frame.slope * bound + frame.intercept for bound in frame.bounds]
+        low, high = min(low, *values, *frame.bounds), max(high, *values, *frame.bounds)
+    for kind in (np.int16, np.int32):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return kind
+    return np.float64

@@ -14,9 +14,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from genesis_jax.errors import ScanError
+from genesis_jax.imaging.scans import Scan
 from genesis_jax.imaging.volumes import (
     Modality,
-    Scan,
     as_volume,
     oriented,
     read_channels,

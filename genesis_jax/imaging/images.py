@@ -6,7 +6,7 @@ bits of 16-bit colours; 16-bit grey values are kept whole.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from genesis_jax.errors import ScanError
 from genesis_jax.imaging.integrity import check_finite
 from genesis_jax.imaging.intensity import in_range
-from genesis_jax.imaging.volumes import Scan, named_scans, walk
+from genesis_jax.imaging.scans import Scan, named_scans, passed_over, walk
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp')
 Window = Literal['depth', 'robust']
@@ -48,14 +48,19 @@ class GreyImage:
     remark: str = ''
 
 
-def find_images(source: Path) -> list[Scan]:
+def find_images(source: Path, tell: Callable[[str], None] = lambda line: None) -> list[Scan]:
     """Every image file below a folder, sorted by id; hidden files and folders are skipped.
 
     Ids are paths relative to `source` without the suffix, which stays only where two files differ
     in nothing else.
+
+    Args:
+      tell: is given lines on files that are no images.
     """
-    files = (path for _, paths in walk(source) for path in paths)
+    files = [path for _, paths in walk(source) for path in paths]
     paths = [path for path in files if path.name.lower().endswith(SUFFIXES)]
+    if line := passed_over(set(files).difference(paths)):
+        tell(line)
     scans = named_scans(source, paths, lambda path: path.with_suffix(''))
     return sorted(scans, key=lambda scan: scan.scan_id)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from genesis_jax.errors import PrepareError
-from genesis_jax.imaging.volumes import Scan, find_scans
+from genesis_jax.imaging.scans import Scan, find_scans
 
 _ENDING = '[-_.](seg|segmentation|mask|labels?|gt)'  # of BraTS 2018, 3D Slicer and ACDC
 # Of nnU-Net, the Decathlon, AMOS and BTCV, TotalSegmentator, LUNA16 (lungs), LiTS and KiTS, BraTS

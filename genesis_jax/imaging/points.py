@@ -16,7 +16,8 @@ from genesis_jax.imaging.crops import (
     to_index,
     to_world,
 )
-from genesis_jax.imaging.volumes import Modality, Scan, padding_of, read_image, voxel_hash
+from genesis_jax.imaging.scans import Scan
+from genesis_jax.imaging.volumes import Modality, padding_of, read_image, voxel_hash
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from genesis_jax.errors import PrepareError
-from genesis_jax.imaging.volumes import Scan
+from genesis_jax.imaging.scans import Scan
 
 
 def read_rows(

@@ -5,11 +5,10 @@ z, the slice axis, to the head), whatever the orientation of the file.
 """
 
 import hashlib
-import os
 import re
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -17,32 +16,19 @@ from typing import Literal, get_args
 import numpy as np
 import SimpleITK as sitk
 
-from genesis_jax.errors import ScanError
+from genesis_jax.errors import ScanError, ScanRemark
 from genesis_jax.imaging import dicom
 from genesis_jax.imaging.integrity import check_finite, check_spacing, checked_copy
 from genesis_jax.imaging.intensity import as_int16, in_range
+from genesis_jax.imaging.scans import Scan
 
 Modality = Literal['ct', 'mri', 'other']
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
 CT_PADDING = -1024  # HU; scanners write lower values outside their field of view
 _CT_WINDOW = (-1000.0, 1000.0)  # HU
-_SUFFIXES = ('.nii.gz', '.mhd', '.mha', '.nii', '.nrrd', '.nhdr')
 
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
-
-
-@dataclass(frozen=True)
-class Scan:
-    """One scan: an id that no machine path enters, and its file or its DICOM slices.
-
-    `shown` is what a user looks for below the source: the file, or the folder and series UID.
-    """
-
-    scan_id: str
-    shown: str
-    files: tuple[Path, ...]
-    is_dicom: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,52 +59,6 @@ def padding_of(modality: Modality) -> int:
     return CT_PADDING if modality == 'ct' else 0
 
 
-def find_scans(source: Path) -> list[Scan]:
-    """Every scan below a folder, sorted by id; hidden files and folders are skipped.
-
-    Ids are paths relative to `source` without the suffix, which stays only where two files differ
-    in nothing else; a DICOM series is its folder and its series UID.
-    """
-    images, series = [], []
-    for folder, paths in walk(source):
-        images += [path for path in paths if _suffix(path)]
-        slices = [path for path in paths if not _suffix(path) and dicom.is_dicom(path)]
-        for uid, files in dicom.group_series(slices).items():
-            scan_id = folder.relative_to(source).joinpath(uid).as_posix()
-            series.append(Scan(scan_id, scan_id, tuple(files), is_dicom=True))
-    return sorted(named_scans(source, images, _stem) + series, key=lambda scan: scan.scan_id)
-
-
-def walk(source: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """Every folder with its files, both in order; hidden ones are skipped."""
-    for folder, subfolders, names in os.walk(source):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith('.'))
-        yield Path(folder), [Path(folder, name) for name in sorted(names) if name[0] != '.']
-
-
-def named_scans(source: Path, paths: Sequence[Path], stem: Callable[[Path], Path]) -> list[Scan]:
-    """A scan per file, named by its `stem`, or by its whole path where that is not unique."""
-    stems = Counter(map(stem, paths))
-    scans = []
-    for path in paths:
-        named = stem(path) if stems[stem(path)] == 1 else path
-        scan_id, shown = (name.relative_to(source).as_posix() for name in (named, path))
-        scans.append(Scan(scan_id, shown, (path,)))
-    return scans
-
-
-def is_image(path: Path) -> bool:
-    """Whether the file is of a format other than DICOM, by its suffix."""
-    return bool(_suffix(path))
-
-
-def scan_of_file(path: Path) -> Scan:
-    """The scan that a file is, named after it; of a DICOM series, this one file alone."""
-    if _suffix(path):
-        return Scan(_stem(path).name, path.name, (path,))
-    return Scan(path.stem, path.name, (path,), is_dicom=True)
-
-
 def read_volume(scan: Scan, modality: Modality, spacing: Sequence[float] | None = None) -> Volume:
     """Reads one scan, resampled linearly to `spacing` (mm) if that is given.
 
@@ -137,6 +77,8 @@ def read_image(scan: Scan, modality: Modality) -> sitk.Image:
     Raises:
       ScanError: with one sentence on what is wrong with the scan and what to do.
     """
+    if scan.remark:
+        warnings.warn(scan.remark, ScanRemark, stacklevel=2)
     image = dicom.read_series(scan.files, modality) if scan.is_dicom else _read_file(scan.files[0])
     return _checked(image if image.GetDimension() == 3 else image[:, :, :, 0])
 
@@ -171,15 +113,6 @@ def as_volume(image: sitk.Image, modality: Modality, full_range: bool = False) -
         return Volume(as_int16(voxels), image.GetSpacing(), _CT_WINDOW, CT_PADDING)
     stored, window = in_range(voxels, full_range)
     return Volume(stored, image.GetSpacing(), window)
-
-
-def _suffix(path: Path) -> str:
-    name = path.name.lower()
-    return next((suffix for suffix in _SUFFIXES if name.endswith(suffix)), '')
-
-
-def _stem(path: Path) -> Path:
-    return path.with_name(path.name[: -len(_suffix(path))])
 
 
 def _checked(image: sitk.Image) -> sitk.Image:

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from genesis_jax.card import Card
 from genesis_jax.errors import UserError
 from genesis_jax.imaging.images import SUFFIXES, find_images, read_grey
-from genesis_jax.imaging.volumes import Scan
+from genesis_jax.imaging.scans import Scan
 from genesis_jax.inference.batches import predict_examples
 from genesis_jax.inference.prediction_log import Outcome, check_free
 

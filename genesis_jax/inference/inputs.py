@@ -17,7 +17,7 @@ from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.dicom import is_dicom
 from genesis_jax.imaging.geometry import naming
 from genesis_jax.imaging.label_files import without_labels
-from genesis_jax.imaging.volumes import Scan, find_scans, is_image, scan_of_file
+from genesis_jax.imaging.scans import Scan, find_scans, is_image, scan_of_file
 
 _EXPECTED = 'expected .nii, .nii.gz, .mha, .mhd, .nrrd, .nhdr or DICOM'
 _NUMBERED = re.compile(r'(.+)_(\d{4})')
@@ -49,7 +49,7 @@ def find_inputs(
     Raises:
       PrepareError: there is no scan, or two would give the same result.
     """
-    scans = _find(source, output)
+    scans = _find(source, output, tell)
     if not scans:
         raise PrepareError(f'{source} holds no scan; {_EXPECTED}')
     if source.is_dir():
@@ -62,7 +62,7 @@ def find_inputs(
     return _grouped(scans, channels)
 
 
-def _find(source: Path, output: Path) -> list[Scan]:
+def _find(source: Path, output: Path, tell: Callable[[str], None]) -> list[Scan]:
     if not source.exists():
         raise PrepareError(f'{source} does not exist; check --input')
     if source.is_file():
@@ -70,7 +70,7 @@ def _find(source: Path, output: Path) -> list[Scan]:
             raise PrepareError(f'{source} is no scan; {_EXPECTED}')
         return [scan_of_file(source)]
     below = output.resolve()
-    every = find_scans(source)
+    every = find_scans(source, tell)
     scans = [scan for scan in every if below not in scan.files[0].resolve().parents]
     if len(scans) == 1 and scans[0].is_dicom and scans[0].files[0].parent == source:
         return [replace(scans[0], scan_id=source.resolve().name)]

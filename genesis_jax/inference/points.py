@@ -10,8 +10,9 @@ from genesis_jax.card import Card
 from genesis_jax.data import views
 from genesis_jax.errors import PrepareError, collected_remarks
 from genesis_jax.imaging.points import PointRule, check_points, cut_points, gather
+from genesis_jax.imaging.scans import Scan
 from genesis_jax.imaging.tables import parse_position, read_rows, with_scans
-from genesis_jax.imaging.volumes import Modality, Scan
+from genesis_jax.imaging.volumes import Modality
 from genesis_jax.inference.batches import predict_examples
 from genesis_jax.inference.prediction_log import Outcome, check_free
 
