@@ -23,6 +23,7 @@ from genesis_jax.imaging.frames import (
     decoded,
     frames_of,
     kind_of,
+    quiet,
     read_dataset,
 )
 from genesis_jax.imaging.stacks import Stack, as_image, left_out, stack_frames
@@ -63,6 +64,7 @@ def is_dicom(path: Path) -> bool:
     return path.is_file() and os.access(path, os.R_OK) and begins_like_dicom(path)
 
 
+@quiet()
 def find_series(paths: Iterable[Path]) -> tuple[list[Series], dict[str, list[Path]]]:
     """The series of files of any folders; and files of no image, by what they are.
 
@@ -126,6 +128,7 @@ def _with_unreadable(series: list[Series], unreadable: Iterable[Path]) -> list[S
     return series
 
 
+@quiet()
 def read_series(files: Sequence[Path], modality: str) -> sitk.Image:
     """Reads one series as a volume, its slices in the order of their positions.
 
@@ -167,6 +170,7 @@ def read_header(path: Path) -> pydicom.Dataset:
     return read_dataset(path, stop_before_pixels=True, specific_tags=_TAGS)
 
 
+@quiet()
 def patient_id(path: Path) -> str:
     """The patient that a file names, empty if it names none or cannot be read."""
     try:

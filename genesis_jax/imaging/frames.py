@@ -64,7 +64,10 @@ class Frame:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without pydicom's warnings of values that the standard forbids and that are not used here."""
+    """Without pydicom's warnings of values that the standard forbids.
+
+    Values are only understood when they are asked for, so it belongs around all use of a dataset.
+    """
     log = logging.getLogger('pydicom')
     before = log.level
     log.setLevel(logging.ERROR)
@@ -76,6 +79,7 @@ def quiet() -> Iterator[None]:
         log.setLevel(before)
 
 
+@quiet()
 def read_dataset(path: Path, alone: bool = False, **options: Any) -> pydicom.Dataset:
     """A DICOM file as a dataset, with or without a preamble.
 
@@ -87,11 +91,10 @@ def read_dataset(path: Path, alone: bool = False, **options: Any) -> pydicom.Dat
       ScanError: it cannot be read.
     """
     try:
-        with quiet():
-            dataset = pydicom.dcmread(path, force=True, **options)
-            if 'SOPClassUID' in dataset or 'Rows' in dataset or 'SeriesInstanceUID' in dataset:
-                _complete(dataset)
-                return dataset
+        dataset = pydicom.dcmread(path, force=True, **options)
+        if 'SOPClassUID' in dataset or 'Rows' in dataset or 'SeriesInstanceUID' in dataset:
+            _complete(dataset)
+            return dataset
     except Exception:  # pydicom raises whatever the bytes lead it to
         pass
     which = '' if alone else f'holds {path.name}, which '
@@ -144,8 +147,7 @@ def decoded(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
       ScanError: bytes are missing, or cannot be decoded.
     """
     try:
-        with quiet():
-            pixels = dataset.pixel_array
+        pixels = dataset.pixel_array
     except Exception as error:  # whatever a decoder raises
         missing = isinstance(error, ValueError) and 'expected' in str(error)
         what = 'are fewer bytes than its header promises' if missing else 'cannot be decoded'
