@@ -147,7 +147,8 @@ def decoded(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
       ScanError: bytes are missing, or cannot be decoded.
     """
     try:
-        pixels = dataset.pixel_array
+        pixels = _plain(dataset)
+        pixels = dataset.pixel_array if pixels is None else pixels
     except Exception as error:  # whatever a decoder raises
         missing = isinstance(error, ValueError) and 'expected' in str(error)
         what = 'are fewer bytes than its header promises' if missing else 'cannot be decoded'
@@ -157,6 +158,19 @@ def decoded(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
         ) from None
     pixels = pixels.reshape(-1, dataset.Rows, dataset.Columns)
     return pixels if pixels.dtype.kind == 'f' else _used_bits(dataset, pixels)
+
+
+def _plain(dataset):
+    """The values of a single image that is stored as it is, without a copy; None of any other."""
+    values = dataset.get('PixelData')
+    shape = (int(dataset.Rows), int(dataset.Columns))
+    if (
+        dataset.file_meta.TransferSyntaxUID not in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+        or dataset.get('BitsAllocated') != 16
+        or len(values or b'') != 2 * shape[0] * shape[1]
+    ):
+        return None
+    return np.frombuffer(values, '<i2' if dataset.PixelRepresentation else '<u2').reshape(shape)
 
 
 def _complete(dataset):
@@ -239,6 +253,9 @@ def _used_bits(dataset, pixels):
         return pixels
     compressed = dataset.file_meta.TransferSyntaxUID.is_compressed
     high = stored - 1 if compressed else int(dataset.get('HighBit', stored - 1))
+    low, top = _bounds(dataset)
+    if high == stored - 1 and low <= pixels.min() and pixels.max() <= top:
+        return pixels
     return (pixels << (allocated - 1 - high)) >> (allocated - stored)
 
 
