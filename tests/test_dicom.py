@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless
 
+from data_prep.splits.patients import infer_patients
 from genesis_jax.errors import ScanError, ScanRemark, collected_remarks
 from genesis_jax.imaging.scans import find_scans
 from genesis_jax.imaging.volumes import read_image, read_volume
@@ -362,6 +363,7 @@ def test_other_slices_at_the_same_places_are_another_scan(tmp_path):
         save(tmp_path / 'b' / f'{k}', single(RAMP + 9, UP[k], k, SOPInstanceUID=f'1.9.{k}'))
     one, other = find_scans(tmp_path)
     assert (one.scan_id, other.scan_id) == ('a/1.2.3', 'b/1.2.3')
+    assert set(infer_patients([one, other]).values()) == {'a'}  # so never in train and validation
     with pytest.warns(ScanRemark, match=r'shares its series UID .* \(a, b\), at the same places'):
         read_volume(one, 'ct')
 
