@@ -107,7 +107,7 @@ def kind_of(dataset: pydicom.Dataset) -> str:
     derived = next((name for start, name in _DERIVED.items() if uid.startswith(start)), '')
     if 'Rows' in dataset and not derived:
         return ''
-    name = uid.name.removesuffix(' Storage')
+    name = uid.name.removesuffix(' Storage') + ' without pixels' * ('Image' in uid.name)
     return (
         name if name != str(uid) else derived or f'objects without an image ({uid or "no class"})'
     )
