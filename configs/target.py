@@ -21,6 +21,7 @@ def get_config(task, dimensions=3, *, name='labelled', prepare=None, **fields):
     """
     config = genesis_ct.get_config()
     del config.transforms, config.loss, config.batch_per_device
+    del config.data.sampling, config.data.patches_per_scan
     segments = task == 'segmentation'
     config.task = task
     config.dimensions = dimensions  # of the network

@@ -18,8 +18,9 @@ from genesis_jax.models import outside
 from genesis_jax.tasks import TASKS
 from genesis_jax.topology import faults
 from genesis_jax.training.voxel_losses import voxel_loss_of
-from genesis_jax.transforms import corrupt, registry
+from genesis_jax.transforms import registry
 from genesis_jax.transforms.flips import NO_AXIS
+from genesis_jax.transforms.pipeline import corrupt_batch_and_tell
 
 
 def resolve(config: ConfigDict, devices: int) -> ConfigDict:
@@ -50,6 +51,7 @@ def check(config: ConfigDict, devices: int) -> None:
     _check_sampling(fields)
     _check_axes(fields)
     _check_mirror(fields)
+    _check_corruption(config, fields)
     if config.batch_size % devices:
         near = max(devices, config.batch_size // devices * devices)
         raise UserError(
@@ -66,6 +68,18 @@ def _check_names(config):
                 check(config[group].to_dict())
         except OptionError as error:
             raise UserError(f'config.{group}: {error}') from None
+
+
+def _check_corruption(config, fields):
+    """Raises UserError for a loss of nothing, and for partners that are not there."""
+    if 'transforms' not in config:
+        return
+    options, where = config.transforms.to_dict(), fields['loss.where']
+    expected = "'all', as nothing is corrupted"
+    _require(where == 'all' or registry.kinds(options), 'loss.where', where, expected)
+    expected = '2 or more, as examples are mixed with others of the batch'
+    alone = config.batch_size == 1 and registry.mix(options)
+    _require(not alone, 'batch_size', config.batch_size, expected)
 
 
 def _check_loss(options):
@@ -158,9 +172,10 @@ def _check_mirror(fields):
 
 def check_cubes(config: ConfigDict, shape: tuple[int, ...], count: int) -> None:
     """Raises UserError if examples `[X, Y(, Z), C]` do not fit the transforms or the batch."""
-    patch = jax.ShapeDtypeStruct(shape, jnp.float32)
+    patch = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    corrupt = partial(corrupt_batch_and_tell, **config.transforms.to_dict())
     try:
-        jax.eval_shape(partial(corrupt, **config.transforms.to_dict()), jax.random.key(0), patch)
+        jax.eval_shape(corrupt, jax.random.split(jax.random.key(0), 1), patch)
     except OptionError as error:
         raise UserError(f'config.transforms: {error}') from None
     if count < config.batch_size:

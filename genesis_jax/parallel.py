@@ -99,12 +99,23 @@ def next_examples(examples: jax.Array) -> jax.Array:
     """The next example of the global batch for each, within the program of one device.
 
     Args:
-      examples: this device's, `[B, ...]`; the next of the last is the first of the next device.
+      examples: this device's, `[B, ...]`. Of P processes, one holds every P-th of the batch, and
+        its devices consecutive ones of these.
     """
-    devices = jax.device_count()
-    steps = [(device, (device - 1) % devices) for device in range(devices)]
-    following = jax.lax.ppermute(examples[:1], AXIS, steps)
-    return jnp.concatenate([examples[1:], following])
+    return _next_examples(examples, jax.device_count(), jax.local_device_count())
+
+
+def _next_examples(examples, devices, local):
+    """As `next_examples`, of so many devices in all and in each process."""
+    steps = [(d, d - d % local + (d % local - 1) % local) for d in range(devices)]
+    first = jax.lax.ppermute(examples[:1], AXIS, steps)
+    following = jnp.concatenate([examples[1:], first])  # of this process
+    if devices == local:
+        return following
+    # The next process has them in the same places; after the last one it is the first's next.
+    lent = jnp.where(jax.lax.axis_index(AXIS) < local, following, examples)
+    back = [(device, (device - local) % devices) for device in range(devices)]
+    return jax.lax.ppermute(lent, AXIS, back)
 
 
 def to_global(tree: Any) -> Any:

@@ -44,3 +44,9 @@ TASKS = {
     ),
 }
 LABELLED = tuple(name for name in TASKS if name != 'restoration')  # the tasks of a fine-tuning
+
+
+def restoration_loss(name: str = 'squared', where: str = 'all', **_: object) -> str:
+    """What a restoration minimises (`config.loss`), such as 'mean squared error'."""
+    named = name.replace('_', ' ').replace('+', ' plus ')
+    return f'mean {named} error' + ' where corrupted' * (where == 'corrupted')

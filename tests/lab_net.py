@@ -10,8 +10,8 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(self, x, train):
         sides = (3,) * (x.ndim - 2)
-        fine = nn.relu(nn.Conv(self.width, sides)(x))
-        coarse = nn.Conv(2 * self.width, sides, strides=2)(fine)
+        fine = nn.relu(nn.Conv(self.width, sides, name='first')(x))
+        coarse = nn.Conv(2 * self.width, sides, strides=2, name='down')(fine)
         norm = nn.BatchNorm(use_running_average=not train)
         return [fine, nn.relu(norm(coarse))]
 

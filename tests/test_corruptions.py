@@ -64,9 +64,11 @@ def test_the_order_is_that_of_the_config(lab):
     volume = volumes_of(SHAPES['3D'])[0]
     both = {'darken_probability': 1.0, 'mask_probability': 1.0, 'mask_fill': 'mean'}
     options = NONE | both | {'modules': lab}
+    assert [one.name for one in registry.chain(options)] == ['darken', 'mask']  # by name
+    options['order'] = ('mask',)
     assert [one.name for one in registry.chain(options)] == ['mask', 'darken']
-    options['order'] = ('darken',)
-    assert [one.name for one in registry.chain(options)] == ['darken', 'mask']
+    options['order'] = 'mask,darken'  # as on the command line
+    assert [one.name for one in registry.chain(options)] == ['mask', 'darken']
     first, _ = corrupt(jax.random.key(0), volume, **options)
     options['order'] = ()
     last, _ = corrupt(jax.random.key(0), volume, **options)
@@ -91,7 +93,15 @@ def test_further_corruptions_leave_the_draws_of_the_published_alone():
         (alone('mask', mask_ratio=1.5), 'mask_ratio is 1.5; expected a share'),
         (alone('mask', mask_block=0), 'mask_block is 0'),
         (alone('mask', mask_fill='grey'), "mask_fill is 'grey'; expected one of"),
+        (alone('mask', mask_block=99), 'mask_block is 99; expected less than a side'),
         (alone('thick', thick_voxels=(3, 2)), 'thick_voxels is (3, 2)'),
+        (alone('thick', thick_voxels=(2.5, 3.5)), 'expected two rising whole numbers from 2'),
+        (alone('blur', blur_sigmas=(0, 0)), 'expected two rising numbers above 0'),
+        (alone('blur', blur_sigmas=(1.0,)), 'blur_sigmas is (1.0,)'),
+        (alone('blur', blur_sigmas='a'), 'blur_sigmas is a'),
+        (alone('gamma', gamma_exponents=(2, 3)), 'gamma_exponents is (2, 3); expected 1 between'),
+        (alone('gamma', gamma_exponents=(-2, 1.5)), 'expected two rising numbers above 0'),
+        (alone('noise', noise_sd=float('nan')), 'noise_sd is nan'),
         (alone('bias', bias_strength=-1), 'bias_strength is -1'),
         (alone('drop', drop_ratio=1), 'drop_ratio is 1'),
         (alone('swap', swap_side=0), 'swap_side is 0'),
@@ -101,6 +111,49 @@ def test_what_cannot_be_is_one_sentence(options, words):
     with pytest.raises(OptionError) as error:
         corrupt(jax.random.key(0), volumes_of(SHAPES['3D'])[0], **options)
     assert words in str(error.value) and '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('code', 'words'),
+    [
+        ('def f(:', 'SyntaxError'),
+        ('no_such_name', 'NameError'),
+        ("@corruption('mine', sdd=1)\ndef f(key, volume, *, sd=1): ...", 'TypeError'),
+        ("@corruption('noise')\ndef f(key, volume): ...", "name 'noise' is that of genesis_jax"),
+        ("@corruption('shuffle')\ndef f(key, volume): ...", "name 'shuffle' is that of"),
+    ],
+)
+def test_a_module_that_fails_is_one_sentence(code, words, tmp_path, monkeypatch):
+    text = f'from genesis_jax.transforms import corruption\n\n{code}\n'
+    (tmp_path / 'failing_module.py').write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    before = dict(registry.CORRUPTIONS)
+    with pytest.raises(OptionError, match='modules: cannot import failing_module') as error:
+        registry.load('failing_module')
+    assert words in str(error.value) and before == registry.CORRUPTIONS
+
+
+@pytest.mark.parametrize(
+    ('answer', 'words'),
+    [
+        ('volume[:-1]', r'wrong returns a volume of \(11, 10, 8, 1\), float32; expected \(12, 10'),
+        ('(volume, volume > 2, 0)[:2]', ''),
+        ('(volume, volume)', r'a mask of \(12, 10, 8, 1\), float32; expected .*, bool'),
+    ],
+)
+def test_what_a_corruption_returns_is_checked(answer, words):
+    function = eval(f'lambda key, volume: {answer}')
+    registry.corruption('wrong')(function)
+    try:
+        run = partial(corrupt, **alone('wrong'))
+        example = jax.random.key(0), jnp.zeros((12, 10, 8, 1))
+        if words:
+            with pytest.raises(OptionError, match=words):
+                jax.eval_shape(run, *example)
+        else:
+            assert jax.eval_shape(run, *example)[0].shape == (12, 10, 8, 1)
+    finally:
+        del registry.CORRUPTIONS['wrong']
 
 
 def test_a_config_is_checked_before_anything_is_read():
@@ -218,6 +271,18 @@ def test_whole_slices_are_dropped_along_one_axis():
         assert along
         axes |= set(along) if len(along) == 1 else set()
     assert axes == {0, 1, 2}
+
+
+def test_the_next_example_is_the_same_however_processes_share_the_batch():
+    """Two processes of two devices, as one program of four: process p has every second example."""
+    from genesis_jax.parallel import AXIS, _next_examples
+
+    batch = jnp.arange(12)
+    held = jnp.concatenate([batch[0::2], batch[1::2]]).reshape(4, 3)
+    following = jax.pmap(partial(_next_examples, devices=4, local=2), AXIS)(held)
+    np.testing.assert_array_equal(following, (held + 1) % 12)
+    one = jax.pmap(partial(_next_examples, devices=4, local=4), AXIS)(batch.reshape(4, 3))
+    np.testing.assert_array_equal(one.ravel(), (batch + 1) % 12)
 
 
 def test_swapped_blocks_show_the_next_of_the_batch_on_any_number_of_devices():

@@ -46,7 +46,7 @@ def test_it_is_pre_trained(make_config, tmp_path, capsys):
 def test_its_card_rebuilds_it(run, tmp_path):
     variables, card = load_export(run / 'export' / 'encoder_decoder')
     assert set(variables['params']) == {'encoder', 'decoder', 'head'}
-    assert variables['params']['encoder']['Conv_0']['kernel'].shape[-1] == 2  # config.model.width
+    assert variables['params']['encoder']['first']['kernel'].shape[-1] == 2  # config.model.width
     network = models.from_card(Card.from_dict(card.to_dict()))
     assert network.divisor == 2 and network.dimensions == 3
     x = np.random.default_rng(0).uniform(size=(1, 4, 6, 8, 1)).astype(np.float32)
@@ -115,8 +115,8 @@ def test_what_does_not_keep_to_the_contract_is_refused(make_target, place, field
 
 
 def test_the_network_of_the_docs_keeps_to_the_contract(tmp_path, monkeypatch):
-    page = (Path(__file__).parents[1] / 'docs/networks.md').read_text('utf-8')
-    code = page.partition('```python\n')[2].partition('```')[0]
+    page = (Path(__file__).parents[1] / 'docs/extending.md').read_text('utf-8')
+    code = page.partition('```python\n# my_lab/net.py\n')[2].partition('```')[0]
     (tmp_path / 'my_lab').mkdir()
     (tmp_path / 'my_lab' / 'net.py').write_text(code)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -125,3 +125,20 @@ def test_the_network_of_the_docs_keeps_to_the_contract(tmp_path, monkeypatch):
         fields = {'batch_size': 4, 'model.module': 'my_lab.net:MyUNet'}
         config.update_from_flattened_dict(fields)
         check(config, 1)
+
+
+@pytest.mark.parametrize(
+    'asked', [{'norm': 'group'}, {'blocks': (1, 1)}, {'remat': True}, {'dtype': 'bfloat16'}]
+)
+def test_what_it_has_no_field_for_is_refused(asked):
+    config = genesis_ct.get_config()
+    config.update_from_flattened_dict({'batch_size': 4} | MINE)
+    config.update_from_flattened_dict({f'model.{name}': value for name, value in asked.items()})
+    with pytest.raises(UserError, match=f'MyUNet has no field {next(iter(asked))}, and'):
+        check(config, 1)
+
+
+def test_a_decay_by_level_needs_levels_that_are_numbered(run, make_target):
+    begin(make_target('cls', init=str(run), **MINE))
+    with pytest.raises(UserError, match="the part 'first', whose name does not tell its place"):
+        begin(make_target('cls', init=str(run), layer_decay=0.5, **MINE))

@@ -52,6 +52,33 @@ def test_a_loss_of_ones_own_is_a_function_and_a_line(tmp_path, monkeypatch):
     del voxel_losses.VOXEL_LOSSES['quartic']
 
 
+def test_a_loss_of_nothing_is_refused():
+    config = genesis_ct.get_config('autoencoder')
+    config.loss.where = 'corrupted'
+    with pytest.raises(UserError, match="loss.where=corrupted: expected 'all', as nothing is"):
+        resolve(config, 1)
+    config = genesis_ct.get_config()
+    config.transforms.swap_probability = 0.5
+    config.batch_size = 1
+    with pytest.raises(UserError, match='batch_size=1: expected 2 or more, as examples are mixed'):
+        resolve(config, 1)
+
+
+def test_examples_in_which_nothing_was_changed_do_not_count(rng):
+    logits, target = (rng.random((4, 4, 4, 2, 1), np.float32) for _ in range(2))
+    valid = np.zeros((4, 4, 4, 2, 1), np.float32)
+    valid[1:3, :2] = 1
+    batch = {'target': target, 'corrupted': target, 'valid': valid}
+    errors = (np.asarray(jax.nn.sigmoid(logits)) - target) ** 2
+    loss = Restoration(where='corrupted')
+    step = jax.pmap(loss.of_step, parallel.AXIS)
+    parts = jax.tree.map(lambda a: a.reshape(4, 1, *a.shape[1:]), (logits, batch))
+    np.testing.assert_allclose(step(*parts), [errors[1:3, :2].mean()] * 4, rtol=1e-5)
+    totals = {name: float(term.sum()) for name, term in loss.terms(logits, batch).items()}
+    assert loss.conclude(totals)['loss'] == pytest.approx(errors[1:3, :2].mean(), rel=1e-5)
+    assert loss.conclude({'loss': 0.0, 'examples': 0.0})['loss'] == 0
+
+
 def test_an_unknown_name_has_a_nearest():
     config = genesis_ct.get_config()
     config.batch_size = 4

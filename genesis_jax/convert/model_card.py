@@ -5,11 +5,12 @@ import json
 
 from genesis_jax.card import Card
 from genesis_jax.convert import usage
+from genesis_jax.tasks import restoration_loss
 from genesis_jax.topology import NETWORKS, norm_of
 
 UNLICENSED = 'to-be-chosen'  # the licence, until the owner of the weights names one
 _TASKS = {  # what the hub calls them, and their losses
-    'restoration': ('image-feature-extraction', 'mean squared error'),
+    'restoration': ('image-feature-extraction', 'of the restoration'),
     'classification': ('image-classification', 'cross-entropy'),
     'multilabel': ('image-classification', 'binary cross-entropy'),
     'segmentation': ('image-segmentation', '1 − soft Dice'),
@@ -144,7 +145,10 @@ def _training(card):
 
 def _losses(card, task):
     baselines, (example, *_) = card.baselines or {}, card.called()
-    yield 'loss', _TASKS[task][1] if task and card.validation_loss is not None else None
+    loss = _TASKS[task][1] if task and card.validation_loss is not None else None
+    if loss and task == 'restoration':
+        loss = restoration_loss(**(card.config.get('loss') or {}))
+    yield 'loss', loss
     yield 'on the validation examples', _number(card.validation_loss)
     yield f'of the corrupted {example} left unchanged', _number(baselines.get('unchanged'))
     yield f'of the mean of each {example}', _number(baselines.get('cube_mean'))
@@ -249,7 +253,7 @@ def _settings(fields):
     words = [fields.pop('name')] if 'name' in fields else []
     for name, value in fields.items():
         text = _join(value, ' ') if isinstance(value, list) else value
-        words += [] if value is None else [f'{name} {text}'.replace('_', ' ')]
+        words += [] if value is None else [f'{name.replace("_", " ")} {text}']
     return ', '.join(words)
 
 

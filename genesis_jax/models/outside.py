@@ -7,7 +7,7 @@ What such a class must keep to:
 - Its parameters are those of its submodules `encoder`, `decoder` and `head`.
 - It has a field `out_channels`. Of the other fields of `config.model` (`width`, `norm`, `dtype`,
   ...) it gets those that it has a field for; so it does `axis_name` (the mapped axis, for the
-  statistics of a batch), `freeze` and `deep_supervision`. Without the last two it can have neither.
+  statistics of a batch), `freeze` and `deep_supervision`. What it has no field for cannot be set.
 - Its attribute `divisor` says what every side of the input must divide by; without one, 32.
 - To be classified with, it has `encode(x, train=train)`, which returns the encoder's features, the
   deepest last, and computes with `encoder` alone; so its submodules are made in `setup`.
@@ -32,7 +32,16 @@ from genesis_jax.topology import check_sides
 
 PARTS = ('encoder', 'decoder', 'head')
 _DIVISOR = 32  # of a class that says none
-_SPECIAL = {'freeze': 'none', 'deep_supervision': False}  # what a class without the field can have
+_SPECIAL = {  # what a class without the field can have
+    'freeze': 'none',
+    'deep_supervision': False,
+    'norm': None,
+    'blocks': None,
+    'upsample': 'transpose',
+    'remat': False,
+    'dtype': 'float32',
+    'batch_statistics': 'synchronised',
+}
 
 
 def load(place: str) -> type[nn.Module]:

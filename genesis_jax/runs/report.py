@@ -17,6 +17,7 @@ from genesis_jax.models import class_of, name_of
 from genesis_jax.runs import pictures
 from genesis_jax.runs.files import write_atomically
 from genesis_jax.runs.workdir import describe
+from genesis_jax.tasks import restoration_loss
 from genesis_jax.transfer import Start
 from genesis_jax.transforms import registry
 
@@ -45,6 +46,7 @@ def opening_pretraining(
         f'{EXAMPLES[config.dimensions][1]} of {_size(cube_shape)} for training, '
         f'{counts["validation"]} for validation{_drawn(config)}',
         'corruption': registry.describe(config.transforms),
+        'loss': restoration_loss(**config.loss),
         'network': _network(config, state),
         'start': _start(start),
     }
@@ -146,7 +148,7 @@ def write(
     lines = [
         f'# Pre-training on {config.data.name}',
         '',
-        f'| mean squared error on the validation {examples} | |',
+        f'| {restoration_loss(**config.loss)} on the validation {examples} | |',
         '| --- | --- |',
         *(f'| {name} | {value:.5f} |' for name, value in rows.items()),
         '',

@@ -6,6 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from genesis_jax.errors import UserError
+
 
 def make_scales(
     config: Any, params: Mapping[str, Any], loaded: Collection[str], steps_per_epoch: int
@@ -19,13 +21,16 @@ def make_scales(
     Args:
       params: the network's parameters, or their shapes.
       loaded: names of the parts that came from elsewhere.
+
+    Raises:
+      UserError: rates fall off by level, and a level's name does not tell its place.
     """
     frozen = () if config.freeze == 'none' else config.freeze.split('_')  # names of parts
-    places = _places(params)
-    last = 1 + max(places.values())
     warmup_steps = config.head_warmup_epochs * steps_per_epoch
     if config.layer_decay == 1 and not frozen and not (warmup_steps and loaded):
         return None
+    places = {} if config.layer_decay == 1 else _places(params)
+    last = 1 + max(places.values(), default=0)
 
     def scale(path, step):
         names = [entry.key for entry in path]
@@ -51,4 +56,11 @@ def _places(params):
 def _number(name):
     """2 of `level_2` and `up_2`; 0 of a stem; -1 of a decoder's last level, which follows 0."""
     number = name.rpartition('_')[2]
-    return {'stem': 0, 'last': -1}[number] if number in ('stem', 'last') else int(number)
+    if number in ('stem', 'last'):
+        return {'stem': 0, 'last': -1}[number]
+    if not number.isdecimal():
+        raise UserError(
+            f'config.layer_decay: the network has the part {name!r}, whose name does not tell its '
+            'place; name its levels level_0, level_1, ..., or leave the decay at 1'
+        )
+    return int(number)

@@ -88,12 +88,13 @@ class Restoration(Loss):
 
     Args:
       name: of the error, see `voxel_losses`.
+      where: 'corrupted': examples in which nothing was changed count for nothing.
     """
 
     task = 'restoration'
 
-    def __init__(self, name: str = 'squared'):
-        self._error = voxel_loss_of(name)
+    def __init__(self, name: str = 'squared', where: str = 'all'):
+        self._error, self._some = voxel_loss_of(name), where == 'corrupted'
 
     def terms(self, logits: jax.Array, batch: Arrays) -> dict[str, jax.Array]:
         """What examples add, of logits `[B, ..., C]` and `target` and `corrupted` of the batch."""
@@ -104,17 +105,29 @@ class Restoration(Loss):
             'loss': loss,
             'unchanged': mean_error(batch['corrupted'], target, valid, self._error),
             'cube_mean': mean_error(mean, target, valid, self._error),
-            'examples': jnp.ones_like(loss),
+            'examples': self._counted(loss, valid),
         }
 
+    def _counted(self, loss, valid):
+        """1 for each example that counts."""
+        if not self._some:
+            return jnp.ones_like(loss)
+        return jnp.any(valid > 0, axis=tuple(range(1, valid.ndim))).astype(loss.dtype)
+
+    def loss(self, totals: Arrays) -> jax.Array:
+        """The mean over examples; 0 where none counts."""
+        return totals['loss'] / jnp.maximum(totals['examples'], 1)
+
     def of_step(self, logits: jax.Array, batch: Arrays) -> jax.Array:
-        """All devices have as many examples, so each takes the mean of its own."""
+        """Where all examples count, devices have as many, so each takes the mean of its own."""
+        if self._some:
+            return super().of_step(logits, batch)
         valid, answers = batch.get('valid'), self.answers(logits)
         return jnp.mean(mean_error(answers, batch['target'], valid, self._error))
 
     def conclude(self, totals: Mapping[str, np.ndarray]) -> dict[str, float]:
         """Means over all examples."""
-        examples = totals['examples']
+        examples = max(totals['examples'], 1)
         return {name: float(totals[name] / examples) for name in totals if name != 'examples'}
 
 

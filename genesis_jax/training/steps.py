@@ -144,7 +144,8 @@ def make_steps(
     else:
         make_examples = partial(augmented, **config.augment.to_dict())
     optimisation = optim.Optimisation(config, steps_per_epoch, scales)
-    options = (config.loss.name,) if config.task == 'restoration' else ()
+    restores = config.task == 'restoration'
+    options = (config.loss.name, config.loss.where) if restores else ()
     loss: losses.Loss = losses.LOSSES[config.task](*options)
     if config.model.get('deep_supervision'):
         loss = DeepSupervision(loss)

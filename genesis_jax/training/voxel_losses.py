@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from genesis_jax.errors import OptionError
-from genesis_jax.transforms.registry import nearest_of
+from genesis_jax.transforms.registry import check_free, nearest_of
 
 WHERE = ('all', 'corrupted')  # the voxels of which the loss is the mean
 _HUBER_DELTA = 0.1  # of grey values from 0 to 1; beyond it the error counts linearly
@@ -26,6 +26,7 @@ def voxel_loss(name: str, /) -> Callable[[VoxelLoss], VoxelLoss]:
     """Registers a function `(prediction, target)`, both `[B, ..., C]`, to errors of that shape."""
 
     def register(function: VoxelLoss) -> VoxelLoss:
+        check_free(name, function, VOXEL_LOSSES.get(name))
         VOXEL_LOSSES[name] = function
         return function
 

@@ -11,7 +11,7 @@ The contract of every function here:
 """
 
 from genesis_jax.transforms.bias_field import random_bias_field
-from genesis_jax.transforms.contrast import random_gamma
+from genesis_jax.transforms.contrast import random_bounded_gamma
 from genesis_jax.transforms.flips import flip, random_flip
 from genesis_jax.transforms.intensity import bezier_map, random_bezier_map
 from genesis_jax.transforms.masking import random_masking
@@ -35,8 +35,8 @@ __all__ = [
     'random_bezier_map',
     'random_bias_field',
     'random_blur',
+    'random_bounded_gamma',
     'random_flip',
-    'random_gamma',
     'random_in_painting',
     'random_local_shuffle',
     'random_masking',

@@ -1,11 +1,14 @@
 """A bias field: grey values that drift smoothly over the scan, as in MRI."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
 from genesis_jax.errors import OptionError
 from genesis_jax.transforms.registry import corruption
 
+_STRONGEST = 20.0  # of the field's logarithm: nothing overflows
 _WAVES = 3  # along each axis: half a period, a whole one, one and a half
 
 
@@ -21,10 +24,10 @@ def bias_field(sides: tuple[int, ...], coefficients: jax.Array) -> jax.Array:
         place = (jnp.arange(side) + 0.5) / side
         waves = jnp.cos(jnp.pi * jnp.arange(field.shape[0])[:, None] * place[None, :])
         field = jnp.tensordot(field, waves, axes=[[0], [0]], precision='highest')
-    return jnp.exp(field)
+    return jnp.exp(jnp.clip(field, -_STRONGEST, _STRONGEST))
 
 
-@corruption('bias', kinds=lambda **_: {'bias field': 1.0})
+@corruption('bias', kinds='bias field')
 def random_bias_field(key: jax.Array, volume: jax.Array, *, strength: float = 0.3) -> jax.Array:
     """Multiplies all channels by a `bias_field` (Sudre et al., 2017); above 1 is clipped.
 
@@ -34,7 +37,7 @@ def random_bias_field(key: jax.Array, volume: jax.Array, *, strength: float = 0.
     Raises:
       OptionError: it is not above 0.
     """
-    if strength <= 0:
+    if not 0 < strength < math.inf:
         raise OptionError(f'bias_strength is {strength}; expected a number above 0')
     sides = volume.shape[:-1]
     shape = (1 + _WAVES,) * len(sides)

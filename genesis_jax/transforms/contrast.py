@@ -1,7 +1,7 @@
 """Brightness, contrast and gamma: grey values of each channel, mapped by a factor drawn for it.
 
 Factors are drawn below 1 half of the time and above 1 the other half, as nnU-Net does. Nothing is
-clipped to [0, 1].
+clipped to [0, 1], but in the corruption.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from genesis_jax.transforms.registry import corruption
+from genesis_jax.errors import OptionError
+from genesis_jax.transforms.registry import check_range, corruption
 
 _EPSILON = 1e-7  # of a volume that is all alike
 
@@ -60,7 +61,6 @@ def random_contrast(
     return contrast(volume, around_one(key, factors, volume.shape[-1]))
 
 
-@corruption('gamma')
 def random_gamma(
     key: jax.Array,
     volume: jax.Array,
@@ -70,6 +70,26 @@ def random_gamma(
 ) -> jax.Array:
     """`gamma` by an exponent for each channel, between the two."""
     return gamma(volume, around_one(key, exponents, volume.shape[-1]), inverted=inverted)
+
+
+@corruption('gamma')
+def random_bounded_gamma(
+    key: jax.Array,
+    volume: jax.Array,
+    *,
+    exponents: Sequence[float] = (0.7, 1.5),
+    inverted: bool = False,
+) -> jax.Array:
+    """`random_gamma` whose values stay in [0, 1], clipped.
+
+    Raises:
+      OptionError: `exponents` are no two numbers above 0 with 1 between them.
+    """
+    check_range('gamma_exponents', exponents)
+    if not exponents[0] <= 1 <= exponents[1]:
+        raise OptionError(f'gamma_exponents is {exponents}; expected 1 between the two')
+    bent = random_gamma(key, volume, exponents=exponents, inverted=inverted)
+    return jnp.clip(bent, 0, 1).astype(volume.dtype)
 
 
 def around_one(key: jax.Array, limits: Sequence[float], count: int) -> jax.Array:

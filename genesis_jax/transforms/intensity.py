@@ -36,7 +36,7 @@ def bezier_map(
     ).astype(volume.dtype)
 
 
-@corruption('nonlinear', probability=0.9, kinds=lambda **_: {'non-linear': 1.0})
+@corruption('nonlinear', probability=0.9, kinds='non-linear')
 def random_bezier_map(key: jax.Array, volume: jax.Array) -> jax.Array:
     """`bezier_map` with control points uniform in the unit square, decreasing half of the time."""
     key_points, key_direction = jax.random.split(key)

@@ -17,7 +17,7 @@ def hide(volume: jax.Array, mask: jax.Array, fill: jax.typing.ArrayLike) -> jax.
     return jnp.where(mask, fill, volume).astype(volume.dtype)
 
 
-@corruption('mask', kinds=lambda **_: {'masking': 1.0})
+@corruption('mask', kinds='masking')
 def random_masking(
     key: jax.Array, volume: jax.Array, *, block: int = 8, ratio: float = 0.6, fill: str = 'zero'
 ) -> tuple[jax.Array, jax.Array]:
@@ -46,6 +46,8 @@ def random_masking(
     sides = volume.shape[:-1]
     grid = [math.ceil(side / block) for side in sides]
     blocks = math.prod(grid)
+    if blocks == 1:
+        raise OptionError(f'mask_block is {block}; expected less than a side of {sides}')
     hidden = jax.random.permutation(key_blocks, blocks) < max(1, round(ratio * blocks))
     mask = hidden.reshape(grid)
     for axis, side in enumerate(sides):

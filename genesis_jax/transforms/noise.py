@@ -1,5 +1,7 @@
 """Gaussian noise."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -17,7 +19,7 @@ def random_noise(key: jax.Array, volume: jax.Array, *, sd: float = 0.1) -> jax.A
     Raises:
       OptionError: `sd` is not above 0.
     """
-    if sd <= 0:
+    if not 0 < sd < math.inf:
         raise OptionError(f'noise_sd is {sd}; expected a number above 0')
     key_sd, key_noise = jax.random.split(key)
     noise = jax.random.normal(key_noise, (volume.size,)).reshape(volume.shape)

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from genesis_jax.errors import OptionError
 from genesis_jax.transforms import registry
 from genesis_jax.transforms.chance import sometimes
 from genesis_jax.transforms.flips import random_flip
@@ -58,22 +59,33 @@ def _corrupt(key, volume, other, options, tell):
         arguments = one.arguments(options)
         if one.pairs:
             arguments['other'] = volume if other is None else other
-        apply = partial(_apply, partial(one.random_op, **arguments))
+        apply = partial(_apply, one.name, partial(one.random_op, **arguments))
         state = sometimes(apply, _key_of(key, one), state, one.probability_in(options))
     corrupted = state.pop('volume')
     return corrupted, target, *state.values()
 
 
-def _apply(random_op, key, state):
-    """The state after a corruption."""
+def _apply(name, random_op, key, state):
+    """The state after a corruption; OptionError if it does not keep to its contract."""
     before = state['volume']
     answer = random_op(key, before)
     after, changed = answer if isinstance(answer, tuple) else (answer, None)
+    _check_alike(name, 'volume', after, before.shape, before.dtype)
+    if changed is not None:
+        _check_alike(name, 'mask', changed, (*before.shape[:-1], 1), bool)
     if 'changed' not in state:
         return {'volume': after}
     if changed is None:
         changed = jnp.any(after != before, axis=-1, keepdims=True)
     return {'volume': after, 'changed': state['changed'] | changed}
+
+
+def _check_alike(name, what, array, shape, dtype):
+    if array.shape != shape or array.dtype != dtype:
+        raise OptionError(
+            f'the corruption {name} returns a {what} of {array.shape}, {array.dtype}; expected '
+            f'{shape}, {jnp.dtype(dtype).name}'
+        )
 
 
 def flip_alike(key: jax.Array, volume: jax.Array, options: registry.Options) -> jax.Array:

@@ -72,7 +72,7 @@ def corruption(
     /,
     *,
     probability: float = 0.0,
-    kinds: Callable[..., dict[str, float]] | None = None,
+    kinds: str | Callable[..., dict[str, float]] = '',
     prefix: str | None = None,
     **defaults: Any,
 ) -> Callable:
@@ -80,12 +80,12 @@ def corruption(
 
     Args:
       probability: how often it happens where no config says so.
-      kinds: see `Corruption`; its name, if not given.
+      kinds: what it is called in words; or of several kinds, see `Corruption`.
       prefix: of its options in configs; `NAME_`, if not given.
       defaults: of its options; those of its signature, if not given.
 
     Raises:
-      TypeError: an option has no default or is none of the function's.
+      TypeError: an option has no default or is none of the function's, or a name is taken.
     """
     prefix = f'{name}_' if prefix is None else prefix
 
@@ -106,9 +106,10 @@ def corruption(
             random_op,
             {f'{prefix}{arg}': (arg, value) for arg, value in values.items()},
             probability,
-            kinds or (lambda **_: {name.replace('_', ' '): 1.0}),
+            kinds if callable(kinds) else (lambda **_: {kinds or name.replace('_', ' '): 1.0}),
             pairs,
         )
+        check_free(name, random_op, CORRUPTIONS[name].random_op if name in CORRUPTIONS else None)
         others = [one for one in CORRUPTIONS.values() if one.name != name]
         if taken := made.fields.keys() & set(_OF_ALL).union(*(one.fields for one in others)):
             raise TypeError(f'the option {sorted(taken)[0]} of {name!r} is taken; rename it')
@@ -119,21 +120,28 @@ def corruption(
 
 
 def further_options() -> dict[str, Any]:
-    """Fields of configs, with their defaults, of all corruptions but the published ones."""
-    further = (one for one in CORRUPTIONS.values() if one.name not in PUBLISHED)
+    """Fields of configs, with their defaults, of this package's corruptions but the published."""
+    own = __name__.partition('.')[0]
+    further = (
+        one
+        for one in CORRUPTIONS.values()
+        if one.name not in PUBLISHED and one.random_op.__module__.startswith(f'{own}.')
+    )
     return {name: value for one in further for name, value in one.fields.items()}
 
 
 def chain(options: Options) -> list[Corruption]:
-    """The corruptions that happen, in their order: those that `order` names come first.
+    """The corruptions that happen, in their order.
+
+    Those that `order` names come first, then the published ones, then all others by their names.
 
     Raises:
       OptionError: a module cannot be imported, or there is no option or corruption of that name.
     """
     load(options.get('modules') or ())
     _check(options)
-    first = tuple(options.get('order') or ())
-    names = dict.fromkeys((*first, *PUBLISHED, *CORRUPTIONS))
+    first = names_of(options.get('order'))
+    names = dict.fromkeys((*first, *PUBLISHED, *sorted(CORRUPTIONS)))
     return [one for n in names if (one := CORRUPTIONS[n]).probability_in(options) > 0]
 
 
@@ -173,16 +181,39 @@ def describe(options: Options) -> str:
     return ', '.join(words) or 'none (autoencoder)'
 
 
-def load(modules: Sequence[str]) -> None:
+def names_of(value: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Names as a config has them; from the command line they may be one text with commas."""
+    return tuple(value.split(',')) if isinstance(value, str) else tuple(value or ())
+
+
+def load(modules: str | Sequence[str]) -> None:
     """Imports modules, which register what is theirs; OptionError if one cannot be imported."""
-    for module in modules:
+    for module in names_of(modules):
         try:
             importlib.import_module(module)
-        except ImportError as error:
+        except Exception as error:  # whatever the code of others raises
             raise OptionError(
-                f'modules: cannot import {module} ({error}); expected what Python finds from this '
-                'folder, such as my_lab.noise for my_lab/noise.py'
+                f'modules: cannot import {module} ({type(error).__name__}: {error}); expected what '
+                'Python finds from this folder, such as my_lab.noise for my_lab/noise.py'
             ) from None
+
+
+def check_free(name: str, function: Callable, taken: Callable | None) -> None:
+    """Raises TypeError if another module's function has the name already."""
+    if taken is not None and taken.__module__ != function.__module__:
+        raise TypeError(f'the name {name!r} is that of {taken.__module__}; choose another')
+
+
+def check_range(
+    option: str, values: Sequence[float], lowest: float = 0.0, *, whole: bool = False
+) -> None:
+    """Raises OptionError if an option is not two rising numbers from (0: above) `lowest`."""
+    numbers = len(values) == 2 and all(isinstance(v, int if whole else int | float) for v in values)
+    if not numbers or not values[0] <= values[1] or not (values[0] >= lowest and values[0] > 0):
+        least = f'from {lowest:g}' if lowest else 'above 0'
+        raise OptionError(
+            f'{option} is {values}; expected two rising {"whole " * whole}numbers {least}'
+        )
 
 
 def _check(options):
@@ -190,7 +221,7 @@ def _check(options):
     for name in options:
         if name not in known:
             raise OptionError(f'there is no option {name}; {nearest_of(name, known)}')
-    for name in options.get('order') or ():
+    for name in names_of(options.get('order')):
         if name not in CORRUPTIONS:
             raise OptionError(
                 f'order: there is no corruption {name}; {nearest_of(name, CORRUPTIONS)}'

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from genesis_jax.transforms.registry import corruption
+from genesis_jax.transforms.registry import check_range, corruption
 
 
 def blur(volume: jax.Array, sigmas: jax.Array) -> jax.Array:
@@ -50,7 +50,8 @@ def low_resolution(volume: jax.Array, zooms: jax.Array) -> jax.Array:
 def random_blur(
     key: jax.Array, volume: jax.Array, *, sigmas: Sequence[float] = (0.5, 1.0)
 ) -> jax.Array:
-    """`blur` with a sigma for each axis, uniform between the two."""
+    """`blur` with a sigma for each axis, uniform between the two; OptionError for others."""
+    check_range('blur_sigmas', sigmas)
     shape = (volume.ndim - 1,)
     return blur(volume, jax.random.uniform(key, shape, minval=sigmas[0], maxval=sigmas[1]))
 

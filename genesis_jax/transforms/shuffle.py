@@ -46,7 +46,7 @@ def rearrange(volume: jax.Array, source: jax.Array) -> jax.Array:
     return voxels[source.reshape(-1)].reshape(volume.shape)
 
 
-@corruption('shuffle', probability=0.5, kinds=lambda **_: {'shuffling': 1.0})
+@corruption('shuffle', probability=0.5, kinds='shuffling')
 def random_local_shuffle(key: jax.Array, volume: jax.Array, *, windows: int = 10_000) -> jax.Array:
     """Permutes the voxels of `windows` random windows (MedIA 2021, section 3.2).
 

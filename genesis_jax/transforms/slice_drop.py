@@ -7,7 +7,7 @@ from genesis_jax.errors import OptionError
 from genesis_jax.transforms.registry import corruption
 
 
-@corruption('drop', kinds=lambda **_: {'dropped slices': 1.0})
+@corruption('drop', kinds='dropped slices')
 def random_slice_drop(
     key: jax.Array, volume: jax.Array, *, ratio: float = 0.25
 ) -> tuple[jax.Array, jax.Array]:

@@ -8,7 +8,7 @@ from genesis_jax.transforms.painting import random_boxes
 from genesis_jax.transforms.registry import corruption
 
 
-@corruption('swap', kinds=lambda **_: {'swapped blocks': 1.0})
+@corruption('swap', kinds='swapped blocks')
 def random_swap(
     key: jax.Array, volume: jax.Array, *, other: jax.Array, side: float = 0.3
 ) -> tuple[jax.Array, jax.Array]:

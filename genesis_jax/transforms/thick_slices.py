@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from genesis_jax.errors import OptionError
-from genesis_jax.transforms.registry import corruption
+from genesis_jax.transforms.registry import check_range, corruption
 
 
 def thick_slices(volume: jax.Array, axis: int | jax.Array, voxels: int | jax.Array) -> jax.Array:
@@ -20,7 +19,7 @@ def thick_slices(volume: jax.Array, axis: int | jax.Array, voxels: int | jax.Arr
     return volume
 
 
-@corruption('thick', kinds=lambda **_: {'thick slices': 1.0})
+@corruption('thick', kinds='thick slices')
 def random_thick_slices(
     key: jax.Array, volume: jax.Array, *, voxels: Sequence[int] = (2, 6)
 ) -> jax.Array:
@@ -32,8 +31,7 @@ def random_thick_slices(
     Raises:
       OptionError: these are no two rising whole numbers from 2.
     """
-    if len(voxels) != 2 or not 2 <= voxels[0] <= voxels[1]:
-        raise OptionError(f'thick_voxels is {voxels}; expected low,high from 2, such as 2,6')
+    check_range('thick_voxels', voxels, 2, whole=True)
     key_axis, key_voxels = jax.random.split(key)
     axis = jax.random.randint(key_axis, (), 0, volume.ndim - 1)
     return thick_slices(volume, axis, jax.random.randint(key_voxels, (), voxels[0], voxels[1] + 1))
