@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,17 +18,21 @@ from typing import Literal, get_args
 import numpy as np
 import SimpleITK as sitk
 
-from genesis_jax.errors import ScanError
-from genesis_jax.imaging import dicom
-from genesis_jax.imaging.integrity import check_finite, check_spacing, checked_copy
+from genesis_jax.errors import ScanError, ScanRemark
+from genesis_jax.imaging import dicom, nifti
+from genesis_jax.imaging.affine import straightened
+from genesis_jax.imaging.integrity import Shape, check_finite, check_spacing, checked_metaimage
 from genesis_jax.imaging.intensity import as_int16, in_range
+from genesis_jax.imaging.nrrd import checked_nrrd
 
 Modality = Literal['ct', 'mri', 'other']
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
 CT_PADDING = -1024  # HU; scanners write lower values outside their field of view
 _CT_WINDOW = (-1000.0, 1000.0)  # HU
-_SUFFIXES = ('.nii.gz', '.mhd', '.mha', '.nii', '.nrrd', '.nhdr')
+_NIFTI = ('.nii.gz', '.nii', '.hdr.gz', '.hdr')  # the voxels of .hdr are beside it, in .img
+_NRRD = ('.nrrd', '.nhdr')
+_SUFFIXES = (*_NIFTI, *_NRRD, '.mhd', '.mha')
 
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
@@ -112,6 +117,11 @@ def is_image(path: Path) -> bool:
     return bool(_suffix(path))
 
 
+def is_nifti(path: Path) -> bool:
+    """Whether the file is a NIfTI, by its suffix."""
+    return _suffix(path) in _NIFTI
+
+
 def scan_of_file(path: Path) -> Scan:
     """The scan that a file is, named after it; of a DICOM series, this one file alone."""
     if _suffix(path):
@@ -137,8 +147,9 @@ def read_image(scan: Scan, modality: Modality) -> sitk.Image:
     Raises:
       ScanError: with one sentence on what is wrong with the scan and what to do.
     """
-    image = dicom.read_series(scan.files, modality) if scan.is_dicom else _read_file(scan.files[0])
-    return _checked(image if image.GetDimension() == 3 else image[:, :, :, 0])
+    if scan.is_dicom:
+        return _checked(dicom.read_series(scan.files, modality))
+    return _checked(_read_file(scan.files[0])[0])
 
 
 def read_channels(path: Path, count: int) -> list[sitk.Image]:
@@ -147,8 +158,7 @@ def read_channels(path: Path, count: int) -> list[sitk.Image]:
     Raises:
       ScanError: with one sentence on what is wrong with the file and what to do.
     """
-    image = _read_file(path, count)
-    return [_checked(image[:, :, :, channel]) for channel in range(count)]
+    return [_checked(image) for image in _read_file(path, count)]
 
 
 def oriented(image: sitk.Image) -> sitk.Image:
@@ -189,15 +199,10 @@ def _checked(image: sitk.Image) -> sitk.Image:
     return image
 
 
-def _read_file(path: Path, channels: int = 1) -> sitk.Image:
-    """A 3D image; or a 4D one, of this many channels."""
+def _read_file(path: Path, channels: int = 1) -> list[sitk.Image]:
+    """The channels of a file, each a 3D image."""
     try:
-        with tempfile.TemporaryDirectory(prefix='data_prep_') as scratch:
-            reader = sitk.ImageFileReader()
-            reader.SetFileName(str(checked_copy(path, Path(scratch))))
-            reader.ReadImageInformation()
-            _check_shape(reader, channels)
-            return reader.Execute()
+        return nifti.read(path, channels) if is_nifti(path) else _read_by_itk(path, channels)
     except OSError as error:
         raise ScanError(f'cannot be read ({error.strerror}); check that it is there') from None
     except RuntimeError as error:
@@ -206,27 +211,37 @@ def _read_file(path: Path, channels: int = 1) -> sitk.Image:
         ) from None
 
 
-def _check_shape(reader: sitk.ImageFileReader, channels: int) -> None:
-    sides = reader.GetSize()
-    shape = ' x '.join(map(str, sides))
-    if reader.GetDimension() == 2 or sides[2] == 1:
-        raise ScanError(f'is a 2D image of {shape} pixels where a 3D volume is expected; remove it')
-    if channels > 1 and (reader.GetDimension() != 4 or sides[3] != channels):
-        raise ScanError(
-            f'has {reader.GetDimension()} dimensions ({shape}) where 4 are expected, the last of '
-            f'the {channels} channels; correct it'
-        )
-    if channels == 1 and reader.GetDimension() > 3 and sides[3:] != (1,):
-        raise ScanError(
-            f'has {reader.GetDimension()} dimensions ({shape}) where 3 are expected; '
-            'split it into one file per volume'
-        )
-    kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
-    if reader.GetNumberOfComponents() > 1 or 'complex' in kind:
-        raise ScanError(
-            f'holds {reader.GetNumberOfComponents()} numbers per voxel ({kind}) where one is '
-            'expected; split it into one file per channel'
-        )
+def _read_by_itk(path: Path, channels: int) -> list[sitk.Image]:
+    with tempfile.TemporaryDirectory(prefix='data_prep_') as scratch:
+        is_nrrd = _suffix(path) in _NRRD
+        checked = checked_nrrd(path) if is_nrrd else checked_metaimage(path, Path(scratch))
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(checked.path))
+        reader.ReadImageInformation()
+        kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+        numbers = 2 if 'complex' in kind else reader.GetNumberOfComponents()
+        Shape(reader.GetSize(), numbers, kind).check(channels)
+        image = reader.Execute()
+    is_3d = image.GetDimension() == 3
+    volumes = [image] if is_3d else [image[:, :, :, channel] for channel in range(channels)]
+    for volume in volumes:
+        _straighten(volume, checked.unit)
+    for remark in checked.remarks:
+        warnings.warn(remark, ScanRemark, stacklevel=2)
+    return volumes
+
+
+def _straighten(image: sitk.Image, unit: float) -> None:
+    """Lays an image on a straight grid in mm, whose unit now has so many mm."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    matrix[:3, 3] = image.GetOrigin()
+    matrix[:3] *= unit
+    remedy = 'resample it, for example by SimpleITK.Resample'
+    spacing, origin, direction = straightened(matrix, image.GetSize(), 'directions', remedy)
+    image.SetSpacing(spacing)
+    image.SetOrigin(origin)
+    image.SetDirection(direction)
 
 
 def _last_words(error: RuntimeError) -> str:
