@@ -1,10 +1,8 @@
 """NIfTI-1 and NIfTI-2, single files and .hdr/.img pairs: read and written by nibabel."""
 
-import gzip
 import math
-import zlib
 from collections.abc import Sequence
-from io import BufferedIOBase
+from io import BytesIO
 from pathlib import Path
 
 import nibabel
@@ -14,15 +12,14 @@ from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.nifti1 import Nifti1Header, Nifti1PairHeader
 from nibabel.nifti2 import Nifti2Header, Nifti2PairHeader
 from nibabel.spatialimages import HeaderDataError
-from nibabel.volumeutils import apply_read_scaling, array_from_file
+from nibabel.volumeutils import apply_read_scaling
 
 from genesis_jax.errors import ScanError
 from genesis_jax.imaging import nifti_geometry
-from genesis_jax.imaging.integrity import Shape, check_bytes
+from genesis_jax.imaging.integrity import Shape, check_bytes, unpack, unpacked_start
 
-_CHUNK = 1 << 20
+_START = 1 << 16  # bytes, packed or not, that hold a header
 _GZIP = b'\x1f\x8b'
-_MOST_PACKED = 1032  # bytes that one byte of gzip can stand for
 _HEADERS = {  # by sizeof_hdr and magic
     (348, b'n+1'): Nifti1Header,
     (348, b'ni1'): Nifti1PairHeader,
@@ -65,11 +62,9 @@ def read_header(path: Path) -> Nifti1Header:
       ScanError: it is none.
       OSError: the file cannot be opened.
     """
-    try:
-        with _opened(path) as stream:
-            block = stream.read(540)
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        block = b''
+    with path.open('rb') as file:
+        block = file.read(_START)
+    block = unpacked_start(block, 540) if block.startswith(_GZIP) else block[:540]
     order = '<' if int.from_bytes(block[:4], 'little') in _MAGIC else '>'
     size = int(np.frombuffer(block[:4].ljust(4, b'\0'), f'{order}i4')[0])
     if size not in _MAGIC:
@@ -108,16 +103,6 @@ def write(voxels: np.ndarray, path: Path, like: Path) -> None:
         header[field] = source[field]
     with LoggingOutputSuppressor():
         nibabel.save(kind(voxels, None, header), path)
-
-
-def _opened(path: Path) -> BufferedIOBase:
-    """The file's content, unpacked if it is compressed, whatever its name."""
-    stream = path.open('rb')
-    if stream.read(2) != _GZIP:
-        stream.seek(0)
-        return stream
-    stream.close()
-    return gzip.open(path)  # several members, and zeros after the last, are fine
 
 
 def _data_file(path: Path) -> Path:
@@ -160,31 +145,19 @@ def _voxels(path: Path, header: Nifti1Header) -> np.ndarray:
             f'says that its voxels start at byte {start:g} (vox_offset), which is inside its '
             f'header; set it to where they start, at {first} or after it'
         )
-    shape = header['dim'][1 : 1 + header['dim'][0]].astype(int)
-    count = math.prod(shape.tolist())
-    expected, size = count * kind.itemsize, path.stat().st_size
-    try:
-        with _opened(path) as stream:
-            packed = isinstance(stream, gzip.GzipFile)
-            check_bytes((size * _MOST_PACKED if packed else size) - int(start), expected)
-            raw = array_from_file((count,), kind, stream, int(start))
-            while packed and stream.read(_CHUNK):
-                pass  # to the end, where the checksum is
-    except EOFError:
-        raise ScanError(
-            'is truncated: its compressed data ends early; copy or download it again'
-        ) from None
-    except (zlib.error, gzip.BadGzipFile) as error:
-        raise ScanError(
-            f'holds corrupted compressed data ({error}); copy or download it again'
-        ) from None
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise ScanError(
-            f'is truncated: its header promises {expected} bytes of voxels, and fewer are there; '
-            'copy or download it again'
-        ) from None
+    count = math.prod(header['dim'][1 : 1 + header['dim'][0]].tolist())
+    with path.open('rb') as file:
+        packed = file.read(2) == _GZIP
+        file.seek(0)
+        content = BytesIO()
+        if packed:
+            unpack(file, content)
+    size = content.getbuffer().nbytes if packed else path.stat().st_size
+    check_bytes(size - int(start), count * kind.itemsize)
+    if packed:
+        raw = np.frombuffer(content.getbuffer(), kind, count, int(start))
+    else:
+        raw = np.memmap(path, kind, 'r', int(start), (count,))
     return raw.astype(np.float64 if kind.itemsize > 8 else kind.newbyteorder('='), copy=False)
 
 
