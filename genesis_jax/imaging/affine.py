@@ -48,17 +48,22 @@ def straightened(matrix: np.ndarray, size: Sequence[int], name: str, remedy: str
     if angle > _LARGEST_ANGLE or moved > _LARGEST_MOVE * spacing.min():
         raise ScanError(
             f'has axes that are not at right angles: by its {name} two of them are off by '
-            f'{angle:.2g} degrees (up to {moved:.2g} mm here), where only rounding is allowed; '
+            f'{angle:.2g} degrees (up to {in_mm(moved)} mm here), where only rounding is allowed; '
             f'{remedy}'
         )
     if moved > NOTICED * spacing.min():
         warnings.warn(
             f'has axes that are {angle:.2g} degrees off right angles by its {name}: they were '
-            f'turned to right angles, which moves its corners by up to {moved:.2g} mm',
+            f'turned to right angles, which moves its corners by up to {in_mm(moved)} mm',
             ScanRemark,
             stacklevel=2,
         )
     return spacing.tolist(), straight[:3, 3].tolist(), nearest.ravel().tolist()
+
+
+def in_mm(length: float) -> str:
+    """A length in mm as messages print it: 0.123, 12.3 or 1234."""
+    return f'{length:.3g}' if length < 100 else f'{length:.0f}'
 
 
 def corner_distance(matrix: np.ndarray, other: np.ndarray, size: Sequence[int]) -> float:

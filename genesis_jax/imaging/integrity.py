@@ -1,9 +1,4 @@
-"""What readers do not check: that a file holds the voxels its header promises, a real spacing.
-
-ITK reads a truncated or corrupted MetaImage without a word, replaces spacings it cannot use and
-takes every unit for mm. Compressed payloads are therefore unpacked here, which verifies their
-checksum, and ITK reads the unpacked copy.
-"""
+"""What a scan file must hold, whatever its format: its voxels, whole and finite, and a spacing."""
 
 import math
 import zlib
@@ -18,12 +13,7 @@ from genesis_jax.errors import ScanError
 
 _CHUNK = 1 << 20
 _ANY_HEADER = 47  # of zlib's wbits: 32 + 15, zlib's or gzip's, the largest window
-_HEADER_LIMIT = 1 << 16  # bytes; a text header is a few hundred
-_META_BYTES = {
-    'MET_CHAR': 1, 'MET_UCHAR': 1, 'MET_SHORT': 2, 'MET_USHORT': 2, 'MET_INT': 4, 'MET_UINT': 4,
-    'MET_LONG': 4, 'MET_ULONG': 4, 'MET_LONG_LONG': 8, 'MET_ULONG_LONG': 8, 'MET_FLOAT': 4,
-    'MET_DOUBLE': 8,
-}  # fmt: skip
+HEADER_LIMIT = 1 << 16  # bytes; a text header is a few hundred
 _UNITS = {
     'mm': 1.0, 'millimeter': 1.0, 'millimetre': 1.0, 'millimeters': 1.0, 'millimetres': 1.0,
     '': 1.0, '?': 1.0, '???': 1.0, 'none': 1.0, 'unknown': 1.0,
@@ -114,76 +104,19 @@ def millimetres(units: Iterable[str]) -> float:
     return lengths.pop() or 1.0
 
 
+def other_unit(unit: float) -> tuple[str, ...]:
+    """A remark on geometry in another unit than mm."""
+    if unit == 1:
+        return ()
+    return (
+        f'gives its geometry in units of {unit:g} mm and was read so, but many programs take '
+        'every unit for mm; results are in mm',
+    )
+
+
 def no_spacing(field: str) -> str:
     """A remark on a header that does not say how large its voxels are."""
     return f'does not give the size of its voxels ({field}): 1 x 1 x 1 mm is assumed'
-
-
-def checked_metaimage(path: Path, scratch: Path) -> Checked:
-    """A MetaImage, or its unpacked copy in the folder `scratch`.
-
-    Raises:
-      ScanError: the header promises what ITK cannot keep, bytes are missing, or a compressed
-        stream is corrupted.
-    """
-    fields, header_bytes = _metaimage_header(path)
-    spacing = fields.get('elementspacing') or fields.get('elementsize')
-    if spacing:
-        check_spacing(floats(spacing))
-    slope = floats(fields.get('elementtointensityfunctionslope', '1'))
-    offset = floats(fields.get('elementtointensityfunctionoffset', '0'))
-    if slope != [1] or offset != [0]:
-        raise ScanError(
-            'scales its voxels by ElementToIntensityFunctionSlope and -Offset, which readers '
-            'ignore; apply them to the voxels and remove both lines'
-        )
-    unit = millimetres([fields['distanceunits']] if 'distanceunits' in fields else [])
-    payload = _checked_payload(path, fields, header_bytes, scratch)
-    return Checked(payload, unit, () if spacing else (no_spacing('ElementSpacing'),))
-
-
-def _checked_payload(path: Path, fields: dict[str, str], header_bytes: int, scratch: Path) -> Path:
-    target = fields['elementdatafile']
-    if target.upper().startswith('LIST') or '%' in target:
-        return path  # one file per slice: ITK reports a missing or short one itself
-    payload, offset = (path, header_bytes) if target == 'LOCAL' else (path.parent / target, 0)
-    if not payload.is_file():
-        raise ScanError(f'names {target} as its data file, which is missing; put it beside it')
-    sides = [int(side) for side in fields.get('dimsize', '').split()]
-    channels = int(fields.get('elementnumberofchannels', 1))
-    expected = math.prod(sides) * channels * _META_BYTES.get(fields.get('elementtype', ''), 0)
-    if fields.get('compresseddata', 'false').lower() != 'true':
-        check_bytes(payload.stat().st_size - offset, expected)
-        return path
-    unpacked = scratch / 'scan.raw'
-    with payload.open('rb') as packed, unpacked.open('wb') as plain:
-        packed.seek(offset)
-        unpack(packed, plain)
-    check_bytes(unpacked.stat().st_size, expected)
-    return _plain_metaimage(path, header_bytes, scratch)
-
-
-def _metaimage_header(path: Path) -> tuple[dict[str, str], int]:
-    """Fields of a MetaImage header by lower-case name, and the header's length in bytes."""
-    fields, length = {}, 0
-    with path.open('rb') as file:
-        for line in file.read(_HEADER_LIMIT).splitlines(keepends=True):
-            length += len(line)
-            key, _, value = line.decode('latin-1').partition('=')
-            fields[key.strip().lower()] = value.strip()
-            if key.strip() == 'ElementDataFile':
-                return fields, length
-    raise ScanError('has no ElementDataFile line, so it is not a MetaImage header; export it again')
-
-
-def _plain_metaimage(path: Path, header_bytes: int, scratch: Path) -> Path:
-    """Writes the header again, now for the unpacked scan.raw beside it."""
-    header = path.read_bytes()[:header_bytes].decode('latin-1').splitlines()
-    replaced = ('CompressedData', 'ElementDataFile')  # also CompressedDataSize
-    lines = [line for line in header if not line.startswith(replaced)]
-    plain = scratch / 'scan.mhd'
-    plain.write_text('\n'.join([*lines, 'ElementDataFile = scan.raw', '']), encoding='latin-1')
-    return plain
 
 
 def floats(text: str) -> list[float]:
@@ -229,11 +162,3 @@ def unpack(packed: BinaryIO, target: BinaryIO) -> None:
         ) from None
     if not decoder.eof:
         raise ScanError('is truncated: its compressed data ends early; copy or download it again')
-
-
-def unpacked_start(packed: bytes, count: int) -> bytes:
-    """The first bytes of such a stream, as far as they can be unpacked."""
-    try:
-        return zlib.decompressobj(_ANY_HEADER).decompress(packed, count)
-    except zlib.error:
-        return b''

@@ -1,9 +1,13 @@
 """NIfTI-1 and NIfTI-2, single files and .hdr/.img pairs: read and written by nibabel."""
 
+import gzip
 import math
+import mmap
+import zlib
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import nibabel
 import numpy as np
@@ -16,10 +20,8 @@ from nibabel.volumeutils import apply_read_scaling
 
 from genesis_jax.errors import ScanError
 from genesis_jax.imaging import nifti_geometry
-from genesis_jax.imaging.integrity import Shape, check_bytes, unpack, unpacked_start
+from genesis_jax.imaging.integrity import Shape, check_bytes, unpack
 
-_START = 1 << 16  # bytes, packed or not, that hold a header
-_GZIP = b'\x1f\x8b'
 _HEADERS = {  # by sizeof_hdr and magic
     (348, b'n+1'): Nifti1Header,
     (348, b'ni1'): Nifti1PairHeader,
@@ -62,9 +64,7 @@ def read_header(path: Path) -> Nifti1Header:
       ScanError: it is none.
       OSError: the file cannot be opened.
     """
-    with path.open('rb') as file:
-        block = file.read(_START)
-    block = unpacked_start(block, 540) if block.startswith(_GZIP) else block[:540]
+    block = _first_bytes(path, 540)
     order = '<' if int.from_bytes(block[:4], 'little') in _MAGIC else '>'
     size = int(np.frombuffer(block[:4].ljust(4, b'\0'), f'{order}i4')[0])
     if size not in _MAGIC:
@@ -103,6 +103,35 @@ def write(voxels: np.ndarray, path: Path, like: Path) -> None:
         header[field] = source[field]
     with LoggingOutputSuppressor():
         nibabel.save(kind(voxels, None, header), path)
+
+
+def _first_bytes(path: Path, count: int) -> bytes:
+    """So many bytes of the content, unpacked if it is compressed; fewer where there are not."""
+    with path.open('rb') as file:
+        if not _is_packed(file):
+            return file.read(count)
+        try:
+            return gzip.open(file).read(count)
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            return b''
+
+
+def _content(path: Path) -> memoryview:
+    """All of the content, unpacked in memory if it is compressed, else mapped."""
+    with path.open('rb') as file:
+        if _is_packed(file):
+            content = BytesIO()
+            unpack(file, content)
+            return content.getbuffer()
+        if not path.stat().st_size:  # which cannot be mapped
+            return memoryview(b'')
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _is_packed(file: BinaryIO) -> bool:
+    start = file.read(2)
+    file.seek(0)
+    return start == b'\x1f\x8b'  # of gzip
 
 
 def _data_file(path: Path) -> Path:
@@ -146,18 +175,9 @@ def _voxels(path: Path, header: Nifti1Header) -> np.ndarray:
             f'header; set it to where they start, at {first} or after it'
         )
     count = math.prod(header['dim'][1 : 1 + header['dim'][0]].tolist())
-    with path.open('rb') as file:
-        packed = file.read(2) == _GZIP
-        file.seek(0)
-        content = BytesIO()
-        if packed:
-            unpack(file, content)
-    size = content.getbuffer().nbytes if packed else path.stat().st_size
-    check_bytes(size - int(start), count * kind.itemsize)
-    if packed:
-        raw = np.frombuffer(content.getbuffer(), kind, count, int(start))
-    else:
-        raw = np.memmap(path, kind, 'r', int(start), (count,))
+    content = _content(path)
+    check_bytes(len(content) - int(start), count * kind.itemsize)
+    raw = np.frombuffer(content, kind, count, int(start))
     return raw.astype(np.float64 if kind.itemsize > 8 else kind.newbyteorder('='), copy=False)
 
 

@@ -11,7 +11,7 @@ from nibabel.nifti1 import Nifti1Header
 from nibabel.spatialimages import HeaderDataError
 
 from genesis_jax.errors import ScanError, ScanRemark
-from genesis_jax.imaging.affine import NOTICED, StraightGrid, corner_distance, straightened
+from genesis_jax.imaging.affine import NOTICED, StraightGrid, corner_distance, in_mm, straightened
 from genesis_jax.imaging.integrity import check_spacing
 
 # All that says where the voxels lie. A result that takes it over lies where its scan does, in any
@@ -26,6 +26,7 @@ _MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # unknown, metre, mm, micr
 _SPATIAL_UNITS = 0b111  # of xyzt_units; the other bits are the unit of time
 _CODES = range(6)
 _LARGE = 100.0  # mm; no scan has such voxels
+_SMALL = 2.0  # mm; few scans are as small
 
 
 def grid(header: Nifti1Header) -> StraightGrid:
@@ -49,7 +50,7 @@ def grid(header: Nifti1Header) -> StraightGrid:
     matrix[:3] *= unit
     placed = straightened(_TO_LPS @ matrix, size, used, _remedy(header, used))
     spacing = np.array(placed[0])
-    _check_size(spacing, unit)
+    _check_size(spacing, size, unit)
     if used == 'pixdim':
         warnings.warn(
             'says neither by a qform nor by an sform where it lies, so left and right are a guess: '
@@ -103,8 +104,8 @@ def _qform_differs(header: Nifti1Header, sform: np.ndarray, size: list[int], uni
         if apart <= NOTICED * np.linalg.norm(sform[:3, :3], axis=0).min():
             return False
         told = (
-            f'has an sform {codes[0]} and a qform {codes[1]} that differ by up to {apart:.3g} mm: '
-            'its sform was used, as nibabel does; some programs show it by its qform'
+            f'has an sform {codes[0]} and a qform {codes[1]} that differ by up to {in_mm(apart)} '
+            'mm: its sform was used, as nibabel does; some programs show it by its qform'
         )
     warnings.warn(told, ScanRemark, stacklevel=3)
     return True
@@ -116,7 +117,7 @@ def _compare_pixdim(spacing: np.ndarray, pixdim: np.ndarray, size: list[int]) ->
         ours, theirs = (' x '.join(f'{mm:.6g}' for mm in sides) for sides in (spacing, pixdim))
         warnings.warn(
             f'has voxels of {ours} mm by its sform and of {theirs} mm by its pixdim, which differ '
-            f'by up to {apart.max():.3g} mm over the scan: its sform was used, as nibabel does',
+            f'by up to {in_mm(apart.max())} mm over the scan: its sform was used, as nibabel does',
             ScanRemark,
             stacklevel=3,
         )
@@ -133,12 +134,20 @@ def _unit(header: Nifti1Header) -> float:
     return _MILLIMETRES[code]
 
 
-def _check_size(spacing: np.ndarray, unit: float) -> None:
+def _check_size(spacing: np.ndarray, size: list[int], unit: float) -> None:
+    """Refuses or remarks on sizes that are probably mm, whatever the unit says."""
+    sides = ' x '.join(f'{mm:.6g}' for mm in spacing)
     if unit == 1000 and spacing.max() > _LARGE:
-        sides = ' x '.join(f'{mm:.6g}' for mm in spacing)
         raise ScanError(
             f'gives its voxel sizes in metres, by which they are {sides} mm; if they are meant in '
             'mm, set its xyzt_units to 2'
+        )
+    if unit == 0.001 and max(spacing * size) < _SMALL:
+        warnings.warn(
+            f'gives its voxel sizes in micrometres, by which they are {sides} mm; if they are '
+            'meant in mm, set its xyzt_units to 2',
+            ScanRemark,
+            stacklevel=3,
         )
 
 

@@ -6,9 +6,16 @@ from itertools import compress
 from pathlib import Path
 
 from genesis_jax.errors import ScanError
-from genesis_jax.imaging.integrity import Checked, check_spacing, floats, millimetres, no_spacing
+from genesis_jax.imaging.integrity import (
+    HEADER_LIMIT,
+    Checked,
+    check_spacing,
+    floats,
+    millimetres,
+    no_spacing,
+    other_unit,
+)
 
-_HEADER_LIMIT = 1 << 16  # bytes; a text header is a few hundred
 _ENCODINGS = ('raw', 'gzip', 'gz', 'ascii', 'text', 'txt', 'hex')  # that ITK reads
 _SPACE_KINDS = ('domain', 'space', '???', 'none')
 # The spaces that ITK turns to LPS.
@@ -35,15 +42,15 @@ def checked_nrrd(path: Path) -> Checked:
     ]
     if vectors := [vector for vector in vectors if not all(map(math.isnan, vector))]:  # of lists
         check_spacing([math.hypot(*vector) for vector in vectors[:3]])
-        units = _quoted(fields.get('space units', ''))
-        return Checked(path, millimetres(units[:3]), _remarks(fields.get('space', '')))
+        unit = millimetres(_quoted(fields.get('space units', ''))[:3])
+        return Checked(path, unit, other_unit(unit) + _remarks(fields.get('space', '')))
     if 'spacings' not in fields:
         return Checked(path, remarks=(no_spacing('spacings or space directions'),))
     kinds = fields.get('kinds', '').lower().split() or ['domain'] * 16
     spatial = [kind in _SPACE_KINDS for kind in kinds]
     check_spacing(list(compress(floats(fields['spacings']), spatial))[:3])
-    units = list(compress(_quoted(fields.get('units', '')), spatial))
-    return Checked(path, millimetres(units[:3]), _remarks(''))
+    unit = millimetres(list(compress(_quoted(fields.get('units', '')), spatial))[:3])
+    return Checked(path, unit, other_unit(unit) + _remarks(''))
 
 
 def _fields(path: Path) -> dict[str, str]:
@@ -51,7 +58,7 @@ def _fields(path: Path) -> dict[str, str]:
     with path.open('rb') as file:
         if file.read(4) != b'NRRD':
             raise ScanError('does not start with a NRRD header; export it again')
-        text = re.split(rb'\r?\n\r?\n', file.read(_HEADER_LIMIT), maxsplit=1)[0]
+        text = re.split(rb'\r?\n\r?\n', file.read(HEADER_LIMIT), maxsplit=1)[0]
     lines = text.decode('utf-8', 'replace').splitlines()
     pairs = (line.split(': ', 1) for line in lines if ': ' in line and line[0] != '#')
     return {key.strip().lower(): value.strip() for key, value in pairs}

@@ -6,9 +6,6 @@ z, the slice axis, to the head), whatever the orientation of the file.
 
 import hashlib
 import os
-import re
-import tempfile
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,12 +15,10 @@ from typing import Literal, get_args
 import numpy as np
 import SimpleITK as sitk
 
-from genesis_jax.errors import ScanError, ScanRemark
-from genesis_jax.imaging import dicom, nifti
-from genesis_jax.imaging.affine import straightened
-from genesis_jax.imaging.integrity import Shape, check_finite, check_spacing, checked_metaimage
+from genesis_jax.errors import ScanError
+from genesis_jax.imaging import dicom, itk, nifti
+from genesis_jax.imaging.integrity import check_finite, check_spacing
 from genesis_jax.imaging.intensity import as_int16, in_range
-from genesis_jax.imaging.nrrd import checked_nrrd
 
 Modality = Literal['ct', 'mri', 'other']
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
@@ -31,10 +26,7 @@ MODALITIES: tuple[Modality, ...] = get_args(Modality)
 CT_PADDING = -1024  # HU; scanners write lower values outside their field of view
 _CT_WINDOW = (-1000.0, 1000.0)  # HU
 _NIFTI = ('.nii.gz', '.nii', '.hdr.gz', '.hdr')  # the voxels of .hdr are beside it, in .img
-_NRRD = ('.nrrd', '.nhdr')
-_SUFFIXES = (*_NIFTI, *_NRRD, '.mhd', '.mha')
-
-sitk.ProcessObject.SetGlobalWarningDisplay(False)
+_SUFFIXES = (*_NIFTI, '.mhd', '.mha', '.nrrd', '.nhdr')
 
 
 @dataclass(frozen=True)
@@ -202,52 +194,9 @@ def _checked(image: sitk.Image) -> sitk.Image:
 def _read_file(path: Path, channels: int = 1) -> list[sitk.Image]:
     """The channels of a file, each a 3D image."""
     try:
-        return nifti.read(path, channels) if is_nifti(path) else _read_by_itk(path, channels)
+        return (nifti if is_nifti(path) else itk).read(path, channels)
     except OSError as error:
         raise ScanError(f'cannot be read ({error.strerror}); check that it is there') from None
-    except RuntimeError as error:
-        raise ScanError(
-            f'cannot be read as an image ({_last_words(error)}); copy or export it again'
-        ) from None
-
-
-def _read_by_itk(path: Path, channels: int) -> list[sitk.Image]:
-    with tempfile.TemporaryDirectory(prefix='data_prep_') as scratch:
-        is_nrrd = _suffix(path) in _NRRD
-        checked = checked_nrrd(path) if is_nrrd else checked_metaimage(path, Path(scratch))
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(checked.path))
-        reader.ReadImageInformation()
-        kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
-        numbers = 2 if 'complex' in kind else reader.GetNumberOfComponents()
-        Shape(reader.GetSize(), numbers, kind).check(channels)
-        image = reader.Execute()
-    is_3d = image.GetDimension() == 3
-    volumes = [image] if is_3d else [image[:, :, :, channel] for channel in range(channels)]
-    for volume in volumes:
-        _straighten(volume, checked.unit)
-    for remark in checked.remarks:
-        warnings.warn(remark, ScanRemark, stacklevel=2)
-    return volumes
-
-
-def _straighten(image: sitk.Image, unit: float) -> None:
-    """Lays an image on a straight grid in mm, whose unit now has so many mm."""
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
-    matrix[:3, 3] = image.GetOrigin()
-    matrix[:3] *= unit
-    remedy = 'resample it, for example by SimpleITK.Resample'
-    spacing, origin, direction = straightened(matrix, image.GetSize(), 'directions', remedy)
-    image.SetSpacing(spacing)
-    image.SetOrigin(origin)
-    image.SetDirection(direction)
-
-
-def _last_words(error: RuntimeError) -> str:
-    """The end of an ITK message, which says what is wrong, without the file's path."""
-    words = str(error).strip().splitlines()[-1].rpartition('ERROR: ')[2].rstrip('.')
-    return re.sub(r' ?(for |in )?"[^"]*"', '', words)
 
 
 def _orientation(image: sitk.Image) -> str:
