@@ -298,6 +298,13 @@ def test_several_numbers_in_a_voxel_are_refused(tmp_path, dtype, numbers):
     )
 
 
+@pytest.mark.parametrize('code', [0, 1, 7, 255])
+def test_unknown_data_types_are_refused(tmp_path, code):
+    path = save(tmp_path / 's.nii', make_voxels())
+    rewrite(path, datatype=code)
+    refused(path, f'holds voxels of the data type {code}, which is not one that is read')
+
+
 # Files that are called something else
 
 

@@ -149,11 +149,13 @@ def _check_shape(header: Nifti1Header, channels: int) -> None:
         raise ScanError('has a NIfTI header without usable sides; export it again')
     try:
         kind = header.get_data_dtype()
-    except HeaderDataError:
+    except KeyError:
+        kind = np.dtype('V')
+    if not kind.itemsize:
         raise ScanError(
-            f'holds voxels of the data type {header["datatype"]}, which is none of those of NIfTI; '
+            f'holds voxels of the data type {header["datatype"]}, which is not one that is read; '
             'export it again'
-        ) from None
+        )
     numbers = len(kind.fields) if kind.fields else 2 if kind.kind == 'c' else 1
     name = 'complex' if kind.kind == 'c' else 'colours' if kind.fields else kind.name
     if len(sides) > 4 and sides[3] == 1:  # the standard's place for what is of one voxel
