@@ -257,7 +257,7 @@ def test_scaling_is_exact(tmp_path, dtype, slope):
 
 def test_an_intercept_that_is_no_number_is_refused(tmp_path):
     path = save(tmp_path / 's.nii', make_voxels(), scl_slope=1, scl_inter=np.nan)
-    refused(path, 'has the intercept nan')
+    refused(path, 'slope 1 and the intercept nan, by which its voxels are no numbers')
 
 
 @pytest.mark.parametrize('start', [0, 100, 348, 352.5, np.nan])

@@ -149,3 +149,17 @@ def test_what_itk_ignores_in_a_metaimage(tmp_path):
     path.write_text(re.sub('ElementSpacing = .*\n', '', before))
     with pytest.warns(ScanRemark, match='ElementSpacing.: 1 x 1 x 1 mm is assumed'):
         assert read(path).GetSpacing() == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ('line', 'match'),
+    [
+        ('NDims = 7', "has the NDims '7', but 3 is expected"),
+        ('DimSize = 10 12', "has '10 12' as its dimsize, but 3 numbers are expected"),
+        ('TransformMatrix = 1 0 0 1', 'as its transformmatrix, but 9 numbers are expected'),
+    ],
+)
+def test_lists_of_a_wrong_length_are_refused_before_itk_crashes(tmp_path, line, match):
+    path = write(tmp_path, 's.mhd', make_voxels())
+    path.write_text(re.sub(f'{line.split()[0]} = .*', line, path.read_text()))
+    refused(path, match)

@@ -125,7 +125,7 @@ def floats(text: str) -> list[float]:
         return [float(word) for word in text.split()]
     except ValueError:
         raise ScanError(
-            f'has the spacing {text.strip()!r}, which is not a list of numbers'
+            f'has {text.strip()!r} in its header, which is not a list of numbers; correct it'
         ) from None
 
 

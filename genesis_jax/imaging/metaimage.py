@@ -26,6 +26,12 @@ _META_BYTES = {
     'MET_LONG': 4, 'MET_ULONG': 4, 'MET_LONG_LONG': 8, 'MET_ULONG_LONG': 8, 'MET_FLOAT': 4,
     'MET_DOUBLE': 8,
 }  # fmt: skip
+_LISTS = {  # and the power of NDims that is their length
+    'elementnumberofchannels': 0, 'elementtointensityfunctionslope': 0,
+    'elementtointensityfunctionoffset': 0, 'dimsize': 1, 'elementspacing': 1, 'elementsize': 1,
+    'offset': 1, 'position': 1, 'origin': 1, 'centerofrotation': 1, 'transformmatrix': 2,
+    'rotation': 2, 'orientation': 2,
+}  # fmt: skip
 
 
 def checked_metaimage(path: Path, scratch: Path) -> Checked:
@@ -36,6 +42,7 @@ def checked_metaimage(path: Path, scratch: Path) -> Checked:
         stream is corrupted.
     """
     fields, header_bytes = _metaimage_header(path)
+    _check_lengths(fields)
     spacing = fields.get('elementspacing') or fields.get('elementsize')
     if spacing:
         check_spacing(floats(spacing))
@@ -52,6 +59,19 @@ def checked_metaimage(path: Path, scratch: Path) -> Checked:
     return Checked(payload, unit, remarks)
 
 
+def _check_lengths(fields: dict[str, str]) -> None:
+    """Refuses lists that are shorter or longer than the dimensions, at which ITK may crash."""
+    rank = fields.get('ndims', '')
+    if rank not in ('2', '3', '4'):
+        raise ScanError(f'has the NDims {rank!r}, but 3 is expected; export it again')
+    for name, power in _LISTS.items():
+        if name in fields and len(floats(fields[name])) != int(rank) ** power:
+            raise ScanError(
+                f'has {fields[name]!r} as its {name}, but {int(rank) ** power} numbers are '
+                'expected; correct its header'
+            )
+
+
 def _checked_payload(path: Path, fields: dict[str, str], header_bytes: int, scratch: Path) -> Path:
     target = fields['elementdatafile']
     if target.upper().startswith('LIST') or '%' in target:
@@ -59,9 +79,9 @@ def _checked_payload(path: Path, fields: dict[str, str], header_bytes: int, scra
     payload, offset = (path, header_bytes) if target == 'LOCAL' else (path.parent / target, 0)
     if not payload.is_file():
         raise ScanError(f'names {target} as its data file, which is missing; put it beside it')
-    sides = [int(side) for side in fields.get('dimsize', '').split()]
-    channels = int(fields.get('elementnumberofchannels', 1))
-    expected = math.prod(sides) * channels * _META_BYTES.get(fields.get('elementtype', ''), 0)
+    (channels,) = floats(fields.get('elementnumberofchannels', '1'))
+    voxel = channels * _META_BYTES.get(fields.get('elementtype', ''), 0)
+    expected = int(math.prod(floats(fields.get('dimsize', ''))) * voxel)
     if fields.get('compresseddata', 'false').lower() != 'true':
         check_bytes(payload.stat().st_size - offset, expected)
         return path

@@ -184,17 +184,15 @@ def _voxels(path: Path, header: Nifti1Header) -> np.ndarray:
 
 
 def _scaled(raw: np.ndarray, header: Nifti1Header) -> np.ndarray:
-    try:
-        factors: Sequence[float | None] = header.get_slope_inter()
-    except HeaderDataError:
-        raise ScanError(
-            f'has the intercept {header["scl_inter"]} (scl_inter), but it must be a number; '
-            'correct it'
-        ) from None
     # nibabel's own choice is float64; float32 holds whatever an integer of 16 bits becomes.
     exact = np.float32 if raw.itemsize < 4 or raw.dtype == np.float32 else np.float64
-    slope, intercept = (None if factor is None else exact(factor) for factor in factors)
-    with np.errstate(
-        over='ignore', invalid='ignore'
-    ):  # infinite voxels are refused by their values
-        return apply_read_scaling(raw, slope, intercept)
+    try:
+        with np.errstate(over='ignore', invalid='ignore'):  # infinite voxels are refused as such
+            factors: Sequence[float | None] = header.get_slope_inter()
+            slope, intercept = (None if factor is None else exact(factor) for factor in factors)
+            return apply_read_scaling(raw, slope, intercept)
+    except (HeaderDataError, ValueError):
+        raise ScanError(
+            f'has the slope {header["scl_slope"]:g} and the intercept {header["scl_inter"]:g}, by '
+            'which its voxels are no numbers; correct its scl_slope and scl_inter'
+        ) from None

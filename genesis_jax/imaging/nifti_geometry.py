@@ -29,6 +29,7 @@ _LARGE = 100.0  # mm; no scan has such voxels
 _SMALL = 2.0  # mm; few scans are as small
 
 
+@np.errstate(over='ignore', invalid='ignore')  # what is not finite is refused
 def grid(header: Nifti1Header) -> StraightGrid:
     """The spacing, origin and direction (mm, LPS) of a NIfTI-1 or NIfTI-2 header.
 
