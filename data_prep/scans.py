@@ -95,7 +95,7 @@ def list_jobs(
     scans = [scan for scan in scans if inner.isdisjoint(scan.files[0].resolve().parents)]
     if not scans:
         raise PrepareError(
-            f'{source} holds no scan (.mhd, .mha, .nii, .nii.gz, .nrrd, .nhdr or DICOM); '
+            f'{source} holds no scan (.mhd, .mha, .nii, .nii.gz, .hdr, .nrrd, .nhdr or DICOM); '
             'check --source'
         )
     scans, lines = without_labels(scans, source, 'name the folder of the scans with --source')

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 # What each extra of this package brings: names of modules, and of packages where they differ.
 _EXTRAS = {
-    'prep': ('SimpleITK', 'PIL', 'pydicom', 'gdcm'),
+    'prep': ('SimpleITK', 'PIL', 'pydicom', 'gdcm', 'nibabel'),
     'plot': ('matplotlib',),
-    'demo': ('SimpleITK', 'PIL', 'pydicom', 'gdcm', 'slicerio'),
+    'demo': ('SimpleITK', 'PIL', 'pydicom', 'gdcm', 'nibabel', 'slicerio'),
     'torch': ('torch',),
     'keras': ('h5py',),
     'hub': ('safetensors',),

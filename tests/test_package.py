@@ -21,7 +21,7 @@ def test_the_core_imports_without_optional_packages():
         '    def find_spec(self, name, path=None, target=None):\n'
         '        if name in ("torch", "h5py", "safetensors", "huggingface_hub", "onnx",\n'
         '                    "onnxscript", "onnxruntime", "SimpleITK", "matplotlib", "PIL",\n'
-        '                    "tensorflow"):\n'
+        '                    "tensorflow", "nibabel"):\n'
         '            raise ModuleNotFoundError(name, name=name)\n'
         'sys.meta_path.insert(0, Absent())\n'
         'import main, genesis_jax.evaluate, genesis_jax.compare, genesis_jax.convert.__main__\n'

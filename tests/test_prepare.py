@@ -115,7 +115,7 @@ def test_broken_scans_are_listed_and_the_rest_prepared(source, tmp_path):
     assert result.returncode == 0, result.stderr
     assert 'Scans read: 6, skipped: 3' in result.stdout
     assert '  cut.mhd is truncated: its header promises' in result.stdout
-    assert '  junk.nrrd cannot be read as an image' in result.stdout
+    assert '  junk.nrrd does not start with a NRRD header' in result.stdout
     assert '  thin.nii has 24 x 26 x 3 voxels where a patch and its borders' in result.stdout
     assert len(result.stdout.splitlines()) == 11
     metadata = json.loads((tmp_path / 'data' / 'mixed' / '1.0.0' / 'metadata.json').read_text())

@@ -121,7 +121,7 @@ def test_an_unusable_spacing_is_refused(tmp_path, value):
 def test_a_spacing_that_is_no_number_is_refused(tmp_path):
     path = write(tmp_path, 'scan.mhd', make_voxels())
     path.write_text(path.read_text().replace('ElementSpacing = 0.75', 'ElementSpacing = wide'))
-    refused(tmp_path, "spacing 'wide 0.5 1.25', which is not a list of numbers")
+    refused(tmp_path, "has 'wide 0.5 1.25' in its header, which is not a list of numbers")
 
 
 def test_a_constant_mri_is_refused(tmp_path):

@@ -16,7 +16,7 @@ from genesis_jax.cli.arguments import _WORDS, Parser, existing_folder, number, p
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.volumes import MODALITIES, Modality
 
-SCANS = '.mhd, .mha, .nii, .nii.gz, .nrrd, .nhdr, DICOM series'
+SCANS = '.mhd, .mha, .nii, .nii.gz, .hdr, .nrrd, .nhdr, DICOM series'
 _HALVINGS = {3: 3, 2: 5}  # how often the networks of 3D and 2D halve their input
 
 

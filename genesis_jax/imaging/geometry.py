@@ -14,7 +14,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from genesis_jax.errors import ScanError
-from genesis_jax.imaging.scans import Scan
+from genesis_jax.imaging import nifti
+from genesis_jax.imaging.scans import Scan, is_nifti
 from genesis_jax.imaging.volumes import (
     Modality,
     as_volume,
@@ -157,13 +158,19 @@ def output_suffix(scan: Scan) -> str:
     return _SUFFIXES.get(scan.files[0].suffix.lower(), '.nii.gz')
 
 
-def write_image(voxels: np.ndarray, grid: Grid, path: Path) -> None:
-    """Writes voxels [I, J, K], compressed, to a file that is either complete or not there."""
+def write_image(voxels: np.ndarray, grid: Grid, path: Path, scan: Path) -> None:
+    """Writes voxels [I, J, K], compressed, to a file that is either complete or not there.
+
+    What is of a NIfTI `scan` says in all its ways where it lies, for any viewer.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Hidden, and beside its destination, where renaming is one step; a header names its data file,
     # so the files have their names already.
     with tempfile.TemporaryDirectory(prefix='.partial_', dir=path.parent) as scratch:
-        sitk.WriteImage(grid.image(voxels), str(Path(scratch, path.name)), useCompression=True)
+        if is_nifti(scan):
+            nifti.write(voxels, Path(scratch, path.name), like=scan)
+        else:
+            sitk.WriteImage(grid.image(voxels), str(Path(scratch, path.name)), useCompression=True)
         files = sorted(Path(scratch).iterdir(), key=lambda file: file.name == path.name)
         for file in files:  # the one asked for last: it makes the others mean something
             os.replace(file, path.with_name(file.name))

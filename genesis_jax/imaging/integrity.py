@@ -1,16 +1,9 @@
-"""What ITK does not check: that a file holds the voxels its header promises, and a real spacing.
-
-ITK reads a truncated NIfTI or a corrupted compressed file without a word, makes zeros of a
-NIfTI's NaNs, and replaces spacings it cannot use. Compressed payloads are therefore unpacked
-here, which verifies their checksum, and ITK reads the unpacked copy. nibabel would be a
-second reader, of NIfTI alone.
-"""
+"""What a scan file must hold, whatever its format: its voxels, whole and finite, and a spacing."""
 
 import math
-import re
-import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,35 +12,63 @@ import numpy as np
 from genesis_jax.errors import ScanError
 
 _CHUNK = 1 << 20
-_HEADER_LIMIT = 1 << 16  # bytes; a text header is a few hundred
-_META_BYTES = {
-    'MET_CHAR': 1, 'MET_UCHAR': 1, 'MET_SHORT': 2, 'MET_USHORT': 2, 'MET_INT': 4, 'MET_UINT': 4,
-    'MET_LONG': 4, 'MET_ULONG': 4, 'MET_LONG_LONG': 8, 'MET_ULONG_LONG': 8, 'MET_FLOAT': 4,
-    'MET_DOUBLE': 8,
-}  # fmt: skip
-_NIFTI_FLOATS = {16: 'f4', 64: 'f8'}
+_ANY_HEADER = 47  # of zlib's wbits: 32 + 15, zlib's or gzip's, the largest window
+HEADER_LIMIT = 1 << 16  # bytes; a text header is a few hundred
+_UNITS = {
+    'mm': 1.0, 'millimeter': 1.0, 'millimetre': 1.0, 'millimeters': 1.0, 'millimetres': 1.0,
+    '': 1.0, '?': 1.0, '???': 1.0, 'none': 1.0, 'unknown': 1.0,
+    'um': 1e-3, '\N{MICRO SIGN}m': 1e-3, '\N{GREEK SMALL LETTER MU}m': 1e-3, 'micron': 1e-3,
+    'microns': 1e-3, 'micrometer': 1e-3, 'micrometre': 1e-3, 'micrometers': 1e-3,
+    'cm': 10.0, 'centimeter': 10.0, 'centimetre': 10.0,
+    'm': 1e3, 'meter': 1e3, 'metre': 1e3, 'meters': 1e3, 'metres': 1e3,
+}  # fmt: skip  # mm
 
 
-def checked_copy(path: Path, scratch: Path) -> Path:
-    """The file ITK should read: `path` itself, or its unpacked copy in the folder `scratch`.
+@dataclass(frozen=True)
+class Checked:
+    """A file for ITK, whose header was checked.
 
-    Raises:
-      ScanError: the spacing is unusable, bytes are missing, or a compressed stream is corrupted.
+    Attributes:
+      path: the file itself, or an unpacked copy.
+      unit: mm in the unit of its geometry, which ITK takes for mm.
+      remarks: what is probably not meant, should it be used.
     """
-    name = path.name.lower()
-    if name.endswith(('.mhd', '.mha')):
-        return _checked_metaimage(path, scratch)
-    if name.endswith('.nii.gz'):
-        unpacked = scratch / 'scan.nii'
-        with path.open('rb') as packed:
-            _unpack(packed, unpacked)
-        _check_nifti(unpacked)
-        return unpacked
-    if name.endswith('.nii'):
-        _check_nifti(path)
-    if name.endswith(('.nrrd', '.nhdr')):
-        _check_nrrd_spacing(path)
-    return path
+
+    path: Path
+    unit: float = 1.0
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a file holds, for those who want 3D scans: sides, numbers per voxel and their type."""
+
+    sides: Sequence[int]
+    numbers: int
+    kind: str
+
+    def check(self, channels: int) -> None:
+        """Refuses all but 3D of one number per voxel; or 4D, of several channels."""
+        shape, rank = ' x '.join(map(str, self.sides)), len(self.sides)
+        if rank < 3 or self.sides[2] == 1:
+            raise ScanError(
+                f'is a 2D image of {shape} pixels where a 3D volume is expected; remove it'
+            )
+        if channels > 1 and (rank != 4 or self.sides[3] != channels):
+            raise ScanError(
+                f'has {rank} dimensions ({shape}) where 4 are expected, the last of '
+                f'the {channels} channels; correct it'
+            )
+        if channels == 1 and rank > 3 and tuple(self.sides[3:]) != (1,):
+            raise ScanError(
+                f'has {rank} dimensions ({shape}) where 3 are expected; '
+                'split it into one file per volume'
+            )
+        if self.numbers > 1:
+            raise ScanError(
+                f'holds {self.numbers} numbers per voxel ({self.kind}) where one is '
+                'expected; split it into one file per channel'
+            )
 
 
 def check_spacing(spacing: Sequence[float]) -> None:
@@ -66,102 +87,50 @@ def check_finite(voxels: np.ndarray) -> None:
         raise ScanError('holds NaN or infinite voxels; repair or remove it')
 
 
-def _checked_metaimage(path: Path, scratch: Path) -> Path:
-    fields, header_bytes = _metaimage_header(path)
-    spacing = fields.get('elementspacing') or fields.get('elementsize')
-    if spacing:
-        check_spacing(_floats(spacing))
-    target = fields['elementdatafile']
-    if target.upper().startswith('LIST') or '%' in target:
-        return path  # one file per slice: ITK reports a missing or short one itself
-    payload, offset = (path, header_bytes) if target == 'LOCAL' else (path.parent / target, 0)
-    if not payload.is_file():
-        raise ScanError(f'names {target} as its data file, which is missing; put it beside it')
-    sides = [int(side) for side in fields.get('dimsize', '').split()]
-    channels = int(fields.get('elementnumberofchannels', 1))
-    expected = math.prod(sides) * channels * _META_BYTES.get(fields.get('elementtype', ''), 0)
-    if fields.get('compresseddata', 'false').lower() != 'true':
-        _check_bytes(payload.stat().st_size - offset, expected)
-        return path
-    unpacked = scratch / 'scan.raw'
-    with payload.open('rb') as packed:
-        packed.seek(offset)
-        _unpack(packed, unpacked)
-    _check_bytes(unpacked.stat().st_size, expected)
-    return _plain_metaimage(path, header_bytes, scratch)
+def millimetres(units: Iterable[str]) -> float:
+    """Millimetres in the unit that a header names for its axes; without one, it is mm.
+
+    Raises:
+      ScanError: the unit is unknown, or the axes have several.
+    """
+    names = set(units) or {'mm'}
+    lengths = {_UNITS.get(name.strip().lower()) for name in names}
+    if len(lengths) > 1 or None in lengths:
+        shown = ', '.join(sorted(names))
+        raise ScanError(
+            f'gives its geometry in {shown}, but one unit for all axes is expected, of mm, cm, m '
+            'and um; convert it to mm'
+        )
+    return lengths.pop() or 1.0
 
 
-def _metaimage_header(path: Path) -> tuple[dict[str, str], int]:
-    """Fields of a MetaImage header by lower-case name, and the header's length in bytes."""
-    fields, length = {}, 0
-    with path.open('rb') as file:
-        for line in file.read(_HEADER_LIMIT).splitlines(keepends=True):
-            length += len(line)
-            key, _, value = line.decode('latin-1').partition('=')
-            fields[key.strip().lower()] = value.strip()
-            if key.strip() == 'ElementDataFile':
-                return fields, length
-    raise ScanError('has no ElementDataFile line, so it is not a MetaImage header; export it again')
+def other_unit(unit: float) -> tuple[str, ...]:
+    """A remark on geometry in another unit than mm."""
+    if unit == 1:
+        return ()
+    return (
+        f'gives its geometry in units of {unit:g} mm and was read so, but many programs take '
+        'every unit for mm; results are in mm',
+    )
 
 
-def _plain_metaimage(path: Path, header_bytes: int, scratch: Path) -> Path:
-    """Writes the header again, now for the unpacked scan.raw beside it."""
-    header = path.read_bytes()[:header_bytes].decode('latin-1').splitlines()
-    replaced = ('CompressedData', 'ElementDataFile')  # also CompressedDataSize
-    lines = [line for line in header if not line.startswith(replaced)]
-    plain = scratch / 'scan.mhd'
-    plain.write_text('\n'.join([*lines, 'ElementDataFile = scan.raw', '']), encoding='latin-1')
-    return plain
+def no_spacing(field: str) -> str:
+    """A remark on a header that does not say how large its voxels are."""
+    return f'does not give the size of its voxels ({field}): 1 x 1 x 1 mm is assumed'
 
 
-def _check_nifti(path: Path) -> None:
-    with path.open('rb') as file:
-        header = file.read(540)
-    layouts = {348: ('8h', 40, 72, '8f', 76, 'f', 108), 540: ('8q', 16, 14, '8d', 104, 'q', 168)}
-    for order in '<>':
-        size = struct.unpack_from(f'{order}i', header)[0] if len(header) >= 348 else 0
-        if size in layouts:
-            break
-    else:
-        raise ScanError('does not start with a NIfTI header; export it again')
-    dims, dims_at, bits_at, pixdims, pixdims_at, start, start_at = layouts[size]
-    if len(header) < size:
-        raise ScanError('ends within its NIfTI header; copy or export it again')
-    sides = struct.unpack_from(order + dims, header, dims_at)
-    datatype, bits = struct.unpack_from(f'{order}2h', header, bits_at - 2)
-    pixdim = struct.unpack_from(order + pixdims, header, pixdims_at)
-    (offset,) = struct.unpack_from(order + start, header, start_at)
-    rank = min(max(sides[0], 0), 7)
-    count = math.prod(sides[1 : 1 + rank])
-    if not rank or min(sides[1 : 1 + rank]) < 1:
-        raise ScanError('has a NIfTI header without usable sides; export it again')
-    check_spacing(pixdim[1 : 1 + min(rank, 3)])
-    _check_bytes(path.stat().st_size - int(offset), count * bits // 8)
-    if datatype in _NIFTI_FLOATS:  # ITK would make zeros of NaN and infinity
-        kind = np.dtype(order + _NIFTI_FLOATS[datatype])
-        check_finite(np.memmap(path, kind, 'r', int(offset), (count,)))
-
-
-def _check_nrrd_spacing(path: Path) -> None:
-    with path.open('rb') as file:
-        header = file.read(_HEADER_LIMIT).partition(b'\n\n')[0].decode('latin-1')
-    if match := re.search(r'^spacings:(.*)$', header, re.MULTILINE):
-        check_spacing(_floats(match[1]))
-    if match := re.search(r'^space directions:(.*)$', header, re.MULTILINE):
-        vectors = re.findall(r'\(([^)]*)\)', match[1])
-        check_spacing([math.hypot(*_floats(vector.replace(',', ' '))) for vector in vectors])
-
-
-def _floats(text: str) -> list[float]:
+def floats(text: str) -> list[float]:
+    """The numbers of a header's field."""
     try:
         return [float(word) for word in text.split()]
     except ValueError:
         raise ScanError(
-            f'has the spacing {text.strip()!r}, which is not a list of numbers'
+            f'has {text.strip()!r} in its header, which is not a list of numbers; correct it'
         ) from None
 
 
-def _check_bytes(size: int, expected: int) -> None:
+def check_bytes(size: int, expected: int) -> None:
+    """Refuses a file that has fewer bytes of voxels than its header promises."""
     if size < expected:
         raise ScanError(
             f'is truncated: its header promises {expected} bytes of voxels and {max(size, 0)} are '
@@ -169,17 +138,24 @@ def _check_bytes(size: int, expected: int) -> None:
         )
 
 
-def _unpack(packed: BinaryIO, target: Path) -> None:
-    """Unpacks a zlib stream or any number of gzip members, whose checksums zlib verifies."""
-    decoder = zlib.decompressobj(wbits=47)  # 32 + 15: either header, largest window
+def unpack(packed: BinaryIO, target: BinaryIO) -> None:
+    """Unpacks a zlib stream, or any number of gzip members and zeros after them.
+
+    zlib verifies their checksums; gzip of the standard library is slower by a third.
+
+    Raises:
+      ScanError: the stream is corrupted or ends early.
+    """
+    decoder = zlib.decompressobj(_ANY_HEADER)
     try:
-        with target.open('wb') as plain:
-            while chunk := packed.read(_CHUNK):
-                while chunk:
-                    if decoder.eof:
-                        decoder = zlib.decompressobj(wbits=47)
-                    plain.write(decoder.decompress(chunk))
-                    chunk = decoder.unused_data
+        while chunk := packed.read(_CHUNK):
+            while chunk:
+                if decoder.eof:
+                    if not (chunk := chunk.lstrip(b'\0')):
+                        break
+                    decoder = zlib.decompressobj(_ANY_HEADER)
+                target.write(decoder.decompress(chunk))
+                chunk = decoder.unused_data
     except zlib.error as error:
         raise ScanError(
             f'holds corrupted compressed data ({error}); copy or download it again'

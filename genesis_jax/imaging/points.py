@@ -88,16 +88,18 @@ class Cuts:
 def check_points(located: Iterable[tuple[Scan, Points]], rule: PointRule) -> None:
     """Refuses points outside their scans where the headers alone tell it, before any work.
 
-    A header that cannot be read is left to `cut_points`, which then raises ScanError.
+    Only MetaImages, as LUNA16 has them, are looked at; everything else is left to `cut_points`.
     """
     for scan, points in located:
+        if scan.files[0].suffix.lower() not in ('.mhd', '.mha'):
+            continue
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(scan.files[0]))
         try:
             reader.ReadImageInformation()
-        except RuntimeError:
+        except RuntimeError:  # told when the scan is read
             continue
-        if not scan.is_dicom and reader.GetDimension() == 3:
+        if reader.GetDimension() == 3:
             _stored_indices(reader, scan.shown, points, rule)
 
 

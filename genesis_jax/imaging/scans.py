@@ -8,7 +8,8 @@ from pathlib import Path
 
 from genesis_jax.imaging import dicom
 
-_SUFFIXES = ('.nii.gz', '.mhd', '.mha', '.nii', '.nrrd', '.nhdr')
+_NIFTI = ('.nii.gz', '.nii', '.hdr.gz', '.hdr')  # the voxels of .hdr are beside it, in .img
+_SUFFIXES = (*_NIFTI, '.mhd', '.mha', '.nrrd', '.nhdr')
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def find_scans(source: Path, tell: Callable[[str], None] = lambda line: None) ->
             kind.append(path)
     found, objects = dicom.find_series(slices)
     heads = {_stem(path) for path in images}
-    if line := passed_over([path for path in others if path.with_suffix('') not in heads]):
+    if line := passed_over([path for path in others if _bare(path) not in heads]):
         tell(line)
     for name, files in sorted(objects.items()):
         tell(f'Passed over, as DICOM of another kind: {name}, {len(files)} ({files[0].name}, ...)')
@@ -104,6 +105,11 @@ def is_image(path: Path) -> bool:
     return bool(_suffix(path))
 
 
+def is_nifti(path: Path) -> bool:
+    """Whether the file is a NIfTI, by its suffix."""
+    return _suffix(path) in _NIFTI
+
+
 def scan_of_file(path: Path) -> Scan:
     """The scan that a file is, named after it; of a DICOM series, this one file alone."""
     if _suffix(path):
@@ -118,3 +124,8 @@ def _suffix(path: Path) -> str:
 
 def _stem(path: Path) -> Path:
     return path.with_name(path.name[: -len(_suffix(path))])
+
+
+def _bare(path: Path) -> Path:
+    """A data file, which may be compressed, as its header is called."""
+    return path.with_name(path.name.removesuffix('.gz')).with_suffix('')

@@ -5,8 +5,6 @@ z, the slice axis, to the head), whatever the orientation of the file.
 """
 
 import hashlib
-import re
-import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,18 +15,16 @@ import numpy as np
 import SimpleITK as sitk
 
 from genesis_jax.errors import ScanError, ScanRemark
-from genesis_jax.imaging import dicom
-from genesis_jax.imaging.integrity import check_finite, check_spacing, checked_copy
+from genesis_jax.imaging import dicom, itk, nifti
+from genesis_jax.imaging.integrity import check_finite, check_spacing
 from genesis_jax.imaging.intensity import as_int16, in_range
-from genesis_jax.imaging.scans import Scan
+from genesis_jax.imaging.scans import Scan, is_nifti
 
 Modality = Literal['ct', 'mri', 'other']
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
 CT_PADDING = -1024  # HU; scanners write lower values outside their field of view
 _CT_WINDOW = (-1000.0, 1000.0)  # HU
-
-sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
 
 @dataclass(frozen=True)
@@ -79,8 +75,9 @@ def read_image(scan: Scan, modality: Modality) -> sitk.Image:
     """
     if scan.remark:
         warnings.warn(scan.remark, ScanRemark, stacklevel=2)
-    image = dicom.read_series(scan.files, modality) if scan.is_dicom else _read_file(scan.files[0])
-    return _checked(image if image.GetDimension() == 3 else image[:, :, :, 0])
+    if scan.is_dicom:
+        return _checked(dicom.read_series(scan.files, modality))
+    return _checked(_read_file(scan.files[0])[0])
 
 
 def read_channels(path: Path, count: int) -> list[sitk.Image]:
@@ -89,8 +86,7 @@ def read_channels(path: Path, count: int) -> list[sitk.Image]:
     Raises:
       ScanError: with one sentence on what is wrong with the file and what to do.
     """
-    image = _read_file(path, count)
-    return [_checked(image[:, :, :, channel]) for channel in range(count)]
+    return [_checked(image) for image in _read_file(path, count)]
 
 
 def oriented(image: sitk.Image) -> sitk.Image:
@@ -122,50 +118,12 @@ def _checked(image: sitk.Image) -> sitk.Image:
     return image
 
 
-def _read_file(path: Path, channels: int = 1) -> sitk.Image:
-    """A 3D image; or a 4D one, of this many channels."""
+def _read_file(path: Path, channels: int = 1) -> list[sitk.Image]:
+    """The channels of a file, each a 3D image."""
     try:
-        with tempfile.TemporaryDirectory(prefix='data_prep_') as scratch:
-            reader = sitk.ImageFileReader()
-            reader.SetFileName(str(checked_copy(path, Path(scratch))))
-            reader.ReadImageInformation()
-            _check_shape(reader, channels)
-            return reader.Execute()
+        return (nifti if is_nifti(path) else itk).read(path, channels)
     except OSError as error:
         raise ScanError(f'cannot be read ({error.strerror}); check that it is there') from None
-    except RuntimeError as error:
-        raise ScanError(
-            f'cannot be read as an image ({_last_words(error)}); copy or export it again'
-        ) from None
-
-
-def _check_shape(reader: sitk.ImageFileReader, channels: int) -> None:
-    sides = reader.GetSize()
-    shape = ' x '.join(map(str, sides))
-    if reader.GetDimension() == 2 or sides[2] == 1:
-        raise ScanError(f'is a 2D image of {shape} pixels where a 3D volume is expected; remove it')
-    if channels > 1 and (reader.GetDimension() != 4 or sides[3] != channels):
-        raise ScanError(
-            f'has {reader.GetDimension()} dimensions ({shape}) where 4 are expected, the last of '
-            f'the {channels} channels; correct it'
-        )
-    if channels == 1 and reader.GetDimension() > 3 and sides[3:] != (1,):
-        raise ScanError(
-            f'has {reader.GetDimension()} dimensions ({shape}) where 3 are expected; '
-            'split it into one file per volume'
-        )
-    kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
-    if reader.GetNumberOfComponents() > 1 or 'complex' in kind:
-        raise ScanError(
-            f'holds {reader.GetNumberOfComponents()} numbers per voxel ({kind}) where one is '
-            'expected; split it into one file per channel'
-        )
-
-
-def _last_words(error: RuntimeError) -> str:
-    """The end of an ITK message, which says what is wrong, without the file's path."""
-    words = str(error).strip().splitlines()[-1].rpartition('ERROR: ')[2].rstrip('.')
-    return re.sub(r' ?(for |in )?"[^"]*"', '', words)
 
 
 def _orientation(image: sitk.Image) -> str:

@@ -19,7 +19,7 @@ from genesis_jax.imaging.geometry import naming
 from genesis_jax.imaging.label_files import without_labels
 from genesis_jax.imaging.scans import Scan, find_scans, is_image, scan_of_file
 
-_EXPECTED = 'expected .nii, .nii.gz, .mha, .mhd, .nrrd, .nhdr or DICOM'
+_EXPECTED = 'expected .nii, .nii.gz, .hdr, .mha, .mhd, .nrrd, .nhdr or DICOM'
 _NUMBERED = re.compile(r'(.+)_(\d{4})')
 
 

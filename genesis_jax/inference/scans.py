@@ -53,12 +53,13 @@ class Segmenter:
         scan = read_placed(source.channels, about.channels, *grid)
         options = {'overlap': self.overlap, 'batch_size': self.batch_size, 'progress': progress}
         probabilities = predict_scan(self.predict, self.card, scan.voxels, scan.window, **options)
-        labels = self._labels(probabilities, scan, label_file)
-        write_image(labels, scan.stored, label_file)  # last: whoever sees it sees a finished scan
+        file = source.channels[0].files[0]
+        labels = self._labels(probabilities, scan, file, label_file)
+        write_image(labels, scan.stored, label_file, file)  # last: then the scan is finished
         counts = np.bincount(labels.ravel(order='K'), minlength=len(self.card.classes))
         return counts[1:] * np.prod(scan.stored.spacing) / 1000
 
-    def _labels(self, probabilities, scan, label_file):
+    def _labels(self, probabilities, scan, file, label_file):
         """Class indices uint8 [I, J, K] on the grid of the file."""
         outputs = probabilities.shape[-1]
         names = self.card.output_classes
@@ -67,7 +68,7 @@ class Segmenter:
             values = restore(probabilities[..., output], scan.prepared, scan.stored)
             if self.keep_probabilities:
                 index = output if outputs > 1 else 1
-                write_image(values, scan.stored, probability_file(label_file, index, name))
+                write_image(values, scan.stored, probability_file(label_file, index, name), file)
             if outputs == 1:
                 return (values > 0.5).astype(np.uint8)
             if highest is None:
