@@ -137,7 +137,7 @@ NAME = 'p0/scan0'
     [
         (('p0/scan9', 0, 0, 0, 0, 'patient0'), (), "row 20: the source has no scan 'p0/scan9'"),
         ((NAME, 900, 0, 0, 0, 'patient0'), (), 'row 20: the point 900, 0, 0 (voxel 1314, -9, -50)'),
-        ((NAME, 2, 2, 12, 0, 'patient0'), ('--coordinates=voxel',), 'row 2: the point'),
+        ((NAME, 2, 2, 12, 0, 'patient0'), ('--coordinates=voxel',), 'lies outside its scan'),
         ((NAME, -15, 10, 110, 0, 'patient1'), (), 'scan p0/scan0 has the patient patient1, but'),
         ((NAME, -15, 10, 110, 0, ''), (), 'row 20: the column patient is empty'),
         ((NAME, -15, 10, 110, 0), (), 'row 20: the column patient is empty'),

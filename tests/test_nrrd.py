@@ -9,7 +9,8 @@ import SimpleITK as sitk
 from scanned import SPACING, make_image, make_voxels, write
 
 from genesis_jax.errors import ScanError, ScanRemark
-from genesis_jax.imaging.volumes import read_image, scan_of_file
+from genesis_jax.imaging.scans import scan_of_file
+from genesis_jax.imaging.volumes import read_image
 
 GRID = 'space directions: (0.75,0,0) (0,0.5,0) (0,0,1.25)', 'space origin: (-20,-30,40)'
 LPS = 'space: left-posterior-superior'
