@@ -57,6 +57,15 @@ def collected_remarks() -> Iterator[list[str]]:
             )
 
 
+@contextmanager
+def remarks_naming(file: str) -> Iterator[None]:
+    """Remarks on a file that is read in the block continue the name of its scan."""
+    with collected_remarks() as told:
+        yield
+    for text in told:
+        warnings.warn(f'has the file {file}, which {text}', ScanRemark, stacklevel=3)
+
+
 def missing(extra: str, purpose: str) -> str:
     """One sentence on what to install for a purpose; empty if all that it needs is there."""
     for name in _EXTRAS[extra]:

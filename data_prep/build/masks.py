@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from data_prep.sampling.patches import PatchRule, cut_patches
 from data_prep.splits.draws import generator
 from data_prep.types import Files, Job, LabelledVolume, Patch, Result
-from genesis_jax.errors import PrepareError, ScanError
+from genesis_jax.errors import PrepareError, ScanError, remarks_naming
 from genesis_jax.imaging.geometry import Grid, stacked
 from genesis_jax.imaging.volumes import (
     Modality,
@@ -115,21 +115,23 @@ def _read_images(files: Files, reading: Reading) -> list[sitk.Image]:
     if len(files.images) == reading.channels:
         return [_read(path, reading.modality) for path in files.images]
     try:
-        return read_channels(files.images[0], reading.channels)
+        with remarks_naming(files.images[0].name):
+            return read_channels(files.images[0], reading.channels, reading.modality)
     except ScanError as error:
         raise ScanError(f'has the file {files.images[0].name}, which {error}') from None
 
 
 def _read(path: Path, modality: Modality) -> sitk.Image:
     try:
-        return read_image(Scan(path.name, path.name, (path,)), modality)
+        with remarks_naming(path.name):
+            return read_image(Scan(path.name, path.name, (path,)), modality)
     except ScanError as error:
         raise ScanError(f'has the file {path.name}, which {error}') from None
 
 
 def _read_label(path: Path, reading: Reading) -> sitk.Image:
     """The label file as class indices, uint8."""
-    stored = _read(path, reading.modality)
+    stored = _read(path, 'other')  # its values are no HU
     values = sitk.GetArrayViewFromImage(stored)
     table = np.full(256, _UNDECLARED, np.uint8)
     for value, index in reading.classes.items():

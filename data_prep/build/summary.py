@@ -62,8 +62,7 @@ class Summary:
 
     def skip(self, shown: str, reason: str) -> None:
         """Counts a scan that could not be used, one of whose files the reason may name."""
-        own = f'has the file {shown.rpartition("/")[2]}, which '  # the one that `shown` names
-        self.skipped[shown] = reason.removeprefix(own)
+        self.skipped[shown] = _without_name(shown, reason)
 
     def count(self, job: Job, result: Result) -> None:
         """Counts a scan that was read, with whatever patches it gave."""
@@ -83,7 +82,7 @@ class Summary:
         if result.remark:
             self.remarks[result.remark] = self.remarks.get(result.remark, 0) + 1
         if result.told:
-            self.told[job.shown] = list(result.told)
+            self.told[job.shown] = [_without_name(job.shown, text) for text in result.told]
 
     @property
     def missing_splits(self) -> list[str]:
@@ -162,6 +161,11 @@ class Summary:
             f'Next: python main.py --config=configs/{self.config}.py '
             f'--config.data.dir={data_dir}{named} --workdir=runs/{name}',
         ]
+
+
+def _without_name(shown: str, text: str) -> str:
+    """A clause on the one file that `shown` names, without naming it again."""
+    return text.removeprefix(f'has the file {shown.rpartition("/")[2]}, which ')
 
 
 def _first(lines: Sequence[str]) -> list[str]:

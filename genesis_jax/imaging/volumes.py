@@ -19,6 +19,7 @@ import SimpleITK as sitk
 
 from genesis_jax.errors import ScanError
 from genesis_jax.imaging import dicom
+from genesis_jax.imaging.hounsfield import check_hu
 from genesis_jax.imaging.integrity import check_finite, check_spacing, checked_copy
 from genesis_jax.imaging.intensity import as_int16, in_range
 
@@ -138,17 +139,17 @@ def read_image(scan: Scan, modality: Modality) -> sitk.Image:
       ScanError: with one sentence on what is wrong with the scan and what to do.
     """
     image = dicom.read_series(scan.files, modality) if scan.is_dicom else _read_file(scan.files[0])
-    return _checked(image if image.GetDimension() == 3 else image[:, :, :, 0])
+    return _checked(image if image.GetDimension() == 3 else image[:, :, :, 0], modality)
 
 
-def read_channels(path: Path, count: int) -> list[sitk.Image]:
+def read_channels(path: Path, count: int, modality: Modality) -> list[sitk.Image]:
     """Reads a 4D file of `count` channels, each as stored.
 
     Raises:
       ScanError: with one sentence on what is wrong with the file and what to do.
     """
     image = _read_file(path, count)
-    return [_checked(image[:, :, :, channel]) for channel in range(count)]
+    return [_checked(image[:, :, :, channel], modality) for channel in range(count)]
 
 
 def oriented(image: sitk.Image) -> sitk.Image:
@@ -182,10 +183,13 @@ def _stem(path: Path) -> Path:
     return path.with_name(path.name[: -len(_suffix(path))])
 
 
-def _checked(image: sitk.Image) -> sitk.Image:
+def _checked(image: sitk.Image, modality: Modality) -> sitk.Image:
     check_spacing(image.GetSpacing())
-    if 'float' in image.GetPixelIDTypeAsString():
-        check_finite(sitk.GetArrayViewFromImage(image))
+    voxels = sitk.GetArrayViewFromImage(image)
+    if voxels.dtype.kind == 'f':
+        check_finite(voxels)
+    if modality == 'ct':
+        check_hu(voxels)
     return image
 
 
