@@ -41,6 +41,11 @@ class ScanRemark(UserWarning):
     """A scan is used, but something in it is probably not meant; continues the scan's name."""
 
 
+def in_full(number: float) -> str:
+    """A number, Python's or NumPy's, with every digit that tells it from another of its type."""
+    return str(number).removesuffix('.0')
+
+
 @contextmanager
 def collected_remarks() -> Iterator[list[str]]:
     """A list that holds, once the block has ended, what scans read in it were remarked on."""

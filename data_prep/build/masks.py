@@ -15,8 +15,9 @@ import SimpleITK as sitk
 from data_prep.sampling.patches import PatchRule, cut_patches
 from data_prep.splits.draws import generator
 from data_prep.types import Files, Job, LabelledVolume, Patch, Result
-from genesis_jax.errors import PrepareError, ScanError, remarks_naming
+from genesis_jax.errors import PrepareError, ScanError, in_full, remarks_naming
 from genesis_jax.imaging.geometry import Grid, stacked
+from genesis_jax.imaging.intensity import whole
 from genesis_jax.imaging.volumes import (
     Modality,
     Scan,
@@ -137,14 +138,16 @@ def _read_label(path: Path, reading: Reading) -> sitk.Image:
     for value, index in reading.classes.items():
         table[value] = index
     indices = np.empty(values.shape, np.uint8)
-    for z, plane in enumerate(values):
+    for z, stored_plane in enumerate(values):
+        plane = whole(stored_plane)
         limited = plane.clip(0, 255).astype(np.uint8)
         indices[z] = table[limited]
         wrong = (indices[z] == _UNDECLARED) | (limited != plane)
         if wrong.any():
             y, x = np.argwhere(wrong)[0]
             raise PrepareError(
-                f'{short_name(path)} holds the value {plane[y, x]:g} at voxel {x}, {y}, {z}, but '
+                f'{short_name(path)} holds the value {in_full(stored_plane[y, x])} at voxel '
+                f'{x}, {y}, {z}, but '
                 f'{reading.declared_by} declares {", ".join(map(str, sorted(reading.classes)))}; '
                 'correct one of them'
             )
@@ -159,13 +162,18 @@ def _check_same_grid(path: Path, image: sitk.Image, first_path: Path, first: sit
     what = grids[0].difference(grids[1])
     if what is None:
         return
-    value, expected = (getattr(grid, what) for grid in grids)
+    value, expected = _texts(*(getattr(grid, what) for grid in grids))
     way_out = '' if what == 'size' else ', or give --same_grid if they match voxel by voxel'
     raise PrepareError(
-        f'{short_name(path)} has the {what} {_text(value)} where {short_name(first_path)} has '
-        f'{_text(expected)}; export one of them again on the grid of the other{way_out}'
+        f'{short_name(path)} has the {what} {value} where {short_name(first_path)} has '
+        f'{expected}; export one of them again on the grid of the other{way_out}'
     )
 
 
-def _text(numbers: Sequence[float]) -> str:
-    return f'({", ".join(f"{number:.6g}" for number in numbers)})'
+def _texts(*several: Sequence[float]) -> list[str]:
+    """Numbers that differ, with as many digits as it takes to see it."""
+    for digits in (6, 9, 17):
+        texts = [f'({", ".join(f"{n:.{digits}g}" for n in numbers)})' for numbers in several]
+        if len(set(texts)) > 1:
+            break
+    return texts

@@ -23,7 +23,7 @@ import warnings
 
 import numpy as np
 
-from genesis_jax.errors import ScanError, ScanRemark
+from genesis_jax.errors import ScanError, ScanRemark, in_full
 
 _BODY = (-1100, 3100)  # HU; noise below air, metal above bone
 _SAMPLE = 1_000_000  # voxels
@@ -39,10 +39,12 @@ def check_hu(voxels: np.ndarray) -> None:
     Raises:
       ScanError: nothing could be HU.
     """
-    low, high = float(voxels.min()), float(voxels.max())
+    lowest, highest = voxels.min(), voxels.max()
+    low, high = float(lowest), float(highest)
     if low == high:
-        _check_constant(low)
+        _check_constant(low, in_full(lowest))
         return
+    holds = f'holds values of {in_full(lowest)} to {in_full(highest)}'
     step = max(1, round((voxels.size / _SAMPLE) ** (1 / voxels.ndim)))
     sample = voxels[(slice(None, None, step),) * voxels.ndim].astype(np.float32)
     background = sample == 0
@@ -53,13 +55,13 @@ def check_hu(voxels: np.ndarray) -> None:
         values = np.array([high if low <= -1000 or low == 0 else low], np.float32)
     if _share(np.abs(values) <= 5) >= 0.9:
         raise ScanError(
-            f'holds values of {low:g} to {high:g}, which cannot be HU (air is -1000, water 0, bone '
-            '1000): they look normalised, or like labels; export it again in HU'
+            f'{holds}, which cannot be HU (air is -1000, water 0, bone 1000): they '
+            'look normalised, or like labels; export it again in HU'
         )
     eight_bits = voxels.dtype.itemsize == 1
     is_brain = low == 0 and high <= _BRAIN_WINDOW and background.mean() >= 0.2 and not eight_bits
     if not is_brain and (looks := _looks_like(values, low, high, eight_bits)):
-        warnings.warn(f'holds values of {low:g} to {high:g}, {looks}', ScanRemark, stacklevel=2)
+        warnings.warn(f'{holds}, {looks}', ScanRemark, stacklevel=2)
 
 
 def _looks_like(values: np.ndarray, low: float, high: float, eight_bits: bool) -> str:
@@ -83,11 +85,11 @@ def _looks_like(values: np.ndarray, low: float, high: float, eight_bits: bool) -
     return ''
 
 
-def _check_constant(value: float) -> None:
+def _check_constant(value: float, text: str) -> None:
+    found = f'is constant (every voxel is {text})'
     if not _BODY[0] <= value <= _BODY[1]:
-        raise ScanError(f'is constant (every voxel is {value:g}), which cannot be HU; remove it')
-    text = f'is constant (every voxel is {value:g}), as no CT of a body is; look at it'
-    warnings.warn(text, ScanRemark, stacklevel=3)
+        raise ScanError(f'{found}, which cannot be HU; remove it')
+    warnings.warn(f'{found}, as no CT of a body is; look at it', ScanRemark, stacklevel=3)
 
 
 def _share(held: np.ndarray) -> float:

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageOps
 
-from genesis_jax.errors import ScanError
+from genesis_jax.errors import ScanError, in_full
 from genesis_jax.imaging.integrity import check_finite
 from genesis_jax.imaging.intensity import in_range
 from genesis_jax.imaging.volumes import Scan, named_scans, walk
@@ -74,7 +74,7 @@ def read_grey(path: Path, size: Sequence[int], window: Window = 'depth') -> Grey
     """
     stored = _read(path)
     if stored.min() == stored.max():
-        raise ScanError(f'is constant (every pixel is {stored.flat[0]:g}); remove it')
+        raise ScanError(f'is constant (every pixel is {in_full(stored.flat[0])}); remove it')
     identity = blake2b(repr((stored.shape, stored.dtype.str)).encode(), digest_size=16)
     identity.update(np.ascontiguousarray(stored).data)
     pixels = resized(stored.T, size)

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from genesis_jax.errors import ScanError
+from genesis_jax.errors import ScanError, in_full
 
 _CHUNK = 1 << 20
 _HEADER_LIMIT = 1 << 16  # bytes; a text header is a few hundred
@@ -53,7 +53,7 @@ def checked_copy(path: Path, scratch: Path) -> Path:
 def check_spacing(spacing: Sequence[float]) -> None:
     """Refuses a spacing (mm) that is not positive and finite along every axis."""
     if not all(math.isfinite(mm) and mm > 0 for mm in spacing):
-        values = ' x '.join(f'{mm:g}' for mm in spacing)
+        values = ' x '.join(in_full(mm) for mm in spacing)
         raise ScanError(
             f'has a voxel spacing of {values} mm, but every side must be positive and finite; '
             'correct its header'

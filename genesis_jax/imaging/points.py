@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from genesis_jax.errors import PrepareError
+from genesis_jax.errors import PrepareError, in_full
 from genesis_jax.imaging.crops import (
     Header,
     Index,
@@ -127,7 +127,7 @@ def _stored_indices(image: Header, shown: str, points: Points, rule: PointRule) 
     stray = outside(image, indices)
     if stray.any():
         first = int(np.argmax(stray))
-        position = ', '.join(f'{value:g}' for value in points.positions[first])
+        position = ', '.join(in_full(value) for value in points.positions[first])
         where = '' if rule.in_voxels else f' (voxel {_joined(indices[first], ", ")})'
         raise PrepareError(
             f'{rule.table}, row {points.rows[first]}: the point {position}{where} lies outside its '
