@@ -4,6 +4,7 @@ import importlib.util
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 
 # What each extra of this package brings: names of modules, and of packages where they differ.
 _EXTRAS = {
@@ -43,7 +44,8 @@ class ScanRemark(UserWarning):
 
 def in_full(number: float) -> str:
     """A number, Python's or NumPy's, with every digit that tells it from another of its type."""
-    return str(number).removesuffix('.0')
+    text = str(number)
+    return (f'{Decimal(text):f}' if 'e' in text else text).removesuffix('.0')
 
 
 @contextmanager
