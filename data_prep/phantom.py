@@ -6,6 +6,7 @@ What is drawn is simple, but differs from patient to patient and can be learned.
 is LUNA16 of scans big enough for pre-training; the others hold labels and are small.
 """
 
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -86,8 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f'Wrote {counted(patients, "patients")} to {args.out}')
     quarter = max(1, patients // 4)
     split = f'{max(1, patients - 2 * quarter)},{quarter},{quarter}'
-    command = layout.prepare.format(out=args.out, split=split)
-    print(f'Next: python -m data_prep.{command} --data_dir=data')
+    words = [word.format(out=args.out, split=split) for word in layout.prepare.split()]
+    print(f'Next: python -m data_prep.{shlex.join([*words, "--data_dir=data"])}')
     return 0
 
 

@@ -1,5 +1,6 @@
 """What a preparation did: counted while it runs, printed at its end, stored in the metadata."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,13 +155,11 @@ class Summary:
         whole = dataset_folder(data_dir, f'{name}_cases')
         if whole.exists():
             written += f'; whole scans for the evaluation: {whole}'
-        named = '' if name == self.config else f' --config.data.name={name}'
-        named += ' --config.data.sampling=volumes' * self.volumes
-        return [
-            written,
-            f'Next: python main.py --config=configs/{self.config}.py '
-            f'--config.data.dir={data_dir}{named} --workdir=runs/{name}',
-        ]
+        command = ['python', 'main.py', f'--config=configs/{self.config}.py']
+        command += [f'--config.data.dir={data_dir}']
+        command += [] if name == self.config else [f'--config.data.name={name}']
+        command += ['--config.data.sampling=volumes'] if self.volumes else []
+        return [written, f'Next: {shlex.join([*command, f"--workdir=runs/{name}"])}']
 
 
 def _without_name(shown: str, text: str) -> str:
