@@ -222,7 +222,7 @@ def _find_annotations(folder: Path) -> tuple[dict[str, Path], dict[Path, Path]]:
     """The readers' XML by series UID, and by folder: a damaged one does not tell its series."""
     by_series: dict[str, Path] = {}
     by_folder: dict[Path, Path] = {}
-    for path in sorted(folder.rglob('*.xml')):
+    for path in (path for _, paths in walk(folder) for path in paths if path.suffix == '.xml'):
         try:
             uid = series_of(path)
         except ScanError:

@@ -127,6 +127,7 @@ _LAYOUTS = {
     'lits': Layout(volumes.write_lits, 'lits --source={out} --split={split}'),
     'brats2013': Layout(volumes.write_brats2013, 'brats --source={out}'),
     'brats2018': Layout(volumes.write_brats2018, 'brats --source={out}'),
+    'brats2023': Layout(volumes.write_brats2023, 'brats --source={out}'),
     'nnunet': Layout(volumes.write_nnunet, 'nnunet --source={out} --name=phantom'),
     'chestxray': Layout(images.write_chestxray, 'chestxray --source={out}', 40, (256, 256), 4),
     'ultrasound': Layout(

@@ -189,3 +189,12 @@ def test_labels_stored_as_floats_are_read(copied, tmp_path):
     assert prepare(lits, source, tmp_path, '--split=4,1,1') == 0
     (case,) = read(tmp_path, 'lcs_cases')['test']
     np.testing.assert_array_equal(case['mask'], array_of(path)[0] > 0)
+
+
+def test_hidden_files_and_folders_are_no_scans(copied, tmp_path, capsys):
+    source = copied('lits')
+    for path in list(source.rglob('*.nii')):
+        path.with_name(f'._{path.name}').write_bytes(b'\0\5\x16\7' * 20)
+    shutil.copytree(source / 'Training Batch 1', source / '.Trash')
+    assert prepare(lits, source, tmp_path, '--split=4,1,1') == 0
+    assert 'Scans read: 6, skipped: 0' in capsys.readouterr().out
