@@ -244,7 +244,7 @@ def test_any_ct_fits_without_options(tmp_path, capsys):
 
 def test_air_is_refused_and_a_thin_scan_gets_a_remedy(tmp_path, capsys):
     for case, shape in enumerate(((40, 40, 16), (40, 40, 16), (40, 40, 6))):
-        voxels = np.full(shape, -1000, np.int16)
+        voxels = np.full(shape, -1000 - case, np.int16)
         voxels[:20, :20] = 40
         write(tmp_path / 'scans' / f'{case}.nii.gz', voxels)
     assert prepare(tmp_path / 'scans', tmp_path) == 0

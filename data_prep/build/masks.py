@@ -16,6 +16,7 @@ from data_prep.sampling.patches import PatchRule, cut_patches
 from data_prep.splits.draws import generator
 from data_prep.types import Files, Job, LabelledVolume, Patch, Result
 from genesis_jax.errors import PrepareError, ScanError, in_full, remarks_naming
+from genesis_jax.imaging.fingerprints import voxel_hash
 from genesis_jax.imaging.geometry import Grid, stacked
 from genesis_jax.imaging.intensity import whole
 from genesis_jax.imaging.volumes import (
@@ -26,7 +27,6 @@ from genesis_jax.imaging.volumes import (
     read_channels,
     read_image,
     resampled,
-    voxel_hash,
 )
 
 _UNDECLARED = 255
@@ -83,7 +83,6 @@ def read_labelled(files: Files, reading: Reading) -> LabelledVolume:
       ScanError, PrepareError: as `cut_scan`.
     """
     images = _read_images(files, reading)
-    identity = voxel_hash(images)
     label = _read_label(files.label, reading)
     if reading.same_grid:
         for image in (*images[1:], label):
@@ -94,6 +93,7 @@ def read_labelled(files: Files, reading: Reading) -> LabelledVolume:
     for path, image in zip(paths, (*images[1:], label), strict=True):
         _check_same_grid(path, image, files.images[0], images[0])
         image.CopyInformation(images[0])  # else resampling may round to different sizes
+    identity = voxel_hash(images, reading.modality)
     if reading.spacing is not None:
         images = [resampled(image, reading.spacing, reading.modality) for image in images]
         label = sitk.Resample(label, images[0], sitk.Transform(), sitk.sitkNearestNeighbor)

@@ -52,7 +52,7 @@ def check_hu(voxels: np.ndarray) -> None:
         background |= sample == np.float32(low)
     values = sample[~background]
     if not values.size:  # the sample missed what is there
-        values = np.array([high if low <= -1000 or low == 0 else low], np.float32)
+        values = np.array([low, high], np.float32)
     if _share(np.abs(values) <= 5) >= 0.9:
         raise ScanError(
             f'{holds}, which cannot be HU (air is -1000, water 0, bone 1000): they '

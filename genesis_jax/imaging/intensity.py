@@ -5,7 +5,7 @@ import numpy as np
 from genesis_jax.errors import ScanError, in_full
 
 _INT16 = np.iinfo(np.int16)
-_LABEL_TOLERANCE = 1e-3
+_TOLERANCE = 1e-3  # of whole numbers, which resampling and slopes leave
 _PERCENTILES = (0.5, 99.5)
 _PERCENTILE_STRIDE = 4  # along each axis: these values tell the range as well as all
 
@@ -19,11 +19,20 @@ def as_int16(voxels: np.ndarray) -> np.ndarray:
 
 
 def whole(labels: np.ndarray) -> np.ndarray:
-    """Labels within 1e-3 of an integer as that integer: resampling and `scl_slope` leave such."""
+    """Labels within 1e-3 of an integer as that integer."""
     if labels.dtype.kind != 'f':
         return labels
     nearest = np.rint(labels)
-    return np.where(np.abs(labels - nearest) <= _LABEL_TOLERANCE, nearest, labels)
+    return np.where(np.abs(labels - nearest) <= _TOLERANCE, nearest, labels)
+
+
+def is_whole(voxels: np.ndarray) -> bool:
+    """Whether int16 holds the values, but for a thousandth of one."""
+    if voxels.dtype == np.int16:
+        return True
+    if voxels.min() < _INT16.min or voxels.max() > _INT16.max:
+        return False
+    return voxels.dtype.kind != 'f' or bool((np.abs(voxels - np.rint(voxels)) <= _TOLERANCE).all())
 
 
 def in_range(

@@ -16,7 +16,14 @@ from genesis_jax.imaging.crops import (
     to_index,
     to_world,
 )
-from genesis_jax.imaging.volumes import Modality, Scan, padding_of, read_image, voxel_hash
+from genesis_jax.imaging.fingerprints import voxel_hash
+from genesis_jax.imaging.volumes import (
+    Modality,
+    Scan,
+    oriented,
+    padding_of,
+    read_image,
+)
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,8 @@ def cut_points(scan: Scan, points: Points, rule: PointRule) -> Cuts:
     """
     stored = read_image(scan, rule.modality)
     centres = to_world(stored, _stored_indices(stored, scan.shown, points, rule))
-    image, window = prepare_image(stored, rule.modality)
+    turned = oriented(stored)
+    image, window = prepare_image(turned, rule.modality)
     padding = padding_of(rule.modality)
     cut = [crop(image, centre, rule.size, rule.spacing, padding) for centre in centres]
     return Cuts(
@@ -117,7 +125,7 @@ def cut_points(scan: Scan, points: Points, rule: PointRule) -> Cuts:
         origins=[origin for _, origin in cut],
         spacing=rule.spacing or image.GetSpacing(),
         window=np.array([window]),
-        identity=voxel_hash([stored]),
+        identity=voxel_hash([turned], rule.modality),
     )
 
 

@@ -4,12 +4,11 @@ A volume is int16 [X, Y, Z] in LPS orientation (x grows to the patient's left, y
 z, the slice axis, to the head), whatever the orientation of the file.
 """
 
-import hashlib
 import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -270,11 +269,3 @@ class _Owned:
 def _own_array(image: sitk.Image) -> np.ndarray:
     """The image's voxels [Z, Y, X], without a copy."""
     return np.asarray(_Owned(image))
-
-
-def voxel_hash(channels: Iterable[sitk.Image]) -> bytes:
-    """A fingerprint of an image's voxels as stored."""
-    fingerprint = hashlib.blake2b(digest_size=16)
-    for image in channels:
-        fingerprint.update(sitk.GetArrayViewFromImage(image).data)
-    return fingerprint.digest()
