@@ -1,4 +1,4 @@
-r"""BMS: brain tumour segmentation, BraTS 2013 or 2018, FLAIR.
+r"""BMS: brain tumour segmentation, BraTS 2013 to 2023, FLAIR.
 
     python -m data_prep.brats --source=BRATS --data_dir=data
     python main.py --config=configs/bms.py --workdir=runs/bms --config.runs=10 \

@@ -6,6 +6,7 @@ whole scan lies beside them, to be predicted.
 """
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         parser.fail(error)
     print(
-        f'Wrote {args.out}\nNext: python -m data_prep.nnunet --source={args.out} '
+        f'Wrote {args.out}\nNext: python -m data_prep.nnunet {shlex.quote(f"--source={args.out}")} '
         f'--name={NAME} --spacing=3.047,3.047,3.333 --cube_size=64,64,8 --seed=4'
     )
     return 0

@@ -24,8 +24,9 @@ from genesis_jax.cli.arguments import existing_folder, number
 from genesis_jax.errors import PrepareError, ScanError
 from genesis_jax.imaging import dicom
 from genesis_jax.imaging.crops import crop, crop_mask, prepare_image, to_index, to_world
+from genesis_jax.imaging.fingerprints import voxel_hash
 from genesis_jax.imaging.scans import Scan, walk
-from genesis_jax.imaging.volumes import oriented, read_image, voxel_hash
+from genesis_jax.imaging.volumes import oriented, read_image
 
 CLASSES = ('background', 'nodule')
 _SPLIT_SCANS = (510, 100, 408)  # of 1018, the paper's
@@ -157,7 +158,8 @@ def cut_nodules(
     marked = sitk.GetImageFromArray(voxels)
     marked.CopyInformation(stored)
     marked = oriented(marked)
-    image, window = prepare_image(stored, 'ct')
+    turned = oriented(stored)
+    image, window = prepare_image(turned, 'ct')
     patches = []
     for nodule in sorted(nodules, key=lambda nodule: tuple(nodule.centre[::-1])):
         centre = to_world(stored, nodule.centre[None])[0]
@@ -165,7 +167,8 @@ def cut_nodules(
         if mask.any():  # a few voxels may be lost to a coarser spacing
             cube, origin = crop(image, centre, size, spacing)
             patches.append(Patch(cube[..., None], origin, mask=mask))
-    return Result(patches, tuple(spacing), np.array([window]), identity=voxel_hash([stored]))
+    identity = voxel_hash([turned], 'ct')
+    return Result(patches, tuple(spacing), np.array([window]), identity=identity)
 
 
 def read_masks(image: sitk.Image, scan: Scan, xml: Path) -> list[Mask]:
@@ -224,7 +227,7 @@ def _find_annotations(folder: Path) -> tuple[dict[str, Path], dict[Path, Path]]:
     """The readers' XML by series UID, and by folder: a damaged one does not tell its series."""
     by_series: dict[str, Path] = {}
     by_folder: dict[Path, Path] = {}
-    for path in sorted(folder.rglob('*.xml')):
+    for path in (path for _, paths in walk(folder) for path in paths if path.suffix == '.xml'):
         try:
             uid = series_of(path)
         except ScanError:

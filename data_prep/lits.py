@@ -22,6 +22,7 @@ from data_prep.build.segmentation import (
 from data_prep.types import SPLITS, Files, Job
 from genesis_jax.cli.arguments import number
 from genesis_jax.errors import PrepareError
+from genesis_jax.imaging.scans import walk
 
 _FILE = re.compile(r'(volume|segmentation)-(\d+)\.nii(\.gz)?', re.IGNORECASE)
 
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def list_jobs(source: Path, split: Sequence[int]) -> list[Job]:
     """Every scan with its labels, split by index; each is a patient."""
     files: dict[str, dict[int, Path]] = {'volume': {}, 'segmentation': {}}
-    for path in sorted(source.rglob('*')):
+    for path in (path for _, paths in walk(source) for path in paths):
         if match := _FILE.fullmatch(path.name):
             kind, index = match[1].lower(), int(match[2])
             if first := files[kind].get(index):

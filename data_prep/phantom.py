@@ -6,6 +6,7 @@ What is drawn is simple, but differs from patient to patient and can be learned.
 is LUNA16 of scans big enough for pre-training; the others hold labels and are small.
 """
 
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -86,8 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f'Wrote {counted(patients, "patients")} to {args.out}')
     quarter = max(1, patients // 4)
     split = f'{max(1, patients - 2 * quarter)},{quarter},{quarter}'
-    command = layout.prepare.format(out=args.out, split=split)
-    print(f'Next: python -m data_prep.{command} --data_dir=data')
+    words = [word.format(out=args.out, split=split) for word in layout.prepare.split()]
+    print(f'Next: python -m data_prep.{shlex.join([*words, "--data_dir=data"])}')
     return 0
 
 
@@ -126,6 +127,7 @@ _LAYOUTS = {
     'lits': Layout(volumes.write_lits, 'lits --source={out} --split={split}'),
     'brats2013': Layout(volumes.write_brats2013, 'brats --source={out}'),
     'brats2018': Layout(volumes.write_brats2018, 'brats --source={out}'),
+    'brats2023': Layout(volumes.write_brats2023, 'brats --source={out}'),
     'nnunet': Layout(volumes.write_nnunet, 'nnunet --source={out} --name=phantom'),
     'chestxray': Layout(images.write_chestxray, 'chestxray --source={out}', 40, (256, 256), 4),
     'ultrasound': Layout(

@@ -29,9 +29,16 @@ from data_prep.sampling.cubes import default_rule
 from data_prep.splits.options import BY_FOLDER, add_patient_pattern, add_validation_share
 from data_prep.types import Declaration, Job, Patch, Result
 from genesis_jax.cli.arguments import Parser, number
+from genesis_jax.imaging.fingerprints import voxel_hash
 from genesis_jax.imaging.images import resized
 from genesis_jax.imaging.slices import neighbours
-from genesis_jax.imaging.volumes import Modality, read_volume
+from genesis_jax.imaging.volumes import (
+    Modality,
+    as_volume,
+    oriented,
+    read_image,
+    resampled,
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,11 @@ class SliceCutter:
     def __call__(self, job: Job) -> Result:
         """The slices of one scan; their origin is the voxel 0, 0, z."""
         (scan,) = job.source
-        volume = read_volume(scan, self.modality, self.spacing)
+        stored = oriented(read_image(scan, self.modality))
+        identity = voxel_hash([stored], self.modality)
+        if self.spacing is not None:
+            stored = resampled(stored, self.spacing, self.modality)
+        volume = as_volume(stored, self.modality)
         rule = default_rule(self.modality).at_window(volume.window)
         usable = [
             bool((volume.voxels[:, :, z] >= rule.tissue_threshold).mean() > self.min_tissue)
@@ -76,6 +87,7 @@ class SliceCutter:
             [Patch(image, (0, 0, z)) for image, z in zip(images, taken, strict=True)],
             np.multiply(volume.spacing, scale).tolist(),
             np.tile(volume.window, (self.channels, 1)),
+            identity=identity,
             tried=len(usable),
             air=len(usable) - sum(usable),
         )

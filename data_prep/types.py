@@ -74,8 +74,8 @@ class Result:
       spacing: mm along x, y, z.
       window: [C, 2], per channel the values that become 0 and 1.
       whole: goes to `NAME_cases`.
-      identity: the same for images of the same voxels, see genesis_jax/imaging/volumes.py; empty
-        where copies are not looked for.
+      identity: the same for images of the same voxels, see genesis_jax/imaging/fingerprints.py;
+        empty where copies are not looked for.
       reason: why the scan is skipped; continues its name.
       remark: on what is probably not meant; continues the name of several.
       told: what else is to be known of this scan; each continues its name.

@@ -4,6 +4,7 @@ import importlib.util
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 
 # What each extra of this package brings: names of modules, and of packages where they differ.
 _EXTRAS = {
@@ -41,6 +42,12 @@ class ScanRemark(UserWarning):
     """A scan is used, but something in it is probably not meant; continues the scan's name."""
 
 
+def in_full(number: float) -> str:
+    """A number, Python's or NumPy's, with every digit that tells it from another of its type."""
+    text = str(number)
+    return (f'{Decimal(text):f}' if 'e' in text else text).removesuffix('.0')
+
+
 @contextmanager
 def collected_remarks() -> Iterator[list[str]]:
     """A list that holds, once the block has ended, what scans read in it were remarked on."""
@@ -55,6 +62,15 @@ def collected_remarks() -> Iterator[list[str]]:
             warnings.warn_explicit(
                 warning.message, warning.category, warning.filename, warning.lineno
             )
+
+
+@contextmanager
+def remarks_naming(file: str) -> Iterator[None]:
+    """Remarks on a file that is read in the block continue the name of its scan."""
+    with collected_remarks() as told:
+        yield
+    for text in told:
+        warnings.warn(f'has the file {file}, which {text}', ScanRemark, stacklevel=3)
 
 
 def missing(extra: str, purpose: str) -> str:

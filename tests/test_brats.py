@@ -11,7 +11,7 @@ from data_prep import brats
 from data_prep.sampling.patches import GridPatches
 from data_prep.types import LabelledVolume
 
-PHANTOMS = {'brats2013': 3, 'brats2018': 4}  # patients by layout
+PHANTOMS = {'brats2013': 3, 'brats2018': 4, 'brats2023': 3}  # patients by layout
 
 
 @pytest.mark.parametrize('layout', ['brats2013', 'brats2018'])
@@ -102,7 +102,67 @@ def test_brats_refuses_missing_files(copied, tmp_path, capsys):
         ('BraTS20_Training_001', 'BraTS20_Training_001'),
         ('BraTS2021_00002', 'BraTS2021_00002'),
         ('HG/0001', 'HG/0001'),
+        ('train/BraTS-GLI-00005-001', 'train/BraTS-GLI-00005'),
+        ('BraTS-MEN-00104-000', 'BraTS-MEN-00104'),
     ],
 )
 def test_brats_patients_are_told_from_examinations(case, patient):
     assert brats._EXAMINATION.sub(r'\1', case) == patient
+
+
+def test_names_and_labels_of_2023(sources, tmp_path):
+    flags = ('--channels=t1,t1ce,t2,flair', '--positive=enhancing', '--spacing=5.55556,6.25,7')
+    assert prepare(brats, sources['brats2023'], tmp_path, *flags) == 0
+    cases = sum(read(tmp_path, 'bms_cases').values(), [])
+    assert {case['patient'] for case in cases} == {b'BraTS-GLI-%05d' % n for n in range(3)}
+    for case in cases:
+        scan = case['scan_id'].decode()
+        files = [sources['brats2023'] / scan / f'{scan}-{k}.nii.gz' for k in ('t1n', 't1c', 't2w')]
+        for channel, path in enumerate([*files, files[0].with_name(f'{scan}-t2f.nii.gz')]):
+            # resampled at the stored spacing, as headers round it
+            np.testing.assert_allclose(case['cube'][..., channel], array_of(path)[0], atol=1)
+        label = array_of(files[0].with_name(f'{scan}-seg.nii.gz'))[0]
+        np.testing.assert_array_equal(case['mask'], label == 3)
+
+
+def test_names_of_2021(copied, tmp_path):
+    source = copied('brats2018')
+    for index, folder in enumerate(sorted(source.glob('?GG/*'))):
+        target = source / f'BraTS2021_{index:05}'
+        target.mkdir()
+        for path in folder.iterdir():
+            path.rename(target / f'{target.name}_{path.name.rpartition("_")[2]}')
+        folder.rmdir()
+    assert prepare(brats, source, tmp_path / 'data') == 0
+    cases = sum(read(tmp_path / 'data', 'bms_cases').values(), [])
+    assert {case['scan_id'] for case in cases} == {b'BraTS2021_%05d' % n for n in range(4)}
+
+
+def test_label_3_is_no_enhancing_tumour_in_2013(sources, copied, tmp_path, capsys):
+    flags = ('--positive=enhancing', '--spacing=5.55556,6.25,7')
+    assert prepare(brats, sources['brats2013'], tmp_path / 'old', *flags) == 0
+    for case in sum(read(tmp_path / 'old', 'bms_cases').values(), []):
+        (path,) = (sources['brats2013'] / case['scan_id'].decode()).glob('*OT*/*')
+        np.testing.assert_array_equal(case['mask'], array_of(path)[0] == 4)
+    both = copied('brats2013')
+    shutil.copytree(sources['brats2023'], both / 'new')
+    assert 'prepare them apart' in refused(brats, both, tmp_path / 'd', *flags, capsys=capsys)
+    jobs = brats.list_jobs(both, ('flair',), 3, 0)
+    assert brats._labels('core', jobs) == (1, 3, 4)
+
+
+def test_scans_of_2024_are_refused(copied, tmp_path, capsys):
+    source = copied('brats2023')
+    for path in sorted(source.rglob('*-00001-000*'), reverse=True):
+        path.rename(path.with_name(path.name.replace('-00001-000', '-00001-101')))
+    said = refused(brats, source, tmp_path / 'data', capsys=capsys)
+    assert 'BraTS-GLI-00001-101 is of BraTS 2024' in said
+
+
+def test_hidden_files_and_folders_are_no_cases(copied, tmp_path, capsys):
+    source = copied('brats2023')
+    for path in list(source.rglob('*.nii.gz')):  # as macOS unpacks them
+        path.with_name(f'._{path.name}').write_bytes(b'\0\5\x16\7' * 20)
+    shutil.copytree(source / 'BraTS-GLI-00000-000', source / '.Trash' / 'BraTS-GLI-00009-000')
+    assert prepare(brats, source, tmp_path) == 0
+    assert 'Scans read: 3, skipped: 0' in capsys.readouterr().out

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from pointed import SIZE, chest_of, metadata_of, read, refusal, world, write_table
-from scanned import write_series
+from scanned import make_voxels, write_series
 
 from data_prep import brats, candidates, lidc, lits, luna16_candidates, nnunet
 from data_prep.phantoms.points import write_candidates
@@ -224,7 +224,7 @@ def test_one_scan_of_two_patients_is_refused(lists, tmp_path, capsys):
 
 
 def test_a_point_outside_a_dicom_series_is_refused_by_the_worker(tmp_path):
-    write_series(tmp_path / 'scans' / 'one', np.zeros((8, 8, 4), np.int16))
+    write_series(tmp_path / 'scans' / 'one', make_voxels(shape=(8, 8, 4)))
     scan = candidates.find_scans(tmp_path / 'scans')[0]
     row = {'scan': 'one', 'x': '3', 'y': '3', 'z': '9', 'label': '0'}
     table = tmp_path / 'list.csv'

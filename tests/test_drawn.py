@@ -92,7 +92,7 @@ def test_every_patch_that_the_rule_accepts_is_as_likely(open_drawn, data_dir):
     voxels = np.full((18, 18, 12), -1000, np.int16)
     voxels[:3, :3, :8] = 0
     for case in range(2):
-        masked.write(folder / f'case{case}.nii.gz', voxels)
+        masked.write(folder / f'case{case}.nii.gz', voxels.clip(-1000 + case))
     prepared = masked.prepare(FLAGS, folder, data_dir, '--volumes', name='block')
     assert prepared == 0
     train, _, _ = open_drawn(name='block')

@@ -1,9 +1,11 @@
 """2D image files of every kind are found and read as grey; damaged ones say what is wrong."""
 
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image
-from pixels import SIZE, damage, pixels_of
+from pixels import SIZE, damage, pixels_of, tiff
 
 from genesis_jax.errors import ScanError
 from genesis_jax.imaging.images import find_images, read_grey
@@ -62,6 +64,57 @@ def test_32_bit_files_get_their_own_range(dtype, tmp_path):
     expected = (np.clip(values.T, low, high) - low) / (high - low)
     assert image.window == (0, 32767)
     np.testing.assert_allclose(image.pixels / 32767, expected, atol=1e-4)
+
+
+TIFFS = {
+    'bit': (lambda: pixels_of(0, 2), 1, lambda v: 1 - v),
+    '8 bits': (lambda: pixels_of(0), 8, lambda v: 255 - v),
+    '16 bits': (lambda: pixels_of(0, 65536, np.uint16), 16, lambda v: 65535 - v),
+    '16 bits signed': (lambda: pixels_of(0, 9000).astype(np.int16) - 4000, 16, lambda v: -1 - v),
+    '8 bits signed': (lambda: pixels_of(0).view(np.int8), 8, lambda v: -1 - v),
+    '32 bits': (lambda: pixels_of(0, 2**32, np.uint32), 32, lambda v: 2**32 - 1 - v),
+    '32 bits signed': (lambda: pixels_of(0, 9000, np.int32) - 4000, 32, lambda v: -1 - v),
+    'float': (lambda: pixels_of(0, 9000, np.float32) / 1000, 32, lambda v: -v),
+}
+FULL_RANGE = {'bit': (0, 1), '8 bits': (0, 255), '16 bits': (0, 65535)}
+REFUSED_PACKED = ('16 bits signed', '32 bits signed', 'float')  # Pillow reads them wrong
+
+
+@pytest.mark.parametrize('packed', [False, True])
+@pytest.mark.parametrize('order', '<>')
+@pytest.mark.parametrize('kind', TIFFS)
+def test_where_white_is_zero_the_same_is_bright(tmp_path, kind, order, packed):
+    make, bits, invert = TIFFS[kind]
+    values = make()
+    inverted = invert(values.astype(np.float64)).astype(values.dtype)
+    tiff(tmp_path / 'black.tif', values, order=order, bits=bits, packed=packed)
+    white = {'white_is_zero': True, 'order': order, 'bits': bits, 'packed': packed}
+    tiff(tmp_path / 'white.tif', inverted, **white)
+    refused = order == '>' and (kind == '32 bits' or packed and kind in REFUSED_PACKED)
+    for path in (tmp_path / 'black.tif', tmp_path / 'white.tif'):
+        if refused:
+            with pytest.raises(ScanError, match='TIFF of .* cannot be read; export it again'):
+                read_grey(path, SIZE)
+            continue
+        image = read_grey(path, SIZE)
+        low, high = image.window
+        shown = ((image.pixels - low) / (high - low)).clip(0, 1)
+        least, most = FULL_RANGE.get(kind) or np.percentile(values[::4, ::4], (0.5, 99.5))
+        expected = ((values.T.astype(np.float64) - least) / (most - least)).clip(0, 1)
+        np.testing.assert_allclose(shown, expected, atol=2e-2 if 'signed' in kind else 1e-3)
+
+
+def test_12_bits_are_inverted_within_12_bits(tmp_path):
+    values = pixels_of(0, 4096, np.uint16)
+    pairs = values.reshape(SIZE[1], -1, 2).astype(np.uint32)
+    first, second = pairs[..., 0], pairs[..., 1]
+    packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], -1)
+    path = tmp_path / 'a.tif'
+    tiff(path, packed.astype(np.uint8).reshape(SIZE[1], -1), white_is_zero=True, bits=12)
+    three, two = (struct.pack('<HHIHH', 256, 3, 1, n, 0) for n in (SIZE[0] * 3 // 2, SIZE[0]))
+    path.write_bytes(path.read_bytes().replace(three, two, 1))  # pixels, not bytes
+    image = read_grey(path, SIZE)
+    np.testing.assert_array_equal(image.pixels.astype(int) + 32768, 4095 - values.T)
 
 
 def test_resizing_averages_and_keeps_orientation(tmp_path):

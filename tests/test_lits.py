@@ -154,7 +154,22 @@ def test_labels_of_another_size_are_refused_whatever_is_asked_for(copied, tmp_pa
         assert 'segmentation-0.nii has the size (36, 32, 23) where Training Batch 1/vol' in said
 
 
-@pytest.mark.parametrize('value', [3, 300, -1, 0.5])
+@pytest.mark.parametrize('factor', [0.99999994, 1.00049, 0.99951])
+def test_labels_that_rounding_moved_are_whole(copied, sources, tmp_path, factor):
+    source = copied('lits')
+    for path in source.rglob('segmentation-*.nii'):
+        image = sitk.Cast(sitk.ReadImage(str(path)), sitk.sitkFloat32)
+        sitk.WriteImage(image * factor, str(path))
+    for name, folder in (('moved', source), ('whole', sources['lits'])):
+        flags = ('--split=4,1,1', '--lesion', f'--name={name}')
+        assert prepare(lits, folder, tmp_path / 'data', *flags) == 0
+    moved, whole = (read(tmp_path / 'data', name)['train'] for name in ('moved', 'whole'))
+    for record, other in zip(moved, whole, strict=True):
+        np.testing.assert_array_equal(record['mask'], other['mask'])
+    assert {int(value) for record in whole for value in np.unique(record['mask'])} == {0, 1, 2}
+
+
+@pytest.mark.parametrize('value', [3, 300, -1, 0.5, 0.99899995, 1234567, 255])
 def test_labels_that_nobody_declared_are_refused(copied, tmp_path, capsys, value):
     source = copied('lits')
     (path,) = source.rglob('segmentation-0.nii')
@@ -174,3 +189,12 @@ def test_labels_stored_as_floats_are_read(copied, tmp_path):
     assert prepare(lits, source, tmp_path, '--split=4,1,1') == 0
     (case,) = read(tmp_path, 'lcs_cases')['test']
     np.testing.assert_array_equal(case['mask'], array_of(path)[0] > 0)
+
+
+def test_hidden_files_and_folders_are_no_scans(copied, tmp_path, capsys):
+    source = copied('lits')
+    for path in list(source.rglob('*.nii')):
+        path.with_name(f'._{path.name}').write_bytes(b'\0\5\x16\7' * 20)
+    shutil.copytree(source / 'Training Batch 1', source / '.Trash')
+    assert prepare(lits, source, tmp_path, '--split=4,1,1') == 0
+    assert 'Scans read: 6, skipped: 0' in capsys.readouterr().out

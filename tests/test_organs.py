@@ -95,6 +95,18 @@ def test_only_the_labels_asked_for_count(source, tmp_path, capsys):
     assert 'case0_0000.nii.gz has a mask without a voxel of 5 (case0.nii.gz); correct it' in said
 
 
+def test_values_that_rounding_moved_count_as_whole(source, tmp_path):
+    organ = mask_of(value=1).astype(np.float32)
+    organ[14:18, 22:26, 9:11] = 3
+    for case in range(4):
+        write(tmp_path / 'organs' / f'case{case}.nii.gz', organ * 0.9999 + 1e-4)
+    inside = f'--inside={tmp_path / "organs"}'
+    assert prepare(source, tmp_path, inside) == 0  # a ten-thousandth is no organ
+    assert {organ[centre] for centre in centres(read(tmp_path))} == {1, 3}
+    assert prepare(source, tmp_path, inside, '--inside_labels=3', name='three') == 0
+    assert {organ[centre] for centre in centres(read(tmp_path, name='three'))} == {3}
+
+
 def test_a_mask_at_the_edge_gives_patches_moved_into_the_scan():
     mask = np.zeros(SHAPE, bool)
     mask[:3, :2, 20:] = True
@@ -232,7 +244,7 @@ def test_any_ct_fits_without_options(tmp_path, capsys):
 
 def test_air_is_refused_and_a_thin_scan_gets_a_remedy(tmp_path, capsys):
     for case, shape in enumerate(((40, 40, 16), (40, 40, 16), (40, 40, 6))):
-        voxels = np.full(shape, -1000, np.int16)
+        voxels = np.full(shape, -1000 - case, np.int16)
         voxels[:20, :20] = 40
         write(tmp_path / 'scans' / f'{case}.nii.gz', voxels)
     assert prepare(tmp_path / 'scans', tmp_path) == 0

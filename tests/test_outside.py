@@ -140,5 +140,7 @@ def test_what_it_has_no_field_for_is_refused(asked):
 
 def test_a_decay_by_level_needs_levels_that_are_numbered(run, make_target):
     begin(make_target('cls', init=str(run), **MINE))
-    with pytest.raises(UserError, match="the part '(down|first)', whose name does not tell its place"):
+    with pytest.raises(
+        UserError, match="the part '(down|first)', whose name does not tell its place"
+    ):
         begin(make_target('cls', init=str(run), layer_decay=0.5, **MINE))

@@ -171,7 +171,9 @@ def test_folds_are_refused_for_other_scans(option, scans, run):
 
 def test_scans_of_air_give_no_dataset(tmp_path, capsys):
     for number in range(2):
-        write(tmp_path / 'air' / f's{number}.mha', 0, voxels=np.full(SHAPE, -1000, np.int16))
+        write(
+            tmp_path / 'air' / f's{number}.mha', 0, voxels=np.full(SHAPE, -1000 - number, np.int16)
+        )
     flags = [f'--source={tmp_path / "air"}', f'--data_dir={tmp_path / "data"}', '--workers=1']
     assert slices.main(flags) == 1
     said = capsys.readouterr().out

@@ -15,12 +15,13 @@ from data_prep.sampling.starts import accepted_starts, reached_voxels
 from data_prep.splits.draws import digest, generator
 from data_prep.types import Declaration, Job, Patch, Result
 from genesis_jax.errors import ScanError
+from genesis_jax.imaging.fingerprints import voxel_hash
 from genesis_jax.imaging.geometry import read_aligned, stacked
 from genesis_jax.imaging.stored import BLOCK, write_array
 from genesis_jax.imaging.volumes import Modality, as_volume, resampled
 
 _MOVED = 'have no room for a patch around their mask, so patches were moved into the scan'
-_Parts = tuple[list[sitk.Image], np.ndarray | None, np.ndarray | None]
+_Parts = tuple[list[sitk.Image], np.ndarray | None, np.ndarray | None, bytes]
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class CubeCutter:
             name for name, file in zip(channels, job.source, strict=False) if file is None
         ]:
             raise ScanError(f'has no file of {", ".join(missing)}; add it')
-        images, inside, shown = self._read(job, channels)
+        images, inside, shown, identity = self._read(job, channels)
         volumes = [as_volume(image, self.modality) for image in images]
         first, voxels = volumes[0], stacked([volume.voxels for volume in volumes])
         rule = self.rule.at_window(first.window)
@@ -70,6 +71,7 @@ class CubeCutter:
             [Patch(cube, origin, valid=mask) for cube, origin, mask in taken],
             spacing=first.spacing,
             window=np.array([volume.window for volume in volumes]),
+            identity=identity,
             remark=_MOVED if moved else '',
             tried=patches.tried,
             air=patches.air,
@@ -87,8 +89,9 @@ class CubeCutter:
         return replace(result, patches=(), stored=stored)
 
     def _read(self, job: Job, channels: Sequence[str]) -> _Parts:
-        """The channels as prepared; where patches are centred; and where the scan is shown."""
+        """The channels as prepared; where patches are centred; where it is shown; and its hash."""
         images, _ = read_aligned(job.source, channels, self.modality)
+        identity = voxel_hash(images, self.modality)
         masks = read_masks(job, images[0], self.regions)
         if self.spacing is not None:
             images = [resampled(image, self.spacing, self.modality) for image in images]
@@ -105,7 +108,7 @@ class CubeCutter:
                     f'has no voxel of its mask {job.masks["inside"].shown} that a patch can be '
                     'centred in: all are left out, or lost at this --spacing; correct the masks'
                 )
-        return images, inside, shown
+        return images, inside, shown, identity
 
 
 def _store(

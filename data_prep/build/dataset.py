@@ -6,6 +6,7 @@ records, metadata, the closing summary. Whole scans, for the evaluation, go to a
 """
 
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
@@ -90,6 +91,7 @@ def prepare(
         per_scan, volumes, list(notes),
     )  # fmt: skip
     interruption = Interruption()
+    skip_duplicates |= declaration.task is None
     duplicates = Duplicates(skip_duplicates, table, declaration.classes)
     names = (name, f'{name}_cases')
     kinds = (len(declaration.channels), declaration.task, len(declaration.classes), valid)
@@ -111,6 +113,8 @@ def prepare(
         for job, result in stop_on_signal(zip(ordered, bar, strict=True), interruption):
             result = result or Result(reason=KILLED)
             reason = result.reason or duplicates.add(job, result)
+            if reason and result.stored:  # by its worker, before anyone knew it as a copy
+                shutil.rmtree(dataset_folder(stage, name) / result.stored['volume'])
             if job.split not in splits:
                 continue
             if reason:

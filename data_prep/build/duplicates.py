@@ -1,4 +1,4 @@
-"""One image under two names: told by its voxels, whatever its file, its format and its geometry."""
+"""One image under two names: told by its voxels in LPS, whatever its file, format and spacing."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ class Duplicates:
     """The images so far: whose each is, and how it is labelled.
 
     An image of two patients could leak from training into the test; one of two labels teaches and
-    tests nothing.
+    tests nothing. Without labels, an image that a patient has twice is kept once, too.
 
     Args:
       skip: an image that two patients have is kept once, instead of refused.
@@ -24,7 +24,7 @@ class Duplicates:
         self._clashes: list[str] = []
 
     def add(self, job: Job, result: Result) -> str:
-        """Takes note of an image; why it is skipped, if another patient has the same.
+        """Takes note of an image; why it is skipped, if it was there before.
 
         Raises:
           PrepareError: another patient has the same, and it is not to be skipped.
@@ -38,8 +38,11 @@ class Duplicates:
             self._clashes.append(
                 f'{first.shown} and {job.shown} hold one image, labelled {other} and {label}'
             )
-        if first.patient == job.patient:
+        if first is job:
             return ''
+        if first.patient == job.patient:
+            same = f'holds the same image as {first.shown}, which is kept'
+            return '' if self._classes else same
         if self._skip:
             return f'holds the same image as {first.shown}, of patient {first.patient}'
         raise PrepareError(

@@ -15,8 +15,10 @@ import SimpleITK as sitk
 from data_prep.sampling.patches import PatchRule, cut_patches
 from data_prep.splits.draws import generator
 from data_prep.types import Files, Job, LabelledVolume, Patch, Result
-from genesis_jax.errors import PrepareError, ScanError
+from genesis_jax.errors import PrepareError, ScanError, in_full, remarks_naming
+from genesis_jax.imaging.fingerprints import voxel_hash
 from genesis_jax.imaging.geometry import Grid, stacked
+from genesis_jax.imaging.intensity import whole
 from genesis_jax.imaging.scans import Scan
 from genesis_jax.imaging.volumes import (
     Modality,
@@ -25,7 +27,6 @@ from genesis_jax.imaging.volumes import (
     read_channels,
     read_image,
     resampled,
-    voxel_hash,
 )
 
 _UNDECLARED = 255
@@ -82,7 +83,6 @@ def read_labelled(files: Files, reading: Reading) -> LabelledVolume:
       ScanError, PrepareError: as `cut_scan`.
     """
     images = _read_images(files, reading)
-    identity = voxel_hash(images)
     label = _read_label(files.label, reading)
     if reading.same_grid:
         for image in (*images[1:], label):
@@ -93,6 +93,7 @@ def read_labelled(files: Files, reading: Reading) -> LabelledVolume:
     for path, image in zip(paths, (*images[1:], label), strict=True):
         _check_same_grid(path, image, files.images[0], images[0])
         image.CopyInformation(images[0])  # else resampling may round to different sizes
+    identity = voxel_hash(images, reading.modality)
     if reading.spacing is not None:
         images = [resampled(image, reading.spacing, reading.modality) for image in images]
         label = sitk.Resample(label, images[0], sitk.Transform(), sitk.sitkNearestNeighbor)
@@ -115,34 +116,38 @@ def _read_images(files: Files, reading: Reading) -> list[sitk.Image]:
     if len(files.images) == reading.channels:
         return [_read(path, reading.modality) for path in files.images]
     try:
-        return read_channels(files.images[0], reading.channels)
+        with remarks_naming(files.images[0].name):
+            return read_channels(files.images[0], reading.channels, reading.modality)
     except ScanError as error:
         raise ScanError(f'has the file {files.images[0].name}, which {error}') from None
 
 
 def _read(path: Path, modality: Modality) -> sitk.Image:
     try:
-        return read_image(Scan(path.name, path.name, (path,)), modality)
+        with remarks_naming(path.name):
+            return read_image(Scan(path.name, path.name, (path,)), modality)
     except ScanError as error:
         raise ScanError(f'has the file {path.name}, which {error}') from None
 
 
 def _read_label(path: Path, reading: Reading) -> sitk.Image:
     """The label file as class indices, uint8."""
-    stored = _read(path, reading.modality)
+    stored = _read(path, 'other')  # its values are no HU
     values = sitk.GetArrayViewFromImage(stored)
     table = np.full(256, _UNDECLARED, np.uint8)
     for value, index in reading.classes.items():
         table[value] = index
     indices = np.empty(values.shape, np.uint8)
-    for z, plane in enumerate(values):
+    for z, stored_plane in enumerate(values):
+        plane = whole(stored_plane)
         limited = plane.clip(0, 255).astype(np.uint8)
         indices[z] = table[limited]
         wrong = (indices[z] == _UNDECLARED) | (limited != plane)
         if wrong.any():
             y, x = np.argwhere(wrong)[0]
             raise PrepareError(
-                f'{short_name(path)} holds the value {plane[y, x]:g} at voxel {x}, {y}, {z}, but '
+                f'{short_name(path)} holds the value {in_full(stored_plane[y, x])} at voxel '
+                f'{x}, {y}, {z}, but '
                 f'{reading.declared_by} declares {", ".join(map(str, sorted(reading.classes)))}; '
                 'correct one of them'
             )
@@ -157,13 +162,18 @@ def _check_same_grid(path: Path, image: sitk.Image, first_path: Path, first: sit
     what = grids[0].difference(grids[1])
     if what is None:
         return
-    value, expected = (getattr(grid, what) for grid in grids)
+    value, expected = _texts(*(getattr(grid, what) for grid in grids))
     way_out = '' if what == 'size' else ', or give --same_grid if they match voxel by voxel'
     raise PrepareError(
-        f'{short_name(path)} has the {what} {_text(value)} where {short_name(first_path)} has '
-        f'{_text(expected)}; export one of them again on the grid of the other{way_out}'
+        f'{short_name(path)} has the {what} {value} where {short_name(first_path)} has '
+        f'{expected}; export one of them again on the grid of the other{way_out}'
     )
 
 
-def _text(numbers: Sequence[float]) -> str:
-    return f'({", ".join(f"{number:.6g}" for number in numbers)})'
+def _texts(*several: Sequence[float]) -> list[str]:
+    """Numbers that differ, with as many digits as it takes to see it."""
+    for digits in (6, 9, 17):
+        texts = [f'({", ".join(f"{n:.{digits}g}" for n in numbers)})' for numbers in several]
+        if len(set(texts)) > 1:
+            break
+    return texts

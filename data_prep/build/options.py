@@ -13,7 +13,7 @@ from data_prep.build.summary import Summary
 from data_prep.sampling.cubes import CubeRule
 from data_prep.types import Job
 from genesis_jax.cli.arguments import _WORDS, Parser, existing_folder, number, path, sides, triple
-from genesis_jax.errors import PrepareError
+from genesis_jax.errors import PrepareError, in_full
 from genesis_jax.imaging.volumes import MODALITIES, Modality
 
 SCANS = '.mhd, .mha, .nii, .nii.gz, .hdr, .nrrd, .nhdr, DICOM series'
@@ -139,9 +139,10 @@ def run(
     chosen = {name: value for name, value in options.items() if value is not None}
     rule = replace(rule, **chosen)
     if rule.min_tissue >= rule.max_tissue:
+        low, high = in_full(rule.min_tissue), in_full(rule.max_tissue)
         parser.error(
-            f'--min_tissue is {rule.min_tissue:g} and --max_tissue {rule.max_tissue:g}, which '
-            'refuses every patch; the first must be lower'
+            f'--min_tissue is {low} and --max_tissue {high}, which refuses every patch; the first '
+            'must be lower'
         )
 
     def work() -> Summary:

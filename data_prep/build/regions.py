@@ -14,6 +14,7 @@ from data_prep.types import Job, listed
 from genesis_jax.cli.arguments import Parser, existing_folder
 from genesis_jax.errors import PrepareError, ScanError
 from genesis_jax.imaging.geometry import Grid
+from genesis_jax.imaging.intensity import whole
 from genesis_jax.imaging.label_files import masks_by_name
 from genesis_jax.imaging.scans import Scan
 from genesis_jax.imaging.volumes import oriented, read_image
@@ -148,7 +149,7 @@ def _read(job: Job, file: Scan, image: sitk.Image, values: Sequence[int]) -> sit
         stored = read_image(file, 'other')
     except ScanError as error:
         raise ScanError(f'has the mask {file.shown}, which {error}') from None
-    voxels = sitk.GetArrayViewFromImage(stored)
+    voxels = whole(sitk.GetArrayViewFromImage(stored))
     held = np.isin(voxels, values) if values else voxels != 0
     mask = sitk.GetImageFromArray(held.view(np.uint8))
     mask.CopyInformation(stored)

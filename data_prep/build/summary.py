@@ -1,5 +1,6 @@
 """What a preparation did: counted while it runs, printed at its end, stored in the metadata."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,8 +63,7 @@ class Summary:
 
     def skip(self, shown: str, reason: str) -> None:
         """Counts a scan that could not be used, one of whose files the reason may name."""
-        own = f'has the file {shown.rpartition("/")[2]}, which '  # the one that `shown` names
-        self.skipped[shown] = reason.removeprefix(own)
+        self.skipped[shown] = _without_name(shown, reason)
 
     def count(self, job: Job, result: Result) -> None:
         """Counts a scan that was read, with whatever patches it gave."""
@@ -83,7 +83,7 @@ class Summary:
         if result.remark:
             self.remarks[result.remark] = self.remarks.get(result.remark, 0) + 1
         if result.told:
-            self.told[job.shown] = list(result.told)
+            self.told[job.shown] = [_without_name(job.shown, text) for text in result.told]
 
     @property
     def missing_splits(self) -> list[str]:
@@ -155,13 +155,16 @@ class Summary:
         whole = dataset_folder(data_dir, f'{name}_cases')
         if whole.exists():
             written += f'; whole scans for the evaluation: {whole}'
-        named = '' if name == self.config else f' --config.data.name={name}'
-        named += ' --config.data.sampling=volumes' * self.volumes
-        return [
-            written,
-            f'Next: python main.py --config=configs/{self.config}.py '
-            f'--config.data.dir={data_dir}{named} --workdir=runs/{name}',
-        ]
+        command = ['python', 'main.py', f'--config=configs/{self.config}.py']
+        command += [f'--config.data.dir={data_dir}']
+        command += [] if name == self.config else [f'--config.data.name={name}']
+        command += ['--config.data.sampling=volumes'] if self.volumes else []
+        return [written, f'Next: {shlex.join([*command, f"--workdir=runs/{name}"])}']
+
+
+def _without_name(shown: str, text: str) -> str:
+    """A clause on the one file that `shown` names, without naming it again."""
+    return text.removeprefix(f'has the file {shown.rpartition("/")[2]}, which ')
 
 
 def _first(lines: Sequence[str]) -> list[str]:

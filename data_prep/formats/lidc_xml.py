@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from genesis_jax.errors import ScanError
+from genesis_jax.errors import ScanError, in_full
 
 _NAMESPACE = '{http://www.nih.gov}'
 _ROOT = f'{_NAMESPACE}LidcReadMessage'  # a radiograph's is IdriReadMessage
@@ -219,7 +219,7 @@ def _depth(outline: Outline, slices: dict[str | float, int]) -> int:
             return slices[key]
     raise ScanError(
         f'is annotated on a slice that it does not hold ({outline.sop_uid or "no SOP UID"}, at '
-        f'{outline.height:g} mm); complete the series or fetch the XML that belongs to it'
+        f'{in_full(outline.height)} mm); complete the series or fetch the XML that belongs to it'
     )
 
 

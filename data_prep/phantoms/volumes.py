@@ -1,4 +1,4 @@
-"""Phantoms of whole labelled scans: LiTS, BraTS 2013 and 2018, nnU-Net, Medical Decathlon.
+"""Phantoms of whole labelled scans: LiTS, BraTS 2013, 2018 and 2023, nnU-Net, Medical Decathlon.
 
 Every writer makes `patients` scans of `shape` voxels in the source's own layout; a scan covers the
 same millimetres whatever its shape.
@@ -42,6 +42,19 @@ def write_brats2018(out: Path, patients: int, shape: Shape, seed: int) -> None:
         for kind, voxels in {**images, 'seg': labels}.items():
             image = as_image(voxels, _spacing(_HEAD, shape))
             write_image(image, folder / f'{scan}_{kind}.nii.gz')
+
+
+def write_brats2023(out: Path, patients: int, shape: Shape, seed: int) -> None:
+    """BraTS 2023: a folder per scan, five .nii.gz in each; the enhancing tumour is label 3."""
+    kinds = {'t1': 't1n', 't1ce': 't1c', 't2': 't2w', 'flair': 't2f'}
+    for index in range(patients):
+        images, labels = brain(np.random.default_rng((seed, index)), shape)
+        scan = f'BraTS-GLI-{index:05}-000'
+        files = {kinds[name]: voxels for name, voxels in images.items()}
+        files['seg'] = np.array([0, 1, 2, 1, 3], np.uint8)[labels]
+        for kind, voxels in files.items():
+            image = as_image(voxels, _spacing(_HEAD, shape))
+            write_image(image, out / scan / f'{scan}-{kind}.nii.gz')
 
 
 def write_brats2013(out: Path, patients: int, shape: Shape, seed: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from genesis_jax.errors import UserError
+from genesis_jax.errors import UserError, in_full
 from genesis_jax.paths import as_path, local_path
 
 Number = TypeVar('Number', int, float)
@@ -141,8 +141,9 @@ def number(
             if math.isfinite(value) and low <= value <= high and value < below:
                 return value
         what = 'a whole number' if kind is int else 'a number'
-        limits = f' from {low:g}' * math.isfinite(low) + f' to {high:g}' * math.isfinite(high)
-        limits += f' to below {below:g}' * math.isfinite(below)
+        limits = f' from {in_full(low)}' * math.isfinite(low)
+        limits += f' to {in_full(high)}' * math.isfinite(high)
+        limits += f' to below {in_full(below)}' * math.isfinite(below)
         raise argparse.ArgumentTypeError(f'expected {what}{limits}, found {text!r}')
 
     return parse

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import re
+import shlex
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +127,7 @@ def _config(path, folders):
     if not folders and config.get('task') == 'restoration':
         raise UserError(
             f'{path} is the workdir of a pre-training, which has no test to compare; expected '
-            f'those of fine-tunings from it (main.py … --config.init={path})'
+            f'those of fine-tunings from it (main.py … --config.init={shlex.quote(str(path))})'
         )
     if not folders or not file.is_file():
         inside = _RUN.fullmatch(path.name) and (path.parent / 'config.json').is_file()

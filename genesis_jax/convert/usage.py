@@ -64,7 +64,7 @@ def command(name: str, card: Card) -> tuple[str, str, str]:
     return (
         f'python main.py --config=configs/{config}.py --workdir=WORKDIR',
         f'--config.data.name=DATASET --config.init={shlex.quote(name)}',
-        ' '.join(flags),
+        shlex.join(flags),
     )
 
 

@@ -11,6 +11,7 @@ out, `valid` uint8 `[B, X, Y, Z, 1]` (2D: `[B, X, Y, C]`) is 0 there.
 import bisect
 import itertools
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -95,9 +96,10 @@ def open_dataset(data: ConfigDict, *commands: str, name: str | None = None) -> A
     if folder is None:
         made, command = data.get('prepare') or ('', '')
         commands = (command,) if made == name else commands
+        place = shlex.quote(f'--data_dir={data.dir}')
         raise UserError(
             f'there is no dataset {name!r} in {data.dir!r}; prepare it with: '
-            + ', or '.join(f'python -m data_prep.{c} --data_dir={data.dir}' for c in commands)
+            + ', or '.join(f'python -m data_prep.{command} {place}' for command in commands)
         )
     return tfds.builder_from_directory(folder)
 

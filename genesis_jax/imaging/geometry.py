@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from genesis_jax.errors import ScanError
+from genesis_jax.errors import ScanError, remarks_naming
 from genesis_jax.imaging import nifti
 from genesis_jax.imaging.scans import Scan, is_nifti
 from genesis_jax.imaging.volumes import (
@@ -177,10 +177,16 @@ def write_image(voxels: np.ndarray, grid: Grid, path: Path, scan: Path) -> None:
 
 
 def _read(files: Sequence[Scan], channels: Sequence[str], modality: Modality) -> list[sitk.Image]:
+    if len(files) == len(channels) == 1:
+        return [read_image(files[0], modality)]
     if len(files) == len(channels):
-        return [read_image(file, modality) for file in files]
+        images = []
+        for file in files:
+            with remarks_naming(file.shown):
+                images.append(read_image(file, modality))
+        return images
     try:
-        return read_channels(files[0].files[0], len(channels))
+        return read_channels(files[0].files[0], len(channels), modality)
     except ScanError as error:
         raise ScanError(f'{error}; {naming(channels)}, or give one 4D file') from None
 

@@ -3,6 +3,10 @@
 Whatever a file stores, it becomes grey: palettes are looked up, transparent pixels lie on black,
 and of colours the luma (ITU-R 601: 0.299 R + 0.587 G + 0.114 B) is kept. Pillow reads the upper 8
 bits of 16-bit colours; 16-bit grey values are kept whole.
+
+Grey TIFFs of 1 to 16 bits, of 32 bits, signed ones and floating point are read, with 0 as black or
+as white (PhotometricInterpretation 0, WhiteIsZero), in either byte order; what is white in the file
+is the highest value here.
 """
 
 import warnings
@@ -13,9 +17,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin
 
-from genesis_jax.errors import ScanError
+from genesis_jax.errors import ScanError, in_full
 from genesis_jax.imaging.integrity import check_finite
 from genesis_jax.imaging.intensity import in_range
 from genesis_jax.imaging.scans import Scan, named_scans, passed_over, walk
@@ -28,7 +32,17 @@ _DARK_REMARK = (
     'use less than an eighth of their bit depth, so are nearly black (--window=robust takes the '
     'own range of each)'
 )
+_TIFF_STARTS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
+_BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 259, 262, 339  # tags of TIFF
+_SIGNED = 2  # as sample format
 _OFFSET = 1 << 15  # of 16-bit values, which int16 holds only shifted
+
+# Of TIFFs beyond 8 bits, Pillow opens few kinds whose 0 is white; `_as_meant` inverts them.
+for _key, _modes in tuple(TiffImagePlugin.OPEN_INFO.items()):
+    _order, _white, _format, _fill, _depth, _extra = _key
+    if _white == 1 and (_modes[0] in ('I;16', 'I;16B', 'I', 'F') or _format == (_SIGNED,)):
+        _key = (_order, 0, _format, _fill, _depth, _extra)
+        TiffImagePlugin.OPEN_INFO.setdefault(_key, _modes)
 
 
 @dataclass(frozen=True)
@@ -79,7 +93,7 @@ def read_grey(path: Path, size: Sequence[int], window: Window = 'depth') -> Grey
     """
     stored = _read(path)
     if stored.min() == stored.max():
-        raise ScanError(f'is constant (every pixel is {stored.flat[0]:g}); remove it')
+        raise ScanError(f'is constant (every pixel is {in_full(stored.flat[0])}); remove it')
     identity = blake2b(repr((stored.shape, stored.dtype.str)).encode(), digest_size=16)
     identity.update(np.ascontiguousarray(stored).data)
     pixels = resized(stored.T, size)
@@ -101,7 +115,7 @@ def resized(pixels: np.ndarray, size: Sequence[int]) -> np.ndarray:
 
 
 def _read(path: Path) -> np.ndarray:
-    """The grey values as stored [Y, X]: uint8, uint16, int32 or float32."""
+    """The grey values as stored [Y, X], more for brighter: 8, 16 or 32 bits or float32."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings('ignore', module='PIL')  # of metadata, which is not used
@@ -113,12 +127,19 @@ def _read(path: Path) -> np.ndarray:
                     raise ScanError(
                         f'holds {frames} images where one is expected; split it into one file each'
                     )
-                return _grey(ImageOps.exif_transpose(image))
+                values = _grey(ImageOps.exif_transpose(image))
+                if isinstance(image, TiffImagePlugin.TiffImageFile):
+                    values = _as_meant(values, image.tag_v2)
+                return values
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ScanError(
             f'has more than {Image.MAX_IMAGE_PIXELS} pixels; make it smaller or remove it'
         ) from None
     except Image.UnidentifiedImageError:
+        if _is_tiff(path):
+            raise ScanError(
+                'is a TIFF of a kind that cannot be read; export it again, grey with 8 or 16 bits'
+            ) from None
         raise ScanError(
             'is no PNG, JPEG, TIFF or BMP file, whatever its name says; export it again'
         ) from None
@@ -129,6 +150,35 @@ def _read(path: Path) -> np.ndarray:
             raise ScanError(f'cannot be read ({error.strerror}); check that it is there') from None
         words = ' '.join(str(error).split()).rstrip('.')
         raise ScanError(f'is damaged ({words}); copy or download it again') from None
+
+
+def _as_meant(values: np.ndarray, tags: TiffImagePlugin.ImageFileDirectory_v2) -> np.ndarray:
+    """Grey values of a TIFF with the sign, and with 0 as black or white, that its tags say."""
+    bits = tags.get(_BITS, (1,))
+    if len(bits) > 1:  # colours, or transparency
+        return values
+    swapped = tags.prefix == b'MM' and tags.get(_COMPRESSION, 1) != 1
+    if swapped and values.dtype not in (np.uint8, np.uint16):  # Pillow swaps their bytes twice
+        raise ScanError(
+            'is a compressed big-endian TIFF of signed or 32-bit values, which cannot be read; '
+            'export it again, not compressed or little-endian'
+        )
+    signed = tags.get(_SAMPLE_FORMAT, (1,))[0] == _SIGNED
+    if signed and values.dtype == np.uint8:
+        values = values.view(np.int8).astype(np.int32)
+    elif not signed and values.dtype == np.int32:
+        values = values.view(np.uint32)
+    if tags.get(_PHOTOMETRIC) != 0 or values.dtype == np.uint8:  # which Pillow has inverted
+        return values
+    if values.dtype.kind == 'f':
+        return -values
+    highest = -1 if signed else (1 << bits[0]) - 1
+    return values.dtype.type(highest) - values
+
+
+def _is_tiff(path: Path) -> bool:
+    with path.open('rb') as file:
+        return file.read(4) in _TIFF_STARTS
 
 
 def _verify(path: Path) -> None:

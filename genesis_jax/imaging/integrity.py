@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from genesis_jax.errors import ScanError
+from genesis_jax.errors import ScanError, in_full
 
 _CHUNK = 1 << 20
 _ANY_HEADER = 47  # of zlib's wbits: 32 + 15, zlib's or gzip's, the largest window
@@ -74,7 +74,7 @@ class Shape:
 def check_spacing(spacing: Sequence[float]) -> None:
     """Refuses a spacing (mm) that is not positive and finite along every axis."""
     if not all(math.isfinite(mm) and mm > 0 for mm in spacing):
-        values = ' x '.join(f'{mm:g}' for mm in spacing)
+        values = ' x '.join(in_full(mm) for mm in spacing)
         raise ScanError(
             f'has a voxel spacing of {values} mm, but every side must be positive and finite; '
             'correct its header'

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from genesis_jax.errors import PrepareError
+from genesis_jax.errors import PrepareError, in_full
 from genesis_jax.imaging.crops import (
     Header,
     Index,
@@ -16,8 +16,9 @@ from genesis_jax.imaging.crops import (
     to_index,
     to_world,
 )
+from genesis_jax.imaging.fingerprints import voxel_hash
 from genesis_jax.imaging.scans import Scan
-from genesis_jax.imaging.volumes import Modality, padding_of, read_image, voxel_hash
+from genesis_jax.imaging.volumes import Modality, oriented, padding_of, read_image
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,8 @@ def cut_points(scan: Scan, points: Points, rule: PointRule) -> Cuts:
     """
     stored = read_image(scan, rule.modality)
     centres = to_world(stored, _stored_indices(stored, scan.shown, points, rule))
-    image, window = prepare_image(stored, rule.modality)
+    turned = oriented(stored)
+    image, window = prepare_image(turned, rule.modality)
     padding = padding_of(rule.modality)
     cut = [crop(image, centre, rule.size, rule.spacing, padding) for centre in centres]
     return Cuts(
@@ -120,7 +122,7 @@ def cut_points(scan: Scan, points: Points, rule: PointRule) -> Cuts:
         origins=[origin for _, origin in cut],
         spacing=rule.spacing or image.GetSpacing(),
         window=np.array([window]),
-        identity=voxel_hash([stored]),
+        identity=voxel_hash([turned], rule.modality),
     )
 
 
@@ -130,7 +132,7 @@ def _stored_indices(image: Header, shown: str, points: Points, rule: PointRule) 
     stray = outside(image, indices)
     if stray.any():
         first = int(np.argmax(stray))
-        position = ', '.join(f'{value:g}' for value in points.positions[first])
+        position = ', '.join(in_full(value) for value in points.positions[first])
         where = '' if rule.in_voxels else f' (voxel {_joined(indices[first], ", ")})'
         raise PrepareError(
             f'{rule.table}, row {points.rows[first]}: the point {position}{where} lies outside its '

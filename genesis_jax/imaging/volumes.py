@@ -4,9 +4,8 @@ A volume is int16 [X, Y, Z] in LPS orientation (x grows to the patient's left, y
 z, the slice axis, to the head), whatever the orientation of the file.
 """
 
-import hashlib
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -16,6 +15,7 @@ import SimpleITK as sitk
 
 from genesis_jax.errors import ScanError, ScanRemark
 from genesis_jax.imaging import dicom, itk, nifti
+from genesis_jax.imaging.hounsfield import check_hu
 from genesis_jax.imaging.integrity import check_finite, check_spacing
 from genesis_jax.imaging.intensity import as_int16, in_range
 from genesis_jax.imaging.scans import Scan, is_nifti
@@ -76,17 +76,17 @@ def read_image(scan: Scan, modality: Modality) -> sitk.Image:
     if scan.remark:
         warnings.warn(scan.remark, ScanRemark, stacklevel=2)
     if scan.is_dicom:
-        return _checked(dicom.read_series(scan.files, modality))
-    return _checked(_read_file(scan.files[0])[0])
+        return _checked(dicom.read_series(scan.files, modality), modality)
+    return _checked(_read_file(scan.files[0])[0], modality)
 
 
-def read_channels(path: Path, count: int) -> list[sitk.Image]:
+def read_channels(path: Path, count: int, modality: Modality) -> list[sitk.Image]:
     """Reads a 4D file of `count` channels, each as stored.
 
     Raises:
       ScanError: with one sentence on what is wrong with the file and what to do.
     """
-    return [_checked(image) for image in _read_file(path, count)]
+    return [_checked(image, modality) for image in _read_file(path, count)]
 
 
 def oriented(image: sitk.Image) -> sitk.Image:
@@ -111,10 +111,13 @@ def as_volume(image: sitk.Image, modality: Modality, full_range: bool = False) -
     return Volume(stored, image.GetSpacing(), window)
 
 
-def _checked(image: sitk.Image) -> sitk.Image:
+def _checked(image: sitk.Image, modality: Modality) -> sitk.Image:
     check_spacing(image.GetSpacing())
-    if 'float' in image.GetPixelIDTypeAsString():
-        check_finite(sitk.GetArrayViewFromImage(image))
+    voxels = sitk.GetArrayViewFromImage(image)
+    if voxels.dtype.kind == 'f':
+        check_finite(voxels)
+    if modality == 'ct':
+        check_hu(voxels)
     return image
 
 
@@ -157,11 +160,3 @@ class _Owned:
 def _own_array(image: sitk.Image) -> np.ndarray:
     """The image's voxels [Z, Y, X], without a copy."""
     return np.asarray(_Owned(image))
-
-
-def voxel_hash(channels: Iterable[sitk.Image]) -> bytes:
-    """A fingerprint of an image's voxels as stored."""
-    fingerprint = hashlib.blake2b(digest_size=16)
-    for image in channels:
-        fingerprint.update(sitk.GetArrayViewFromImage(image).data)
-    return fingerprint.digest()

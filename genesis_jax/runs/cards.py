@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def _locate(folder):
     if (kind := _foreign(path)) is not None:
         raise UserError(
             f'{folder} is {kind}; expected {_EXPECTED}: if it is a fine-tuned network, convert it '
-            f'with python -m genesis_jax.convert {folder} EXPORT --to=orbax'
+            f'with python -m genesis_jax.convert {shlex.quote(str(folder))} EXPORT --to=orbax'
         )
     for inside in (path / 'export' / 'model', path / 'model'):
         if inside.is_dir():

@@ -189,10 +189,9 @@ def main(arguments: Sequence[str]) -> int:
     except UserError as error:
         parser.fail(error)
     print(f'wrote {target}')
-    print(
-        f'next: nnUNetv2_train {target.parent.name} {args.configuration} 0 -p {target.stem} '
-        f'-pretrained_weights {shlex.quote(str(args.weights))}'
-    )
+    words = [target.parent.name, args.configuration, '0', '-p', target.stem]
+    words += ['-pretrained_weights', str(args.weights)]
+    print(f'next: nnUNetv2_train {shlex.join(words)}')
     return 0
 
 
