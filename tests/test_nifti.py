@@ -286,7 +286,7 @@ def test_both_versions_pairs_and_byte_orders(tmp_path, order, kind):
 def test_channels_in_four_dimensions(tmp_path):
     both = np.stack([make_voxels(), -make_voxels()], axis=-1)
     path = save(tmp_path / 's.nii.gz', both)
-    for image, channel in zip(read_channels(path, 2), (0, 1), strict=True):
+    for image, channel in zip(read_channels(path, 2, 'other'), (0, 1), strict=True):
         np.testing.assert_array_equal(voxels_of(image), both[..., channel])
         np.testing.assert_array_equal(affine(image), PLAIN)
 

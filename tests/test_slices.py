@@ -64,7 +64,7 @@ def test_every_slice_that_shows_something(scans, run, tmp_path):
     assert 'Scans read: 5, skipped: 1\n  train: 40 slices from 4 scans of 4 patients\n' in said
     assert '  validation: 10 slices from 1 scan of 1 patient\n' in said
     assert 'Slices refused of 60 looked at: 16.7% as air\n' in said and 'Split: by scan' in said
-    assert '  broken.nrrd cannot be read as an image' in said
+    assert '  broken.nrrd does not start with a NRRD header' in said
     assert '--config=configs/genesis_ct_2d.py' in said
     records = read(tmp_path)
     homes = {split: {r['scan_id'] for r in found} for split, found in records.items()}
