@@ -8,6 +8,7 @@ from contextlib import contextmanager
 # What each extra of this package brings: names of modules, and of packages where they differ.
 _EXTRAS = {
     'prep': ('SimpleITK', 'PIL', 'pydicom', 'gdcm'),
+    'seg': ('highdicom',),
     'plot': ('matplotlib',),
     'demo': ('SimpleITK', 'PIL', 'pydicom', 'gdcm', 'slicerio'),
     'torch': ('torch',),
