@@ -95,7 +95,9 @@ def find_labelled(source: Path) -> tuple[dict[Scan, list[LabelFile]], list[str]]
     """
     lines: list[str] = []
     scans, objects = find_with_objects(source, lines.append)
-    scans = [scan for scan in scans if scan.is_dicom]
+    if others := [scan.shown for scan in scans if not scan.is_dicom]:
+        lines.append(f'Passed over, as no DICOM: {len(others)} ({listed(others)})')
+        scans = [scan for scan in scans if scan.is_dicom]
     files: list[LabelFile] = []
     for kind, paths in sorted(objects.items()):
         passed = 0
@@ -109,16 +111,18 @@ def find_labelled(source: Path) -> tuple[dict[Scan, list[LabelFile]], list[str]]
             files += [file] if file else []
         if passed:
             lines.append(f'Passed over, as DICOM of another kind: {kind}, {passed}')
-    owned, others = match(scans, files)
+    if copies := len(files) - len({file.uid for file in files}):
+        lines.append(f'Copies of label files, left out: {copies}')
+    owned, strays = match(scans, files)
     labelled = {scan: owned[scan.scan_id] for scan in scans if scan.scan_id in owned}
     if not labelled:
         raise PrepareError(
             f'{source} holds {len(scans)} DICOM series and {len(files)} SEG or RTSTRUCT, none of '
             'which names one of the series; add what is missing or check --source'
         )
-    if others:
-        names = listed([file.path.relative_to(source).as_posix() for file in others])
-        lines.append(f'Labels of no series here: {len(others)} ({names})')
+    if strays:
+        names = listed([file.path.relative_to(source).as_posix() for file in strays])
+        lines.append(f'Labels of no series here: {len(strays)} ({names})')
     if without := [scan.shown for scan in scans if scan not in labelled]:
         lines.append(f'Series without labels, passed over: {len(without)} ({listed(without)})')
     return labelled, lines
@@ -137,6 +141,7 @@ def _all_names(labelled: Iterable[Sequence[LabelFile]]) -> tuple[str, ...]:
         for file in files:
             for name in file.names:
                 first.setdefault(name_key(name), name)
+    first.pop('background', None)
     if len(first) > _HIGHEST_CLASS:
         raise PrepareError(
             f'the labels have {len(first)} names, and a dataset at most {_HIGHEST_CLASS} classes; '
@@ -164,8 +169,9 @@ def _lines(labelled: Collection[Sequence[LabelFile]], classes: Sequence[str]) ->
     lines = [f'Labels, with numbers of scans: {every}']
     if left := sorted(set(counts) - set(keys)):
         lines.append(f'Left out, as not in --classes: {listed([shown[key] for key in left])}')
+    used = sum(not names.keys().isdisjoint(keys) for names in held)
     for name, key in zip(classes, keys, strict=True):
-        if lacking := len(held) - counts[key]:
+        if lacking := used - counts[key]:
             lines.append(f'Scans without {name}, where it counts as background: {lacking}')
     return lines
 
@@ -173,8 +179,11 @@ def _lines(labelled: Collection[Sequence[LabelFile]], classes: Sequence[str]) ->
 def _names(text: str) -> tuple[str, ...]:
     """An argparse type: different names, in any case."""
     names = tuple(name.strip() for name in text.split(','))
-    if '' in names or len({name_key(name) for name in names}) < len(names):
-        raise argparse.ArgumentTypeError(f'expected different names, found {text!r}')
+    keys = {name_key(name) for name in names}
+    if len(keys - {'', 'background'}) < len(names):
+        raise argparse.ArgumentTypeError(
+            f'expected different names, none of them background, found {text!r}'
+        )
     return names
 
 

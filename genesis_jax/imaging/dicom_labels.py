@@ -64,7 +64,8 @@ def read_label_file(path: Path) -> LabelFile | None:
         names = [name for name, _ in rois_of(dataset)]
     else:
         segments = dataset.get('SegmentSequence') or []
-        names = [str(item.get('SegmentLabel', '')).strip() for item in segments]
+        numbered = [item for item in segments if item.get('SegmentNumber')]  # 0: background
+        names = [str(item.get('SegmentLabel', '')).strip() for item in numbered]
     references = [item for name in _REFERENCES for item in dataset.get(name) or []]
     named = _uids(references)
     if not named['SeriesInstanceUID']:
@@ -102,28 +103,33 @@ def match(
     A file is of the series that it names; or if it names none, of that which holds an image that it
     names; or if it names none either, of the only one in its frame of reference.
     """
-    known: dict[str, dict[str, list[str]]] = {
-        what: defaultdict(list) for what in ('series', 'instances', 'frames')
+    known: dict[str, dict[str, set[str]]] = {
+        what: defaultdict(set) for what in ('series', 'instances', 'frames')
     }
     patients = {}
-    headers = any(not file.series for file in files)
+    every = any(not file.series for file in files)
     for scan in scans:
-        for number, path in enumerate(scan.files if headers else scan.files[:1]):
-            header = read_dataset(path, stop_before_pixels=True, specific_tags=_OF_SERIES)
-            if not number:
-                known['series'][str(header.get('SeriesInstanceUID', ''))].append(scan.scan_id)
-                known['frames'][str(header.get('FrameOfReferenceUID', ''))].append(scan.scan_id)
-                patients[scan.scan_id] = str(header.get('PatientID') or '').strip()
-            known['instances'][str(header.get('SOPInstanceUID', ''))].append(scan.scan_id)
+        for path in scan.files if every else scan.files[:1]:
+            try:
+                header = read_dataset(path, stop_before_pixels=True, specific_tags=_OF_SERIES)
+            except ScanError:  # told when the scan is read
+                continue
+            for what, keyword in zip(known, _OF_SERIES, strict=False):
+                known[what][str(header.get(keyword) or '')].add(scan.scan_id)
+            patients[scan.scan_id] = str(header.get('PatientID') or '').strip()
     owned: dict[str, list[LabelFile]] = defaultdict(list)
     others = []
-    for file in {file.uid: file for file in reversed(files)}.values():
+    first: dict[str, LabelFile] = {}
+    for file in files:  # a copy is told by nothing: it says the same
+        first.setdefault(file.uid, file)
+    for file in first.values():
         what = 'series' if file.series else 'instances' if file.instances else 'frames'
-        owners = {one for uid in getattr(file, what) for one in known[what].get(uid, ())}
+        owners = set().union(*(known[what].get(uid, ()) for uid in getattr(file, what)))
         if len(owners) > 1:
             owners = {one for one in owners if patients[one] == file.patient}
         if not owners or (what == 'frames' and len(owners) > 1):
             others.append(file)
+            continue
         for owner in owners:
             owned[owner].append(file)
     return dict(owned), others

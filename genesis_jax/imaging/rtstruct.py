@@ -63,12 +63,13 @@ class Rois:
         planes: dict[float, list[np.ndarray]] = defaultdict(list)
         left = {'not closed': 0, 'not parallel to its slices': 0, 'beyond its slices': 0}
         for contour in contours:
-            points = np.reshape(np.array(contour.ContourData, float), (-1, 3))
-            indices = points @ to_index[:, :3].T + to_index[:, 3]
-            height = float(indices[:, 2].mean())
+            points = self._points(name, contour)
             if contour.get('ContourGeometricType') not in _CLOSED or len(points) < 3:
                 left['not closed'] += 1
-            elif np.ptp(indices[:, 2]) > _FLAT:
+                continue
+            indices = points @ to_index[:, :3].T + to_index[:, 3]
+            height = float(indices[:, 2].mean())
+            if np.ptp(indices[:, 2]) > _FLAT:
                 left['not parallel to its slices'] += 1
             elif not -0.5 <= height <= count - 0.5:
                 left['beyond its slices'] += 1
@@ -83,6 +84,19 @@ class Rois:
                 'check that they are its own'
             )
         return planes
+
+    def _points(self, name: str, contour: pydicom.Dataset) -> np.ndarray:
+        """The corners of a contour, mm [N, 3]."""
+        try:
+            # As stored: pydicom makes an object of every number, which takes ten times as long.
+            stored = contour.get_item('ContourData').value or b''
+            words = stored.split(b'\\') if isinstance(stored, bytes) else stored
+            return np.array([word for word in words if word], float).reshape(-1, 3)
+        except ValueError:
+            raise ScanError(
+                f'has labels with a contour of {name!r} that is no list of points ({self._file}); '
+                'export them again'
+            ) from None
 
     def _by_slice(
         self, name: str, planes: Mapping[float, list[np.ndarray]]
@@ -113,7 +127,7 @@ def rois_of(dataset: pydicom.Dataset) -> list[tuple[str, list[pydicom.Dataset]]]
     }
     found = []
     for item in dataset.get('ROIContourSequence') or []:
-        contours = [one for one in item.get('ContourSequence') or [] if one.get('ContourData')]
+        contours = [one for one in item.get('ContourSequence') or [] if 'ContourData' in one]
         name = names.get(item.get('ReferencedROINumber'))
         if name and contours:
             found.append((name, contours))
@@ -131,7 +145,7 @@ def _inside(polygons: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarra
     """
     rows, columns = shape
     once = {np.round(polygon / _NOISE).astype(int).tobytes(): polygon for polygon in polygons}
-    crossed = np.zeros((rows, columns + 1), int)
+    odd = np.zeros((rows, columns + 1), bool)
     for polygon in once.values():
         near = np.rint(polygon)
         corners = np.where(np.abs(polygon - near) < _NOISE, near, polygon)
@@ -139,9 +153,10 @@ def _inside(polygons: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarra
         # From low to high, so that both ways along the slit of a keyhole cross at the same place.
         ends = np.where((ends[:, :1, 1:] > ends[:, 1:, 1:]), ends[:, ::-1], ends)
         low, high = np.ceil(ends[:, :, 1].T).astype(int).clip(0, rows)
-        y = np.concatenate([np.arange(*span) for span in zip(low, high, strict=True)])
-        edge = np.repeat(ends, high - low, axis=0)
+        many = high - low
+        y = np.arange(many.sum()) + np.repeat(high - np.cumsum(many), many)
+        edge = np.repeat(ends, many, axis=0)
         share = (y - edge[:, 0, 1]) / (edge[:, 1, 1] - edge[:, 0, 1])
         x = edge[:, 0, 0] + share * (edge[:, 1, 0] - edge[:, 0, 0])
-        np.add.at(crossed, (y, np.ceil(x).astype(int).clip(0, columns)), 1)
-    return np.cumsum(crossed[:, :-1], axis=1) % 2 == 1
+        np.logical_xor.at(odd, (y, np.ceil(x).astype(int).clip(0, columns)), True)
+    return np.logical_xor.accumulate(odd[:, :-1], axis=1)

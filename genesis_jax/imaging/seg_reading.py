@@ -78,7 +78,7 @@ class Segments:
         if self._dataset.get('SegmentationType') == 'FRACTIONAL':
             half = int(self._dataset.get('MaximumFractionalValue') or 255) / 2
         try:
-            decoded = iter_pixels(self._dataset, indices=wanted)
+            decoded = _pixels(self._dataset, wanted)
             for frame, pixels in zip(wanted, decoded, strict=True):
                 yield frame, np.isin(pixels, numbers) if self._whole else pixels >= half
         except Exception:  # whatever a decoder raises
@@ -98,14 +98,30 @@ class Segments:
         ends = [[indices[0], indices[-1]] for indices in held]
         corners = np.array([[*corner, 1] for corner in itertools.product(*ends)])
         places = corners @ (np.linalg.inv(self._stack.affine) @ self._affine)[:3].T
-        if (places < -0.5 - _SAME).any() or (
-            places > np.array(moved.shape[::-1]) - 0.5 + _SAME
-        ).any():
+        last = np.array(moved.shape[::-1]) - 1
+        if (np.maximum(-places, places - last) > 0.5 + _SAME).any():
             warnings.warn(
                 f'has labels that reach beyond it ({name}), where they are left out',
                 ScanRemark,
                 stacklevel=3,
             )
+
+
+def _pixels(dataset: pydicom.Dataset, numbers: Sequence[int]) -> Iterator[np.ndarray]:
+    """The stored values [rows, columns] of some frames."""
+    if dataset.BitsAllocated != 1 or dataset.file_meta.TransferSyntaxUID.is_compressed:
+        yield from iter_pixels(dataset, indices=numbers)
+        return
+    # pydicom's does not read single frames that begin within a byte.
+    packed = np.frombuffer(dataset.PixelData, np.uint8)
+    shape = int(dataset.Rows), int(dataset.Columns)
+    size = shape[0] * shape[1]
+    if 8 * packed.size < size * int(dataset.get('NumberOfFrames') or 1):
+        raise ValueError('bytes are missing')
+    for number in numbers:
+        first, skipped = divmod(number * size, 8)
+        bits = np.unpackbits(packed[first:], count=skipped + size, bitorder='little')
+        yield bits[skipped:].reshape(shape)
 
 
 def name_key(name: object) -> str:

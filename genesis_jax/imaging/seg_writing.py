@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from pydicom.valuerep import DSfloat as DS
 
 from genesis_jax import __version__
 from genesis_jax.errors import ScanError, ScanRemark
 from genesis_jax.imaging.dicom import read_stack
-from genesis_jax.imaging.frames import quiet
+from genesis_jax.imaging.frames import groups_of, quiet, value_of
 from genesis_jax.imaging.geometry import Grid
 from genesis_jax.imaging.scans import Scan
 from genesis_jax.imaging.seg_reading import to_slices
@@ -41,8 +42,8 @@ def write_seg(
       names: of the classes, without background.
 
     Raises:
-      ScanError: the series' headers lack what a SEG has to repeat, or it is of several files of
-        many frames each, to which none can refer.
+      ScanError: a SEG cannot refer to the series, as it lacks what one has to repeat or is of
+        several files of many frames each.
     """
     stack, headers = read_stack(scan.files, modality)
     voxels = np.ascontiguousarray(labels.T)
@@ -53,9 +54,14 @@ def write_seg(
         warnings.warn('has no voxel of any class; its segments are empty', ScanRemark, stacklevel=2)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix='.partial_', dir=path.parent) as scratch:
-        made = Path(scratch, path.name)
-        _segmentation(voxels, sources, names).save_as(made, enforce_file_format=True)
-        os.replace(made, path)
+        file = Path(scratch, path.name)
+        try:
+            _segmentation(voxels, sources, names).save_as(file, enforce_file_format=True)
+        except (AttributeError, TypeError, ValueError) as error:  # of what a header lacks or says
+            raise ScanError(
+                f'has headers that no DICOM SEG can refer to ({error}); leave out --format=seg'
+            ) from None
+        os.replace(file, path)
 
 
 def _in_order(
@@ -73,11 +79,11 @@ def _in_order(
             'lies in several files of many frames each, to which no DICOM SEG can refer; leave out '
             '--format=seg'
         )
-    return voxels, [_completed(headers[file], stack.gap) for file in files]
+    return voxels, [_completed(headers[file], stack) for file in files]
 
 
-def _completed(header: pydicom.Dataset, gap: float) -> pydicom.Dataset:
-    """A header with all that a SEG repeats of it."""
+def _completed(header: pydicom.Dataset, stack: Stack) -> pydicom.Dataset:
+    """A header with all that a SEG repeats of it: of geometry what was checked, alike in all."""
     for name in _NEEDED:
         if not header.get(name):
             raise ScanError(
@@ -88,8 +94,20 @@ def _completed(header: pydicom.Dataset, gap: float) -> pydicom.Dataset:
     for name in _MAY_BE_EMPTY:
         if name not in header:
             setattr(header, name, '')
-    if not header.get('SliceThickness'):
-        header.SliceThickness = f'{gap:.6g}'
+    first, groups = stack.frames[0], groups_of(header, 0)
+    measures, orientation = pydicom.Dataset(), pydicom.Dataset()
+    gap = DS(stack.gap, auto_format=True)
+    measures.PixelSpacing = [DS(mm, auto_format=True) for mm in first.spacing[::-1]]
+    measures.SliceThickness = value_of(header, groups, 'PixelMeasures', 'SliceThickness') or gap
+    measures.SpacingBetweenSlices = gap
+    orientation.ImageOrientationPatient = [DS(cosine, auto_format=True) for cosine in first.axes]
+    if 'PerFrameFunctionalGroupsSequence' not in header:
+        header.update(measures)
+        header.update(orientation)
+        return header
+    shared = copy.copy(groups[-1]) or pydicom.Dataset()
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
+    header.SharedFunctionalGroupsSequence = [shared]
     return header
 
 
