@@ -10,7 +10,7 @@ A scan is one file or DICOM series; with --channels it is a file for each channe
 import argparse
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,13 +18,7 @@ from data_prep.build.options import SCANS, add_modality, make_parser, run
 from data_prep.build.regions import add_regions, regions_of, with_masks
 from data_prep.sampling.cubes import CubeRule, default_rule
 from data_prep.splits.options import BY_FOLDER, add_patient_pattern, add_validation_share
-from data_prep.splits.patients import (
-    infer_patients,
-    like_sequences,
-    patient_of,
-    split_by_patient,
-    split_line,
-)
+from data_prep.splits.patients import how_split, infer_patients, patient_of, split_by_patient
 from data_prep.types import Job, listed
 from genesis_jax.errors import PrepareError
 from genesis_jax.imaging.label_files import without_labels
@@ -116,7 +110,7 @@ def list_jobs(
         patients = {scan.scan_id: patient_of(scan.scan_id, pattern, 'scan') for scan in scans}
     jobs = split_by_patient(scans, patients, validation_share, seed, 'scans')
     jobs = [replace(job, source=files[job.scan_id]) for job in jobs]
-    return jobs, [*notes, *_how(patients, pattern)]
+    return jobs, [*notes, *how_split(patients, pattern)]
 
 
 def group_channels(
@@ -157,22 +151,6 @@ def _channels(text: str) -> tuple[str, ...]:
             f'expected different names of letters and digits, found {text!r}'
         )
     return names
-
-
-def _how(patients: Mapping[str, str], pattern: re.Pattern | None) -> list[str]:
-    """Lines on what told the patients."""
-    names = sorted(set(patients.values()))
-    if pattern is not None:
-        return [split_line(names)]
-    if len(names) < len(patients):
-        examples = ', '.join(names[:3]) + (', ...' if names[3:] else '')
-        how = f'told by folders and files ({examples}); if they are not, give --patient_pattern'
-        doubt = like_sequences(patients)
-        return [split_line(names, how), *([doubt] if doubt else [])]
-    return [
-        'Split: by scan, each as a patient of its own; where there are several of one, '
-        '--patient_pattern keeps them in one split'
-    ]
 
 
 if __name__ == '__main__':

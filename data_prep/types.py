@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from genesis_jax.imaging.dicom_labels import LabelFile
 from genesis_jax.imaging.scans import Scan
 
 Task = Literal['classification', 'multilabel', 'segmentation']
@@ -143,6 +144,15 @@ class Files:
 
     images: tuple[Path, ...]
     label: Path
+
+
+@dataclass(frozen=True)
+class LabelledSeries:
+    """A DICOM series, the files that label it, and the classes, without background."""
+
+    scan: Scan
+    labels: tuple[LabelFile, ...]
+    classes: tuple[str, ...]
 
 
 def counted(count: int, name: str) -> str:

@@ -9,6 +9,7 @@ from decimal import Decimal
 # What each extra of this package brings: names of modules, and of packages where they differ.
 _EXTRAS = {
     'prep': ('SimpleITK', 'PIL', 'pydicom', 'gdcm', 'nibabel'),
+    'seg': ('highdicom',),
     'plot': ('matplotlib',),
     'demo': ('SimpleITK', 'PIL', 'pydicom', 'gdcm', 'nibabel', 'slicerio'),
     'torch': ('torch',),

@@ -7,8 +7,8 @@ r"""Predicts on scans, or on images, with a fine-tuned network.
     python -m genesis_jax.predict --model=runs/lcs --mirror --input=SCANS --output=DIR
 
 The last line averages the probabilities of all runs in a workdir, and of all mirror images.
-A segmentation is written per scan, in its own geometry and format (NIfTI for DICOM), with its
-volumes in summary.csv; of a classification, predictions.csv.
+A segmentation is written per scan, in its own geometry and format (NIfTI for DICOM, or with
+--format=seg a DICOM SEG), with its volumes in summary.csv; of a classification, predictions.csv.
 """
 
 import contextlib
@@ -63,6 +63,11 @@ def _make_parser():
     option('batch_size', count, 'N', text, otherwise='8 per device, on the CPU 1')
     text = 'segmentation: write the probabilities of every class too'
     parser.switch('probabilities', text)
+    text = (
+        "segmentation: image: the scan's own format, NIfTI for DICOM; seg: DICOM SEG, which refers "
+        'to the series'
+    )
+    option('format', ('image', 'seg'), None, text, 'image')
     parser.switch('overwrite', 'replace earlier results')
     return parser
 
@@ -84,7 +89,9 @@ def _segment(args, networks):
 
     card = networks.card
     overlap = card.config.get('overlap', 0.5) if args.overlap is None else args.overlap
-    segmenter = Segmenter(networks.predict, card, overlap, args.batch_size, args.probabilities)
+    segmenter = Segmenter(
+        networks.predict, card, overlap, args.batch_size, args.probabilities, args.format == 'seg'
+    )
     inputs = find_inputs(args.input, card.channels, args.output)
     options = {'overwrite': args.overwrite, 'members': networks.names}
     return segment(inputs, segmenter, args.output, **options)
@@ -108,6 +115,12 @@ def _classify(args, networks):
 
 
 def _check_task(args, card, model):
+    if args.format == 'seg':
+        if card.task != 'segmentation':
+            raise UserError(f'{model} segments nothing; leave out --format=seg')
+        if args.probabilities:
+            raise UserError('a DICOM SEG holds no probabilities; leave out one of the options')
+        need('seg', '--format=seg')
     if card.task == 'segmentation':
         if args.candidates is not None:
             raise UserError(f'{model} segments whole scans; leave out --candidates')

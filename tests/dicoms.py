@@ -76,3 +76,41 @@ def save(path, made):
 
 def _text(numbers):
     return [f'{number:.12g}'[:16] for number in np.ravel(numbers)]
+
+
+def patient_tags(patient='P1', study='1.2', frame='1.2.9'):
+    """What a file says of its patient, study and frame of reference."""
+    return {'PatientID': patient, 'StudyInstanceUID': study, 'FrameOfReferenceUID': frame}
+
+
+def structure_set(rois, series, *, frame='1.2.9', uid='1.2.8', patient='P1', kind='CLOSED_PLANAR'):
+    """An RTSTRUCT that refers to a series: contours, each mm [N, 3], by the name of their ROI.
+
+    A contour that is a pair is of a geometric type of its own, (type, points).
+    """
+    made = Dataset()
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID = '1.2.840.10008.5.1.4.1.1.481.3'
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID = uid
+    made.SeriesInstanceUID, made.Modality, made.PatientID = f'{uid}.1', 'RTSTRUCT', patient
+    named, study, reference = Dataset(), Dataset(), Dataset()
+    named.SeriesInstanceUID = series
+    study.RTReferencedSeriesSequence = Sequence([named])
+    reference.FrameOfReferenceUID = frame
+    reference.RTReferencedStudySequence = Sequence([study] if series else [])
+    made.ReferencedFrameOfReferenceSequence = Sequence([reference])
+    made.StructureSetROISequence, made.ROIContourSequence = Sequence(), Sequence()
+    for number, (name, contours) in enumerate(rois.items(), start=1):
+        roi, drawn = Dataset(), Dataset()
+        roi.ROINumber, roi.ROIName, roi.ReferencedFrameOfReferenceUID = number, name, frame
+        made.StructureSetROISequence.append(roi)
+        drawn.ReferencedROINumber, drawn.ContourSequence = number, Sequence()
+        for contour in contours:
+            own, points = contour if isinstance(contour, tuple) else (kind, contour)
+            item = Dataset()
+            item.ContourGeometricType, item.NumberOfContourPoints = own, len(points)
+            item.ContourData = _text(points)
+            drawn.ContourSequence.append(item)
+        made.ROIContourSequence.append(drawn)
+    return made

@@ -14,8 +14,9 @@ import SimpleITK as sitk
 
 from data_prep.sampling.patches import PatchRule, cut_patches
 from data_prep.splits.draws import generator
-from data_prep.types import Files, Job, LabelledVolume, Patch, Result
+from data_prep.types import Files, Job, LabelledSeries, LabelledVolume, Patch, Result
 from genesis_jax.errors import PrepareError, ScanError, in_full, remarks_naming
+from genesis_jax.imaging.dicom_labels import read_labels
 from genesis_jax.imaging.fingerprints import voxel_hash
 from genesis_jax.imaging.geometry import Grid, stacked
 from genesis_jax.imaging.intensity import whole
@@ -76,22 +77,25 @@ def cut_scan(job: Job, reading: Reading, rule: PatchRule) -> Result:
     )
 
 
-def read_labelled(files: Files, reading: Reading) -> LabelledVolume:
+def read_labelled(files: Files | LabelledSeries, reading: Reading) -> LabelledVolume:
     """One scan in LPS orientation, resampled (image linearly, labels to the nearest) if asked for.
 
     Raises:
       ScanError, PrepareError: as `cut_scan`.
     """
-    images = _read_images(files, reading)
-    label = _read_label(files.label, reading)
+    if isinstance(files, LabelledSeries):
+        images = [read_image(files.scan, reading.modality)]
+        label = read_labels(files.scan, files.labels, files.classes, reading.modality)
+    else:
+        images, label = _read_images(files, reading), _read_label(files.label, reading)
     if reading.same_grid:
         for image in (*images[1:], label):
             if image.GetSize() == images[0].GetSize():
                 image.CopyInformation(images[0])
     images, label = [oriented(image) for image in images], oriented(label)
-    paths = [*files.images[1:], *[files.images[0]] * (len(images) - len(files.images)), files.label]
-    for path, image in zip(paths, (*images[1:], label), strict=True):
-        _check_same_grid(path, image, files.images[0], images[0])
+    if isinstance(files, Files):
+        _check_grids(files, images, label)
+    for image in (*images[1:], label):
         image.CopyInformation(images[0])  # else resampling may round to different sizes
     identity = voxel_hash(images, reading.modality)
     if reading.spacing is not None:
@@ -154,6 +158,12 @@ def _read_label(path: Path, reading: Reading) -> sitk.Image:
     label = sitk.GetImageFromArray(indices)
     label.CopyInformation(stored)
     return label
+
+
+def _check_grids(files: Files, images: Sequence[sitk.Image], label: sitk.Image) -> None:
+    paths = [*files.images[1:], *[files.images[0]] * (len(images) - len(files.images)), files.label]
+    for path, image in zip(paths, (*images[1:], label), strict=True):
+        _check_same_grid(path, image, files.images[0], images[0])
 
 
 def _check_same_grid(path: Path, image: sitk.Image, first_path: Path, first: sitk.Image) -> None:

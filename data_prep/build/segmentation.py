@@ -23,6 +23,7 @@ class Plan:
       channels: names.
       notes: more for the recipe in the metadata.
       config: of configs/, trains on the dataset.
+      lines: for the summary, on how scans and classes were found.
     """
 
     jobs: Sequence[Job]
@@ -31,14 +32,25 @@ class Plan:
     channels: Sequence[str]
     notes: dict
     config: str
+    lines: Sequence[str] = ()
 
 
 def segmentation_parser(
-    module: str, description: str, name: str = '', spacing: str | None = None
+    module: str,
+    description: str,
+    name: str = '',
+    spacing: str | None = None,
+    same_grid: bool = True,
 ) -> Parser:
-    """A parser with the options of all these preparations; `name` and `spacing` are defaults."""
+    """A parser with the options of all these preparations; `name` and `spacing` are defaults.
+
+    Args:
+      same_grid: there is an option for files whose headers differ.
+    """
     parser = base_parser(module, description, 'folder of the source', name, spacing)
     add_cube_size(parser)
+    if not same_grid:
+        return parser
     text = (
         "take the image's geometry for its labels (and other channels), whatever their headers "
         'say, if the sizes agree (default: refuse what differs)'
@@ -93,6 +105,7 @@ def run_segmentation(
                 'seed': reading.seed,
             },
             config=plan.config,
+            notes=plan.lines,
             **destination(args),
         )
 

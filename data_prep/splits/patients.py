@@ -115,6 +115,22 @@ def _join_channels(scan_ids: Sequence[str]) -> dict[str, str]:
     return {f'{scan}_{number:04}': scan for scan, numbers in channels.items() for number in numbers}
 
 
+def how_split(patients: Mapping[str, str], pattern: re.Pattern | None) -> list[str]:
+    """Lines on what told the patients."""
+    names = sorted(set(patients.values()))
+    if pattern is not None:
+        return [split_line(names)]
+    if len(names) < len(patients):
+        examples = ', '.join(names[:3]) + (', ...' if names[3:] else '')
+        how = f'told by folders and files ({examples}); if they are not, give --patient_pattern'
+        doubt = like_sequences(patients)
+        return [split_line(names, how), *([doubt] if doubt else [])]
+    return [
+        'Split: by scan, each as a patient of its own; where there are several of one, '
+        '--patient_pattern keeps them in one split'
+    ]
+
+
 def like_sequences(patients: Mapping[str, str]) -> str:
     """A line on folders that count as patients and look like sequences; empty if none do.
 

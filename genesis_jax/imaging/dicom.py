@@ -138,19 +138,7 @@ def read_series(files: Sequence[Path], modality: str) -> sitk.Image:
       ScanError: not of this modality, unreadable, a single slice, or frames that do not form one
         evenly spaced stack.
     """
-    datasets = {}
-    frames: list[Frame] = []
-    odd: dict[str, ScanError] = {}
-    for number, path in enumerate(files):
-        datasets[number] = read_dataset(path, alone=len(files) == 1)
-        try:
-            _check_kind(datasets[number], modality)
-            frames += frames_of(datasets[number], path, number)
-        except ScanError as error:
-            odd[path.name] = error
-            del datasets[number]
-    left_out(odd, len(frames), 'no slices of it')
-    stack = stack_frames(frames)
+    stack, datasets = _read_stack(files, modality)
     if modality == 'ct' and not all(frame.scaled for frame in stack.frames):
         warnings.warn(
             'says nothing of how its values become HU (no rescale tags), so they are taken as HU',
@@ -159,6 +147,32 @@ def read_series(files: Sequence[Path], modality: str) -> sitk.Image:
         )
     voxels = _voxels(stack, datasets, files)
     return as_image(stack, voxels, _FILL.get(modality, float(voxels.min())))
+
+
+@quiet()
+def read_stack(files: Sequence[Path], modality: str) -> tuple[Stack, dict[int, pydicom.Dataset]]:
+    """Where the slices of a series lie, and its headers by the numbers of their files.
+
+    Raises:
+      ScanError: as `read_series`, but of pixels.
+    """
+    return _read_stack(files, modality, stop_before_pixels=True)
+
+
+def _read_stack(files, modality, **options):
+    datasets = {}
+    frames: list[Frame] = []
+    odd: dict[str, ScanError] = {}
+    for number, path in enumerate(files):
+        datasets[number] = read_dataset(path, alone=len(files) == 1, **options)
+        try:
+            _check_kind(datasets[number], modality)
+            frames += frames_of(datasets[number], path, number)
+        except ScanError as error:
+            odd[path.name] = error
+            del datasets[number]
+    left_out(odd, len(frames), 'no slices of it')
+    return stack_frames(frames), datasets
 
 
 def read_header(path: Path) -> pydicom.Dataset:

@@ -8,7 +8,7 @@ Through pydicom, whose decoders know the compressed transfer syntaxes.
 import logging
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,12 +131,10 @@ def frames_of(dataset: pydicom.Dataset, path: Path, file: int) -> list[Frame]:
             f'holds {path.name}, whose values are meant through a table (Modality LUT), which is '
             'not read; export it with rescale slope and intercept'
         )
-    shared = (dataset.get('SharedFunctionalGroupsSequence') or [None])[0]
     frames = []
     for number in range(count):
         name = path.name if count == 1 else f'frame {number + 1} of {path.name}'
-        places = (own[number] if own else None, shared)
-        frames.append(_frame(dataset, places, name, file, number))
+        frames.append(_frame(dataset, groups_of(dataset, number), name, file, number))
     return frames
 
 
@@ -194,7 +192,7 @@ def _frame(dataset, places, name, file, number):
             f'(orientation {_joined(axes)}); correct its header'
         )
     scale = [
-        _value(dataset, places, 'PixelValueTransformation', f'Rescale{which}')
+        value_of(dataset, places, 'PixelValueTransformation', f'Rescale{which}')
         for which in ('Slope', 'Intercept')
     ]
     return Frame(
@@ -213,7 +211,14 @@ def _frame(dataset, places, name, file, number):
     )
 
 
-def _value(dataset, places, group, keyword):
+def groups_of(dataset: pydicom.Dataset, number: int) -> tuple[pydicom.Dataset | None, ...]:
+    """The functional groups of a frame: its own, and those that all share."""
+    own = dataset.get('PerFrameFunctionalGroupsSequence') or []
+    shared = dataset.get('SharedFunctionalGroupsSequence') or [None]
+    return own[number] if own else None, shared[0]
+
+
+def value_of(dataset: pydicom.Dataset, places: Iterable, group: str, keyword: str) -> Any:
     """A value of the frame's own functional groups, of the shared ones, or of the file."""
     for place in places:
         items = place.get(f'{group}Sequence') if place is not None else None
@@ -225,7 +230,7 @@ def _value(dataset, places, group, keyword):
 
 def _numbers(dataset, places, group, keyword, count, name):
     try:
-        numbers = tuple(map(float, _value(dataset, places, group, keyword) or ()))
+        numbers = tuple(map(float, value_of(dataset, places, group, keyword) or ()))
     except (TypeError, ValueError):
         numbers = ()
     if len(numbers) != count or not np.isfinite(numbers).all():

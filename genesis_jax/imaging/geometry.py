@@ -43,6 +43,14 @@ class Grid:
         """The grid of an image."""
         return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
 
+    @property
+    def affine(self) -> np.ndarray:
+        """[4, 4], from an index along the three axes, from 0 on, to mm in the world."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = np.reshape(self.direction, (3, 3)) * self.spacing
+        matrix[:3, 3] = self.origin
+        return matrix
+
     def image(self, voxels: np.ndarray) -> sitk.Image:
         """Voxels [I, J, K] on this grid."""
         image = sitk.GetImageFromArray(voxels.T)

@@ -36,6 +36,16 @@ def find_scans(source: Path, tell: Callable[[str], None] = lambda line: None) ->
     Args:
       tell: is given lines on files that are no scans.
     """
+    scans, objects = find_with_objects(source, tell)
+    for name, files in sorted(objects.items()):
+        tell(f'Passed over, as DICOM of another kind: {name}, {len(files)} ({files[0].name}, ...)')
+    return scans
+
+
+def find_with_objects(
+    source: Path, tell: Callable[[str], None]
+) -> tuple[list[Scan], dict[str, list[Path]]]:
+    """As `find_scans`, with the files of DICOM that hold no scan, by what they are."""
     images: list[Path] = []
     slices: list[Path] = []
     others: list[Path] = []
@@ -47,10 +57,9 @@ def find_scans(source: Path, tell: Callable[[str], None] = lambda line: None) ->
     heads = {_stem(path) for path in images}
     if line := passed_over([path for path in others if _bare(path) not in heads]):
         tell(line)
-    for name, files in sorted(objects.items()):
-        tell(f'Passed over, as DICOM of another kind: {name}, {len(files)} ({files[0].name}, ...)')
     series = [_series_scan(source, one, found) for one in found]
-    return sorted(named_scans(source, images, _stem) + series, key=lambda scan: scan.scan_id)
+    scans = named_scans(source, images, _stem) + series
+    return sorted(scans, key=lambda scan: scan.scan_id), objects
 
 
 def passed_over(files: Iterable[Path]) -> str:

@@ -40,6 +40,25 @@ class Stack:
     gap: float
     drift: np.ndarray
 
+    @property
+    def affine(self) -> np.ndarray:
+        """[4, 4], from column, row and slice, each from 0 on, to mm in the world."""
+        first, step = self.frames[0], self.drift @ self.axes[:2] + self.gap * self.axes[2]
+        return affine_of(first, self.axes, np.array(first.position), step)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Slices, rows, columns."""
+        columns, rows = self.frames[0].size
+        return len(self.frames), rows, columns
+
+
+def affine_of(frame: Frame, axes: np.ndarray, origin: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """[4, 4], from column, row and slice to mm, of frames a `step` (mm [3]) apart."""
+    matrix = np.eye(4)
+    matrix[:3] = np.stack([*(axes[:2] * np.reshape(frame.spacing, (2, 1))), step, origin], axis=1)
+    return matrix
+
 
 def stack_frames(frames: Sequence[Frame]) -> Stack:
     """The frames of a series as one stack; those that differ from nearly all are left out.
@@ -50,7 +69,7 @@ def stack_frames(frames: Sequence[Frame]) -> Stack:
     frames = _alike(_once(frames))
     if len(frames) < 2:
         raise ScanError('is a DICOM series of a single slice; a volume needs at least two')
-    axes = _axes(frames[0])
+    axes = axes_of(frames[0])
     positions = np.array([frame.position for frame in frames])
     order = np.argsort(positions @ axes[2], kind='stable')
     ordered = [frames[index] for index in order]
@@ -59,11 +78,14 @@ def stack_frames(frames: Sequence[Frame]) -> Stack:
     return Stack(tuple(ordered), axes, gap, _checked_drift(ordered, places[:, :2], gap))
 
 
-def as_image(stack: Stack, voxels: np.ndarray, fill: float) -> sitk.Image:
+def as_image(
+    stack: Stack, voxels: np.ndarray, fill: float, interpolator: int = sitk.sitkLinear
+) -> sitk.Image:
     """Voxels [slices, rows, columns] of a stack as an image whose axes are at right angles.
 
     Args:
       fill: the value beyond the slices, where a tilted stack has to be resampled.
+      interpolator: of SimpleITK, then.
     """
     first = stack.frames[0]
     image = sitk.GetImageFromArray(voxels)
@@ -79,10 +101,10 @@ def as_image(stack: Stack, voxels: np.ndarray, fill: float) -> sitk.Image:
         ScanRemark,
         stacklevel=2,
     )
-    return _upright(stack, image, fill)
+    return _upright(stack, image, fill, interpolator)
 
 
-def _upright(stack, image, fill):
+def _upright(stack, image, fill, interpolator):
     """The image of a sheared stack, on a grid that holds all of it."""
     origin, normal = np.array(image.GetOrigin()), stack.axes[2]
     per_mm = stack.drift @ stack.axes[:2] / stack.gap  # mm of drift for each mm along the normal
@@ -96,8 +118,8 @@ def _upright(stack, image, fill):
     start = origin + (np.where(far < 0, -more, 0) * pixel) @ stack.axes[:2]
     size = [int(n) for n in (*(np.array(image.GetSize()[:2]) + more), image.GetSize()[2])]
     return sitk.Resample(
-        image, size, shear, sitk.sitkLinear, start.tolist(), image.GetSpacing(),
-        image.GetDirection(), fill,
+        image, size, shear, interpolator, start.tolist(), image.GetSpacing(), image.GetDirection(),
+        fill,
     )  # fmt: skip
 
 
@@ -172,7 +194,7 @@ def _difference(one, other):
     return None if np.allclose(one.axes, other.axes, rtol=0, atol=_ALIKE) else 'axes'
 
 
-def _axes(frame):
+def axes_of(frame: Frame) -> np.ndarray:
     """Unit vectors at right angles nearest to those of the header, which round."""
     x, y = np.reshape(frame.axes, (2, 3))
     normal = np.cross(x, y)

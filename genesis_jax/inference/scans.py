@@ -4,15 +4,16 @@ import glob
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from genesis_jax.card import Card
-from genesis_jax.errors import collected_remarks
+from genesis_jax.errors import UserError, collected_remarks
 from genesis_jax.imaging.geometry import output_suffix, read_placed, restore, write_image
+from genesis_jax.imaging.seg_writing import write_seg
 from genesis_jax.inference.inputs import Input
 from genesis_jax.inference.prediction_log import Outcome, check_free
 from genesis_jax.inference.sliding import predict_scan
@@ -29,6 +30,7 @@ class Segmenter:
       card: of the export.
       overlap, batch_size: of the windows.
       keep_probabilities: write them too, one image for each output of the network.
+      as_seg: write DICOM SEG, of DICOM series.
     """
 
     predict: Callable
@@ -36,6 +38,7 @@ class Segmenter:
     overlap: float
     batch_size: int
     keep_probabilities: bool = False
+    as_seg: bool = False
 
     def __call__(self, source, label_file, progress):
         """Segments one scan (`inputs.Input`); returns the ml of every foreground class.
@@ -55,7 +58,12 @@ class Segmenter:
         probabilities = predict_scan(self.predict, self.card, scan.voxels, scan.window, **options)
         file = source.channels[0].files[0]
         labels = self._labels(probabilities, scan, file, label_file)
-        write_image(labels, scan.stored, label_file, file)  # last: then the scan is finished
+        # Last: whoever sees it sees a finished scan.
+        if self.as_seg:
+            series, names = source.channels[0], about.classes[1:]
+            write_seg(labels, scan.stored, label_file, series, about.modality, names)
+        else:
+            write_image(labels, scan.stored, label_file, file)
         counts = np.bincount(labels.ravel(order='K'), minlength=len(self.card.classes))
         return counts[1:] * np.prod(scan.stored.spacing) / 1000
 
@@ -84,22 +92,27 @@ def segment(
 ) -> Outcome:
     """Segments scans (`inputs.Input`) into the folder `output`; returns the Outcome.
 
-    Writes `CASE.nii.gz` (or in the format of the scan) and summary.csv. Scans that fail are
-    skipped; of what is overwritten, nothing stays of the scans given, so that no result is taken
-    for that of another network. Of several `members` (names) the table tells them.
+    Writes `CASE.nii.gz` (or in the format of the scan, or DICOM SEG) and summary.csv. Scans that
+    fail are skipped; of what is overwritten, nothing stays of the scans given, so that no result is
+    taken for that of another network. Of several `members` (names) the table tells them.
 
     Raises:
-      UserError: results are there already and are not to be overwritten.
+      UserError: results are there already and are not to be overwritten; or they are to be DICOM
+        SEG and no scan is DICOM.
     """
     outcome = Outcome(output / 'summary.csv', members=members)
-    files = [output / (scan.scan_id + output_suffix(scan.channels[0])) for scan in inputs]
-    check_free([*files, outcome.table], overwrite)
+    if segmenter.as_seg:
+        inputs = _series_only(inputs)
+    earlier = [_results(output, scan) for scan in inputs]
+    files = [both[segmenter.as_seg] for both in earlier]
+    check_free([*(file for both in earlier for file in both), outcome.table], overwrite)
     outcome.table.unlink(missing_ok=True)
     classes = (segmenter.card.classes or [])[1:]
-    pairs = tqdm(zip(inputs, files, strict=True), 'scans', len(inputs), unit='scan', disable=None)
-    for scan, file in pairs:
+    rows = zip(inputs, files, earlier, strict=True)
+    for scan, file, results in tqdm(rows, 'scans', len(inputs), unit='scan', disable=None):
         started = time.perf_counter()
-        _remove(file, files)
+        for result in results:
+            _remove(result, files)
         if scan.reason:
             outcome.skip(scan.shown, scan.reason)
             continue
@@ -125,6 +138,23 @@ def segment(
         figures = ', '.join(f'{name} {np.mean(values):.1f} ml' for name, values in columns.items())
         outcome.lines.append(f'On average: {figures}')
     return outcome
+
+
+def _results(output: Path, scan: Input) -> tuple[Path, Path]:
+    """What may be written for a scan: an image, or a DICOM SEG."""
+    image = scan.scan_id + output_suffix(scan.channels[0])
+    return output / image, output / f'{scan.scan_id}.dcm'
+
+
+def _series_only(inputs: Sequence[Input]) -> list[Input]:
+    """The inputs, those that are no DICOM with the reason why no SEG can be of them."""
+    why = 'is no DICOM series, to which a DICOM SEG could refer; leave out --format=seg for it'
+    if inputs and not any(scan.channels[0].is_dicom for scan in inputs):
+        raise UserError(f'{inputs[0].shown} {why}')
+    return [
+        scan if scan.channels[0].is_dicom else replace(scan, reason=scan.reason or why)
+        for scan in inputs
+    ]
 
 
 def probability_file(label_file: Path, index: int, name: str) -> Path:
