@@ -78,10 +78,11 @@ def test_other_objects_are_refused(log, state, tmp_path):
         convert.read(tmp_path / 'a.pt')
 
 
+TWO = torch.ones(2)
 EXTRA = {
     'a head': (
         'module.',
-        {'module.aux.weight': torch.ones(2, 3), 'module.aux.bias': torch.ones(2)},
+        {'module.aux.weight': torch.ones(2, 3), 'module.aux.bias': TWO},
     ),
     'a loss': ('model.', {'criterion.weight': TWO}),
     'an average': ('module.', {'n_averaged': torch.tensor(5)}),
