@@ -19,7 +19,7 @@ from genesis_jax.paths import as_path
 from genesis_jax.run import Job, run
 from genesis_jax.runs import pictures, report, results
 from genesis_jax.runs.summary import summarise
-from genesis_jax.runs.workdir import RESULTS, open_group, open_workdir
+from genesis_jax.runs.workdir import open_group, open_workdir, what_was_raised
 from genesis_jax.tasks import TASKS
 from genesis_jax.training.layer_rates import make_scales
 from genesis_jax.training.steps import Steps, make_network, make_steps
@@ -76,9 +76,11 @@ def _run(config, group, programs, recipe):
     start = open_start(config, expected)
     name = f'seed_{config.seed}' + ('' if config.data.fold is None else f'_fold_{config.data.fold}')
     group = open_group(group, config, write=parallel.is_main_process())
+    goes_on = what_was_raised(group / name, config)
     workdir = open_workdir(group / name, config, write=parallel.is_main_process())
-    if (workdir / RESULTS).exists():
-        return results.read(workdir)
+    result = None if goes_on else results.read(workdir)
+    if result is not None:
+        return result
 
     # --- Training, from what was loaded or from where it stopped.
     if steps_per_epoch not in programs:
@@ -93,7 +95,7 @@ def _run(config, group, programs, recipe):
         train=dataset.train,
         validation=dataset.validation,
         loaded=start.variables,
-        opening=partial(report.opening_finetune, *about, recipe=recipe),
+        opening=partial(report.opening_finetune, *about, recipe=recipe, goes_on=goes_on),
         picture=partial(_Segmentations, dataset, config) if TASKS[config.task].dense else None,
         cards=lambda progress: {'model': _card(config, dataset, progress, start)},
     )

@@ -19,7 +19,7 @@ from genesis_jax.data.fit import check_shape
 from genesis_jax.models import name_of
 from genesis_jax.run import Job, run
 from genesis_jax.runs import pictures, report
-from genesis_jax.runs.workdir import open_workdir
+from genesis_jax.runs.workdir import open_workdir, what_was_raised
 from genesis_jax.training import steps as training_steps
 from genesis_jax.training.steps import make_network
 from genesis_jax.transfer import check_init, open_start, shapes_of
@@ -51,6 +51,7 @@ def pretrain(config: ml_collections.ConfigDict, workdir: str | Path, recipe: str
     check_cubes(config, cube_shape, len(train))
     channels = cube_shape[-1]
     start = open_start(config, shapes_of(make_network(config, channels), channels))
+    goes_on = what_was_raised(workdir, config)
     workdir = open_workdir(workdir, config, write=parallel.is_main_process())
     counts = {'train': len(train), 'validation': len(validation)}
     steps_per_epoch = len(train) // config.batch_size
@@ -63,7 +64,14 @@ def pretrain(config: ml_collections.ConfigDict, workdir: str | Path, recipe: str
         validation=validation,
         loaded=start.variables,
         opening=partial(
-            report.opening_pretraining, config, workdir, cube_shape, counts, start, recipe=recipe
+            report.opening_pretraining,
+            config,
+            workdir,
+            cube_shape,
+            counts,
+            start,
+            recipe=recipe,
+            goes_on=goes_on,
         ),
         picture=partial(_Restorations, validation, config),
         cards=lambda progress: {

@@ -71,6 +71,9 @@ def run(config: ml_collections.ConfigDict, workdir: Path, job: Job) -> tuple[Pro
             batches.set_state(position)
         for line in job.opening(state, resumed):
             log.say(line)
+        if progress.epochs_without_gain >= config.patience:
+            count = config.patience
+            log.say(f'stopped early, after {count} epochs without gain: raise config.patience')
         log.start(resumed or 0, config.epochs * job.steps_per_epoch)
 
         # --- Training.

@@ -53,7 +53,7 @@ def test_a_segmentation_from_data_to_report(make_target, pretrained, tmp_path, c
     assert len(finetune(make_target('seg', runs=3, init=str(pretrained)), tmp_path)) == 3
     assert (tmp_path / 'seed_0' / 'results.json').stat().st_mtime_ns == before
     with pytest.raises(UserError, match='config.epochs=2'):
-        finetune(make_target('seg', runs=2, init=str(pretrained), epochs=3), tmp_path)
+        finetune(make_target('seg', runs=2, init=str(pretrained), epochs=1), tmp_path)
 
 
 @pytest.mark.slow

@@ -92,7 +92,8 @@ def test_parity_with_the_package_and_back(package, tmp_path, norm):
     import torch
 
     network = theirs(package, 3, BLOCKS, 3, 2, norm)
-    torch.save(network.state_dict(), tmp_path / 'theirs.pth')
+    state = {f'module._orig_mod.{n}': array for n, array in network.state_dict().items()}
+    torch.save(state, tmp_path / 'theirs.pth')
     variables, card = convert.read(tmp_path / 'theirs.pth')
     assert card.network == 'unet3d' and card.topology == 'resenc3d'
     assert (card.model['blocks'], card.model['norm']) == ([*BLOCKS], norm)

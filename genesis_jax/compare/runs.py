@@ -87,7 +87,8 @@ def read_workdir(path: Path) -> Workdir:
     folders = sorted(folder for folder in path.glob('seed_*') if _RUN.fullmatch(folder.name))
     config = _config(path, folders)
     files = (folder / 'results.json' for folder in folders)
-    results_of = {file.parent: _json(file) for file in files if file.is_file()}
+    held = {file.parent: _json(file) for file in files if file.is_file()}
+    results_of = {folder: found for folder, found in held.items() if not found.get('superseded')}
     begun = [_seed_and_fold(folder) for folder in folders]
     planned = len({seed for seed, _ in begun})
     if not results_of:

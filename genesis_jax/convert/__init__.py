@@ -11,7 +11,7 @@ import importlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,10 @@ FORMATS = {
 
 
 def read(
-    path: str | Path, format: str | None = None, epsilon: float | None = None
+    path: str | Path,
+    format: str | None = None,
+    epsilon: float | None = None,
+    drop: Sequence[str] = (),
 ) -> tuple[dict[str, Any], Card]:
     """Reads the network in a file or folder: `(variables, card)`.
 
@@ -74,6 +77,7 @@ def read(
       path: of a run, its fullest export is read.
       format: one of FORMATS; None: by what the file holds.
       epsilon: of batch normalisation, in the place of what the file says or does not say.
+      drop: modules or arrays of a PyTorch file that are no part of the network, by name.
 
     Raises:
       UserError: it is none, is damaged, or its arrays are not those of one of our networks.
@@ -82,11 +86,16 @@ def read(
     try:
         name = format or recognise(path)
         module = _module(name, 'read')
+        if drop and name != 'pytorch':
+            raise UserError(
+                f'{path} is {FORMATS[name].words}, of which nothing can be dropped; expected a '
+                'PyTorch file'
+            )
         if name == 'orbax':
             variables, card = module.read(path)
         else:
             with local_copy(path) as copy:
-                variables, card = module.read(copy)
+                variables, card = module.read(copy, **({'drop': drop} if drop else {}))
     except OSError as error:
         raise UserError(
             f'cannot read {path} ({error.strerror or error}); choose another source'
@@ -136,6 +145,7 @@ def convert(
     dtype: str = 'float32',
     epsilon: float | None = None,
     data_parallel: bool = False,
+    drop: Sequence[str] = (),
 ) -> tuple[dict[str, Any], Card, Path, str, str]:
     """Reads `source`, writes `target`: `(variables, card, source, format read, format written)`.
 
@@ -150,7 +160,7 @@ def convert(
     folder = 'hub' if reading == 'orbax' else 'orbax'
     writing = target_format or (_of_target(target) if target.suffix else folder)
     check_target(target, writing, dtype, data_parallel)
-    variables, card = read(source, reading, epsilon)
+    variables, card = read(source, reading, epsilon, drop)
     write(target, variables, card, writing, dtype, data_parallel)
     return variables, card, source, reading, writing
 

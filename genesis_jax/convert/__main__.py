@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.dtype,
             args.epsilon,
             args.data_parallel,
+            args.drop or (),
         )
     except UserError as error:
         parser.fail(error)
@@ -110,8 +111,15 @@ def _make_parser() -> Parser:
     option('push', str, 'OWNER/NAME', text)
     text = 'put module. before the names in a PyTorch file, as in the published ones'
     parser.switch('data_parallel', text)
+    text = 'modules or arrays of a PyTorch SOURCE that are no part of the network'
+    option('drop', _names, 'NAME,...', text)
     option('epsilon', share, 'NUMBER', 'of batch normalisation', otherwise='as SOURCE says')
     return parser
+
+
+def _names(text):
+    """An argparse type: names."""
+    return tuple(name for name in text.split(',') if name)
 
 
 def _next(target: Path, format: str, card: Card) -> str:

@@ -23,7 +23,8 @@ DTYPES = {  # of the arrays in a file
     'float16': np.dtype(np.float16),
 }
 PREFIX = 'module.'  # of networks trained with nn.DataParallel, as the published ones were
-_FIRST = 'down_tr64.ops.0.conv1.weight'
+FIRST = 'down_tr64.ops.0.conv1.weight'
+_REMEDY = 'name a file of the same network'
 _HEADS = {'unet': 'out_tr.final_conv', 'classifier': 'dense_2'}
 
 
@@ -87,15 +88,15 @@ def describe(state: Mapping[str, Any], source: object) -> dict[str, Any]:
     flat = resnet.is_one(state)
     if flat:
         resnet.check(state, source)
-    elif _FIRST not in state or len(state[_FIRST].shape) != 5:
-        there = _FIRST in state and f'that of shape {tuple(state[_FIRST].shape)}'
+    elif FIRST not in state or len(state[FIRST].shape) != 5:
+        there = FIRST in state and f'that of shape {tuple(state[FIRST].shape)}'
         raise UserError(
-            f'{source} is no network of Models Genesis: expected a 5-dimensional {_FIRST} '
+            f'{source} is no network of Models Genesis: expected a 5-dimensional {FIRST} '
             f'among its names, in 2D those of a ResNet-18 ({resnet.FIRST}, '
             f'layer1.0.conv1.weight, …), or those of a residual encoder ({resenc.FIRST}), '
             f'found {there or listing(state) or "none"}'
         )
-    width, in_channels, *_ = state[resnet.FIRST if flat else _FIRST].shape
+    width, in_channels, *_ = state[resnet.FIRST if flat else FIRST].shape
     kind = 'classifier' if any(n.startswith('dense_') for n in state) else 'unet'
     parts = {'encoder': 'conv1.' if flat else 'down_tr', 'decoder': 'up_'}
     parts |= {'hidden': 'dense_1.', 'head': _HEADS[kind]}
@@ -127,7 +128,9 @@ def to_torch(variables: dict[str, Any], rows: list[table.Row]) -> dict[str, np.n
     }
 
 
-def to_flax(state: Mapping[str, Any], rows: list[table.Row], source: object) -> dict[str, Any]:
+def to_flax(
+    state: Mapping[str, Any], rows: list[table.Row], source: object, remedy: str = _REMEDY
+) -> dict[str, Any]:
     """Arrays in the published names (no prefix, no counters) as our variables.
 
     Raises:
@@ -137,6 +140,7 @@ def to_flax(state: Mapping[str, Any], rows: list[table.Row], source: object) -> 
         {name: tuple(array.shape) for name, array in state.items()},
         {row.name: row.torch_shape for row in rows},
         source,
+        remedy,
     )
     _check_finite(state, source)
     variables: dict[str, Any] = {}
@@ -170,7 +174,7 @@ def check(
     shapes: Mapping[str, tuple[int, ...]],
     expected: Mapping[str, tuple[int, ...]],
     source: object,
-    remedy: str = 'name a file of the same network',
+    remedy: str = _REMEDY,
 ) -> None:
     """Raises one UserError with every name that is missing, unexpected or of another shape.
 

@@ -7,8 +7,10 @@ plain containers are ever read: a file that would run code is refused.
 import json
 import pickle
 import re
+import shlex
 import warnings
 import zipfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,25 +26,37 @@ _CARD = 'genesis_jax'  # our key in the file
 _EXPECTED = (
     "what torch.save makes of a network's state_dict(): save that alone, or copy the file again"
 )
-# NumPy's numbers, which nnU-Net's checkpoints have in their logs, run no code.
-_SCALAR = np.float64(0).__reduce__()[0]
+# NumPy's numbers, texts and arrays, which checkpoints have in their logs, run no code.
+_SCALAR, _ARRAY = np.float64(0).__reduce__()[0], np.empty(0).__reduce__()[0]
 _NUMBERS: list[Any] = [
     _SCALAR,
     (_SCALAR, 'numpy.core.multiarray.scalar'),
+    _ARRAY,
+    (_ARRAY, 'numpy.core.multiarray._reconstruct'),
+    np.ndarray,
     np.dtype,
-    *(type(np.dtype(name)) for name in ('float64', 'float32', 'int64')),
+    *{type(np.dtype(code)) for code in np.typecodes['All']} - {type(np.dtype(object))},
 ]
+_STATES = ('state_dict', 'network_weights', 'model_state_dict', 'model')  # keys of state dicts
+# Before whichever of these stands what a wrapper puts before every name.
+_FIRST = (names.FIRST, resenc.FIRST, 'layer1.0.conv1.weight')
+_WRAPPERS = (names.PREFIX, 'model.', '_orig_mod.')  # nn.DataParallel, Lightning, torch.compile
+_LISTED = 8  # names that --drop could be given, in an error
 _UNSAFE = re.compile(r'GLOBAL ([A-Za-z_][\w.]*)')  # in what PyTorch says of such a file
 
 
-def read(path: str | Path) -> tuple[dict[str, Any], Card]:
-    """`(variables, card)` of a file, with or without `module.` before its names.
+def read(path: str | Path, drop: Sequence[str] = ()) -> tuple[dict[str, Any], Card]:
+    """`(variables, card)` of a file, whatever stands before all of its names.
+
+    Args:
+      drop: modules or arrays that are no part of the network, by name.
 
     Raises:
       UserError: it cannot be read safely, is damaged, or holds another network.
     """
     file = load(path)
-    state, counters = _split(_state_dict(file, path), path)
+    state, dropped = _without(_state_dict(file, path), drop, path)
+    state, counters = _split(_unwrapped(state, path), path)
     state, heads = resenc.without_aliases(state, path)
     counters = resenc.own_counters(counters)
     if _CARD in file:
@@ -50,11 +64,14 @@ def read(path: str | Path) -> tuple[dict[str, Any], Card]:
     else:
         epoch = file.get('epoch') if isinstance(file.get('epoch'), int) else 0
         kept = {'epoch': epoch, names.COUNTER: counters}
-        state, card = external_weights.of_pytorch(state, path, 'pytorch', heads, pytorch=kept)
+        state, card = external_weights.of_pytorch(
+            state, path, 'pytorch', [*heads, *dropped], pytorch=kept
+        )
     rows = names.rows(card)
     expected = {_counter(row) for row in rows}
     strangers = {name: torch.tensor(n) for name, n in counters.items() if name not in expected}
-    return names.to_flax(state | strangers, rows, str(path)), card
+    state |= strangers
+    return names.to_flax(state, rows, str(path), _remedy(state, rows, path)), card
 
 
 def write(
@@ -130,10 +147,11 @@ def _check_sums(path):
 
 
 def _state_dict(file, path):
-    """Names and tensors of a file: its `state_dict`, nnU-Net's `network_weights`, or all of it."""
+    """Names and tensors of a file: those below a usual key (`_STATES`), or all of it."""
     state = file
     if isinstance(file, dict):
-        state = file.get('state_dict', file.get('network_weights', file))
+        state = next((file[key] for key in _STATES if isinstance(file.get(key), dict)), file)
+        state = file.get('state_dict', state)  # the first of them, even if it is no dict
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         held = f'a {type(state).__name__}'
     elif others := [name for name, v in state.items() if not isinstance(v, torch.Tensor)]:
@@ -145,19 +163,79 @@ def _state_dict(file, path):
     )
 
 
-def _split(state, path):
-    """`(arrays in float32, counters)` by name, without the prefix of nn.DataParallel."""
-    prefixed = [name for name in state if name.startswith(names.PREFIX)]
-    if prefixed and len(prefixed) < len(state):
-        bare = [name for name in state if not name.startswith(names.PREFIX)]
+def _without(state, drop, path):
+    """`(state dict without these modules and arrays, names of what they held)`."""
+    before = _before(state)
+    held = {part: [n for n in state if _is_of(n.removeprefix(before), part) or _is_of(n, part)]
+            for part in drop}  # fmt: skip
+    if absent := [part for part, own in held.items() if not own]:
         raise UserError(
-            f'{path} has {names.PREFIX!r} before {len(prefixed)} of its {len(state)} names '
-            f'({names.listing(prefixed)}) and not before {len(bare)} ({names.listing(bare)}); '
-            'expected all or none: name a file that was saved in one piece'
+            f'{path} holds nothing of the name {names.listing(absent)}; expected names of it: '
+            f'{names.listing(state)}'
         )
+    dropped = [name for own in held.values() for name in own]
+    return {name: array for name, array in state.items() if name not in dropped}, dropped
+
+
+def _unwrapped(state, path):
+    """The state dict without what wrappers put before its names, such as `module._orig_mod.`."""
+    before = _before(state)
+    wrapper = before or next(
+        (w for w in _WRAPPERS if any(name.startswith(w) for name in state)), ''
+    )
+    bare = [name for name in state if not name.startswith(wrapper)]
+    if bare:
+        prefixed = [name for name in state if name.startswith(wrapper)]
+        drop = _command(bare if before else [], path)
+        raise UserError(
+            f'{path} has {wrapper!r} before {len(prefixed)} of its {len(state)} names '
+            f'({names.listing(prefixed)}) and not before {len(bare)} ({names.listing(bare)}); '
+            'expected all or none: '
+            + (f'if those are no part of the network, {drop}' if drop else
+               'name a file that was saved in one piece')
+        )  # fmt: skip
+    return {name.removeprefix(wrapper): tensor for name, tensor in state.items()}
+
+
+def _before(state):
+    """What stands before the first of our names that is there, or ''."""
+    found = [
+        name.removesuffix(first)
+        for first in _FIRST
+        for name in state
+        if name == first or name.endswith(f'.{first}')
+    ]
+    return min(found, key=len, default='')  # a residual encoder has its names again as aliases
+
+
+def _is_of(name, part):
+    return name == part or name.startswith(f'{part}.')
+
+
+def _remedy(state, rows, path):
+    """What to do if arrays do not fit."""
+    expected = {row.name for row in rows}
+    unexpected = [name for name in state if name not in expected]
+    if unexpected and expected <= state.keys() and (drop := _command(unexpected, path, expected)):
+        return f'if those are no part of it, {drop}'
+    return 'name a file of the same network'
+
+
+def _command(unwanted, path, expected=()):
+    """The command that leaves arrays out, by their modules where nothing else is in them."""
+    modules = {name.rpartition('.')[0] or name for name in unwanted}
+    modules = {part for part in modules if not any(_is_of(name, part) for name in expected)}
+    parts = sorted(modules | {n for n in unwanted if not any(_is_of(n, part) for part in modules)})
+    if not 0 < len(parts) <= _LISTED:
+        return ''
+    flag = shlex.quote(f'--drop={",".join(parts)}')
+    return f'run: python -m genesis_jax.convert {shlex.quote(str(path))} TARGET {flag}'
+
+
+def _split(state, path):
+    """`(arrays in float32, counters)` by name."""
     arrays, counters, others = {}, {}, []
     for name, tensor in state.items():
-        name = name.removeprefix(names.PREFIX)
         dense = tensor.layout == torch.strided and tensor.device.type == 'cpu'
         if dense and name.endswith(names.COUNTER) and tensor.numel() == 1 and tensor.isfinite():
             counters[name] = int(tensor)

@@ -37,7 +37,7 @@ def describe_recipe(config: ConfigDict, file: str, defaults: ConfigDict) -> str:
 
 
 def opening_pretraining(
-    config, workdir, cube_shape, counts, start, state, resumed, recipe
+    config, workdir, cube_shape, counts, start, state, resumed, recipe, goes_on
 ) -> Iterator[str]:
     """Lines that say what is about to run, on what, from which weights, and where."""
     about = {
@@ -51,11 +51,11 @@ def opening_pretraining(
         'start': _start(start),
     }
     steps_per_epoch = counts['train'] // config.batch_size
-    yield from _opening(config, 'pre-training', about, steps_per_epoch, workdir, resumed)
+    yield from _opening(config, 'pre-training', about, steps_per_epoch, workdir, resumed, goes_on)
 
 
 def opening_finetune(
-    config, workdir, dataset, start, steps_per_epoch, state, resumed, recipe
+    config, workdir, dataset, start, steps_per_epoch, state, resumed, recipe, goes_on
 ) -> Iterator[str]:
     """Lines that say what is about to run, on what, from which weights, and where."""
     fold, split = '', 'split as prepared'
@@ -73,10 +73,10 @@ def opening_finetune(
         'network': f'{_network(config, state)}{spared}',
         'start': _start(start),
     }
-    yield from _opening(config, title, about, steps_per_epoch, workdir, resumed)
+    yield from _opening(config, title, about, steps_per_epoch, workdir, resumed, goes_on)
 
 
-def _opening(config, title, about, steps_per_epoch, workdir, resumed):
+def _opening(config, title, about, steps_per_epoch, workdir, resumed, goes_on):
     devices, processes = jax.device_count(), jax.process_count()
     hosts = f' of {processes} processes' if processes > 1 else ''
     rows = about | {
@@ -86,6 +86,8 @@ def _opening(config, title, about, steps_per_epoch, workdir, resumed):
         f'(as configured, not scaled by the batch), schedule {config.schedule.name}',
         'workdir': f'{workdir}' + (f', resumed after step {resumed}' if resumed else ''),
     }
+    if goes_on:
+        rows['goes on'] = goes_on
     if config.pictures and not pictures.available() and parallel.is_main_process():
         rows['pictures'] = f'none: {missing("plot", "drawing")}'
     yield f'{title} on {devices} x {jax.devices()[0].device_kind}{hosts}'

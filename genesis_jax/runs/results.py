@@ -9,10 +9,11 @@
 - `provenance`, `start`: what was loaded and what was not, in fields and in words;
 - `recipe`: the config file and what differs from it;
 - `examples` (of the test), `training_examples`, `patients` (by split);
-- `epochs`, `best_step`, `validation_loss`.
+- `epochs`, `best_step`, `validation_loss`;
+- `superseded`: true while the run goes on, since its epochs or patience were raised.
 
-Only `counted`, `froc`, `provenance`, `recipe` and `patients` may be missing (of runs of earlier
-versions).
+Only `counted`, `froc`, `provenance`, `recipe` and `patients` may be missing of the others (in runs of
+earlier versions).
 """
 
 import json
@@ -24,7 +25,7 @@ from typing import Any
 from genesis_jax import config_json
 from genesis_jax.metrics import AUC_INTERVAL, LUNA16_RATES, froc, segmentation_counts
 from genesis_jax.runs.files import write_atomically, write_table
-from genesis_jax.runs.workdir import RESULTS
+from genesis_jax.runs.workdir import RESULTS, SUPERSEDED
 from genesis_jax.tasks import TASKS
 
 Rows = Sequence[Mapping[str, Any]]
@@ -69,9 +70,14 @@ def measured(
     return result
 
 
-def read(workdir: Path) -> dict[str, Any]:
-    """The results of a complete run."""
-    result = json.loads((workdir / RESULTS).read_text('utf-8'))
+def read(workdir: Path) -> dict[str, Any] | None:
+    """The results of a run; None if it is not complete, or goes on after them."""
+    file = workdir / RESULTS
+    if not file.exists():
+        return None
+    result = json.loads(file.read_text('utf-8'))
+    if result.get(SUPERSEDED):
+        return None
     return result | {'metrics': config_json.rename(result['metrics'])}
 
 

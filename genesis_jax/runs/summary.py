@@ -14,7 +14,8 @@ from genesis_jax.runs.workdir import RESULTS, common_config, describe
 
 def summarise(workdir: Path, config: ConfigDict) -> None:
     """Writes and prints the mean and standard deviation over all complete runs of a workdir."""
-    complete_runs = [results.read(file.parent) for file in workdir.glob(f'seed_*/{RESULTS}')]
+    ended = [results.read(file.parent) for file in workdir.glob(f'seed_*/{RESULTS}')]
+    complete_runs = [result for result in ended if result is not None]
     complete_runs.sort(key=lambda r: (r['seed'], r['fold'] or 0))
     rows = [{'seed': r['seed'], 'fold': r['fold'], **r['metrics']} for r in complete_runs]
     write_table(workdir / 'results.csv', rows)

@@ -15,14 +15,19 @@ from genesis_jax.config import config_hash, difference, to_json
 from genesis_jax.errors import UserError
 from genesis_jax.paths import as_path, is_url
 from genesis_jax.runs.files import write_atomically
+from genesis_jax.training.optim import FOLLOW_EPOCHS
 
 RESULTS = 'results.json'  # of a fine-tuned run; written last, so a run that has it is complete
+SUPERSEDED = 'superseded'  # in RESULTS: the run goes on, since one of these was raised
+_RAISABLE = ('epochs', 'patience')
 _OF_GROUPS = ('config.json', 'results.csv', 'report.md')
 _PACKAGES = ('genesis-jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 
 def open_workdir(workdir: str | Path, config: ConfigDict, write: bool = True) -> Path:
     """Makes a workdir this config's own, or finds that it is already; returns its path.
+
+    The epochs of a run and its patience may be raised: it goes on where it stopped or ended.
 
     Raises:
       UserError: it holds another task, or a run of another config; names what differs first.
@@ -43,9 +48,10 @@ def open_workdir(workdir: str | Path, config: ConfigDict, write: bool = True) ->
         )
     # Nothing is lost by starting over where neither a checkpoint nor a result is.
     started = any(workdir.glob('checkpoints/[0-9]*')) or (workdir / RESULTS).exists()
-    if started:
-        _check_same(workdir, saved, config)
-    elif write:
+    raised = started and _check_same(workdir, saved, config)
+    if raised:
+        _supersede([workdir], write)
+    if write and (raised or not started):
         _write_config(workdir, config)
     return workdir
 
@@ -70,11 +76,27 @@ def open_group(workdir: str | Path, config: ConfigDict, write: bool = True) -> P
             f'{workdir} holds something else than the runs of a fine-tuning; choose an empty or a '
             'new folder as --workdir'
         )
-    if others and saved is not None:
-        _check_same(workdir, saved, common)
+    if others and saved is not None and _check_same(workdir, saved, common):
+        _supersede([workdir / name for name in others], write)
     if write:
         _write_config(workdir, common)
     return workdir
+
+
+def what_was_raised(workdir: str | Path, config: ConfigDict) -> str:
+    """How this config goes on where that of a workdir ended, in words; '' if it does not.
+
+    To be asked before `open_workdir` makes the workdir that of the config.
+    """
+    saved = _saved_config(as_path(workdir)) or {}
+    raised = [name for name in _RAISABLE if name in saved and saved[name] < config[name]]
+    if not raised:
+        return ''
+    how = 'as if it had been so from the start'
+    if 'epochs' in raised and config.schedule.name in FOLLOW_EPOCHS:
+        how = f'the learning rate ({config.schedule.name}) follows the new number from here on'
+    told = [f'config.{name} was {saved[name]} and is {config[name]}' for name in raised]
+    return f'{" and ".join(told)}: {how}'
 
 
 def common_config(config: ConfigDict) -> ConfigDict:
@@ -161,15 +183,40 @@ def _task_of(config):
 
 
 def _check_same(workdir, saved, config):
+    """Whether the config raises what may be; UserError if it differs from the saved in more."""
     if saved['data']['name'] != config.data.name:  # more telling than a field that follows from it
         _refuse_task(workdir, saved, config)
-    changed = difference(saved, config)
+    raisable = {name: config[name] for name in _RAISABLE if {name} <= config.keys() & saved.keys()}
+    changed = difference({**saved, **raisable}, config)
+    way_out = 'resume with the same value'
+    for name in (name for name in raisable if saved[name] > config[name]):
+        changed = changed or (name, saved[name], config[name])
+        way_out = 'resume with the same or a higher value'
     if changed:
         name, before, now = changed
         raise UserError(
             f'{workdir} holds a run with config.{name}={before}, but this command has '
-            f'config.{name}={now}; resume with the same value or choose another --workdir'
+            f'config.{name}={now}; {way_out} or choose another --workdir'
         )
+    return any(saved[name] < value for name, value in raisable.items())
+
+
+def _supersede(runs, write):
+    """Marks results of runs that go on. They stay until others take their place.
+
+    Raises:
+      UserError: a run cannot go on.
+    """
+    ended = [run for run in runs if (run / RESULTS).exists()]
+    for run in ended:
+        if not any(run.glob('checkpoints/[0-9]*')):
+            raise UserError(
+                f'{run} has results but no checkpoints to go on from; copy them back, or choose '
+                'another --workdir'
+            )
+    for run in ended if write else ():
+        result = json.loads((run / RESULTS).read_text('utf-8')) | {SUPERSEDED: True}
+        write_atomically(run / RESULTS, json.dumps(result, indent=2) + '\n')
 
 
 def _versions():

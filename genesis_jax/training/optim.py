@@ -13,7 +13,8 @@ from genesis_jax import parallel
 from genesis_jax.training.state import TrainState
 
 OPTIMIZERS = ('sgd', 'adam', 'adamw')
-SCHEDULES = ('constant', 'plateau', 'step', 'cosine', 'poly', 'sawtooth')
+FOLLOW_EPOCHS = ('cosine', 'poly', 'sawtooth')  # end with the last epoch
+SCHEDULES = ('constant', 'plateau', 'step', *FOLLOW_EPOCHS)
 
 
 def make_schedule(
