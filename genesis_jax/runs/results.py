@@ -12,8 +12,8 @@
 - `epochs`, `best_step`, `validation_loss`;
 - `superseded`: true while the run goes on, since its epochs or patience were raised.
 
-Only `counted`, `froc`, `provenance`, `recipe` and `patients` may be missing of the others (in runs of
-earlier versions).
+Only `counted`, `froc`, `provenance`, `recipe` and `patients` may be missing of the others (of runs
+of earlier versions).
 """
 
 import json
