@@ -189,7 +189,7 @@ def test_dicom_slices_of_another_kind_are_left_out_or_refused(tmp_path, what, sh
         return
     with collected_remarks() as told:
         volume = read_only_scan(tmp_path)
-    assert told == [f'holds one file of another {what}, left out: odd']
+    assert told == [f'holds one image of another {what}, left out: odd']
     np.testing.assert_array_equal(volume.voxels, make_voxels())
 
 

@@ -51,14 +51,13 @@ def infer_patients(scans: Sequence[Scan]) -> dict[str, str]:
     patient of its own, but with the other channels of its scan (`CASE_0000`, `CASE_0001`), as in
     nnU-Net. A folder whose DICOM files name several patients is nobody's (of a year, a sequence, a
     site): they tell whose each of its scans is. Any other folder stays whole, joined with all else
-    of the patient whom it names. DICOM files of one patient and series that lie in several folders
-    are of one patient, whatever these are called.
+    of the patient whom it names. Scans of one series UID are of one patient, whatever else says.
     """
-    folders = _with_one_series(_by_folder([scan.scan_id for scan in scans]), scans)
+    folders = _by_folder([scan.scan_id for scan in scans])
     ids = {scan.scan_id: dicom.patient_id(scan.files[0]) for scan in scans if scan.is_dicom}
     ids = {scan_id: named for scan_id, named in ids.items() if named}
     if len(set(ids.values())) < 2:  # one alone is what anonymising left
-        return folders
+        return _with_one_series(folders, scans)
     held = defaultdict(set)
     for scan_id, named in ids.items():
         held[folders[scan_id]].add(named)
@@ -67,19 +66,20 @@ def infer_patients(scans: Sequence[Scan]) -> dict[str, str]:
     for scan_id, named in ids.items():
         part = folders[scan_id] if len(held[folders[scan_id]]) == 1 else scan_id
         joined[part] = first.setdefault(named, part)
-    return {
+    patients = {
         scan_id: joined.get(scan_id, joined.get(folder, folder))
         for scan_id, folder in folders.items()
     }
+    return _with_one_series(patients, scans)
 
 
 def _with_one_series(patients: dict[str, str], scans: Sequence[Scan]) -> dict[str, str]:
-    """The patients, those of whom DICOM series share their UID and PatientID as one."""
-    first: dict[tuple[str, str], str] = {}
-    for scan in (scan for scan in scans if scan.is_dicom and scan.remark):
-        key = (PurePosixPath(scan.scan_id).name, dicom.patient_id(scan.files[0]))
-        own, other = patients[scan.scan_id], first.setdefault(key, patients[scan.scan_id])
-        patients = {name: other if one == own else one for name, one in patients.items()}
+    """The patients, those of whom DICOM series share their UID as one."""
+    first: dict[str, str] = {}
+    for scan in (scan for scan in scans if scan.series):
+        own, other = patients[scan.scan_id], first.setdefault(scan.series, patients[scan.scan_id])
+        if own != other:
+            patients = {name: other if one == own else one for name, one in patients.items()}
     return patients
 
 

@@ -9,7 +9,7 @@ import os
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,22 +19,27 @@ import SimpleITK as sitk
 from genesis_jax.errors import ScanError, ScanRemark
 from genesis_jax.imaging.frames import (
     Frame,
+    NotASlice,
     begins_like_dicom,
-    decoded,
     frames_of,
     kind_of,
     quiet,
     read_dataset,
 )
+from genesis_jax.imaging.pixels import decoded
 from genesis_jax.imaging.stacks import Stack, as_image, left_out, stack_frames
 
 _MODALITIES = {'ct': 'CT', 'mri': 'MR'}
 _SUFFIXES = ('.dcm', '.dicom', '.ima')
 _TAGS = [
     'SOPClassUID', 'SOPInstanceUID', 'SeriesInstanceUID', 'PatientID', 'Modality', 'Rows',
-    'ImagePositionPatient',
+    'ImagePositionPatient', 'NumberOfFrames',
 ]  # fmt: skip
+_NO_UID = 'without_series_uid'  # what files of a folder are called that have none
 _FILL = {'ct': -1024.0}  # beyond a tilted stack; of others, the lowest value
+
+
+_Found = Sequence[tuple[Path, pydicom.Dataset]]  # files with their headers
 
 
 @dataclass(frozen=True)
@@ -46,12 +51,14 @@ class Series:
       folder: that holds all of them.
       files: in the order of their names.
       remark: on the files; empty, or continues the name of the scan.
+      named: whether they name that UID themselves.
     """
 
     uid: str
     folder: Path
     files: tuple[Path, ...]
     remark: str = ''
+    named: bool = True
 
 
 def is_dicom(path: Path) -> bool:
@@ -68,12 +75,12 @@ def is_dicom(path: Path) -> bool:
 def find_series(paths: Iterable[Path]) -> tuple[list[Series], dict[str, list[Path]]]:
     """The series of files of any folders; and files of no image, by what they are.
 
-    Files of one series in several folders are one series if no two of them lie at the same place,
-    or if they are the same; else each folder has its own, with a remark. A file that cannot be read
-    belongs to its folder's series if there is only one, which will then be refused; else it stands
-    alone.
+    Files of one series in several folders, or of several frames each, are one series if together
+    they form a stack; else each folder or file has its own, with a remark. So has each of several
+    patients who are named. A file that cannot be read belongs to its folder's series if there is
+    only one, which will then be refused; else it stands alone.
     """
-    headers: dict[tuple[str, str], list[tuple[Path, pydicom.Dataset]]] = defaultdict(list)
+    headers: dict[str, list[tuple[Path, pydicom.Dataset]]] = defaultdict(list)
     others: dict[str, list[Path]] = defaultdict(list)
     unreadable = []
     for path in paths:
@@ -85,35 +92,61 @@ def find_series(paths: Iterable[Path]) -> tuple[list[Series], dict[str, list[Pat
         if kind := kind_of(header):
             others[kind].append(path)
             continue
-        uid = str(header.get('SeriesInstanceUID') or path.name)
-        headers[uid, str(header.get('PatientID', ''))].append((path, header))
+        uid = str(header.get('SeriesInstanceUID') or f'{path.parent}/{_NO_UID}')
+        headers[uid].append((path, header))
     series = []
-    for (uid, _), found in headers.items():
-        series += _in_folders(uid, found)
+    for uid, found in headers.items():
+        for part, remark in _by_patient(found):
+            series += _parts(uid.rpartition('/')[2], part, remark)
     return _with_unreadable(series, unreadable), dict(others)
 
 
-def _in_folders(uid: str, found: Sequence[tuple[Path, pydicom.Dataset]]) -> list[Series]:
-    """The files of one series as one, or by folder where they cannot be."""
-    by_folder: dict[Path, list[Path]] = defaultdict(list)
-    for path, _ in found:
-        by_folder[path.parent].append(path)
-    if len(by_folder) == 1:
-        ((folder, paths),) = by_folder.items()
-        return [Series(uid, folder, tuple(sorted(paths)))]
-    places = {
-        str(header.get('SOPInstanceUID', path)): str(header.get('ImagePositionPatient', path))
-        for path, header in found
-    }
-    names = ', '.join(sorted(folder.name for folder in by_folder))
-    if len(set(places.values())) == len(places):
-        files = tuple(sorted(path for path, _ in found))
-        folder = Path(os.path.commonpath(by_folder))
-        return [Series(uid, folder, files, f'lies in {len(by_folder)} folders ({names})')]
-    remark = f'shares its series UID with what lies in other folders ({names}), at the same places'
-    return [
-        Series(uid, folder, tuple(sorted(paths)), remark) for folder, paths in by_folder.items()
-    ]
+def _by_patient(found: _Found) -> list[tuple[_Found, str]]:
+    """The files of each patient, with a remark if they are several; no PatientID tells nobody."""
+    named = dict.fromkeys(str(header.get('PatientID') or '') for _, header in found)
+    named.pop('', None)
+    if len(named) < 2:
+        return [(found, '')]
+    remark = 'shares its series UID with a scan of another PatientID'
+    patients = {name: [one for one in found if one[1].get('PatientID') == name] for name in named}
+    nobody = [one for one in found if not one[1].get('PatientID')]
+    return [(files, remark) for files in (*patients.values(), nobody) if files]
+
+
+def _parts(uid: str, found: _Found, remark: str) -> list[Series]:
+    """The files of one series as one; by folder, or each file by itself, where they cannot be."""
+    paths = sorted(path for path, _ in found)
+    folders = sorted({path.parent for path in paths})
+    several = len(paths) > 1 and any(
+        header.get('NumberOfFrames') not in (None, 1) for _, header in found
+    )
+    whole = Series(uid, Path(os.path.commonpath(folders)), tuple(paths), remark, uid != _NO_UID)
+    if len(folders) == 1 and not several:
+        return [whole]
+    names = ', '.join(folder.name for folder in folders)
+    if _is_stack(paths):
+        place = f'lies in {len(folders)} folders ({names})' if len(folders) > 1 else ''
+        return [replace(whole, remark=' and '.join(filter(None, (place, remark))))]
+    groups = (
+        [[path] for path in paths]
+        if several
+        else [[path for path in paths if path.parent == folder] for folder in folders]
+    )
+    other = f'shares its series UID with what lies in other {"files" if several else "folders"}'
+    other += '' if several else f' ({names})'
+    remark = ' and '.join(filter(None, (f'{other}, which is no part of one stack with it', remark)))
+    return [Series(uid, files[0].parent, tuple(files), remark) for files in groups]
+
+
+def _is_stack(paths: Sequence[Path]) -> bool:
+    """Whether the headers of files form one stack."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', ScanRemark)
+        try:
+            read_stack(paths, 'other')
+        except ScanError:
+            return False
+    return True
 
 
 def _with_unreadable(series: list[Series], unreadable: Iterable[Path]) -> list[Series]:
@@ -122,9 +155,9 @@ def _with_unreadable(series: list[Series], unreadable: Iterable[Path]) -> list[S
         if len(own) == 1:
             one = series[own[0]]
             files = (*one.files, path)
-            series[own[0]] = Series(one.uid, one.folder, files, one.remark)
+            series[own[0]] = replace(one, files=files)
         else:
-            series.append(Series(path.name, path.parent, (path,)))
+            series.append(Series(path.name, path.parent, (path,), named=False))
     return series
 
 
@@ -139,7 +172,13 @@ def read_series(files: Sequence[Path], modality: str) -> sitk.Image:
         evenly spaced stack.
     """
     stack, datasets = _read_stack(files, modality)
-    if modality == 'ct' and not all(frame.scaled for frame in stack.frames):
+    lacking = [frame.name for frame in stack.frames if not frame.scaled]
+    if 0 < len(lacking) < len(stack.frames):
+        raise ScanError(
+            f'holds {lacking[0]}, which has no rescale slope and intercept where others have; '
+            'correct its header'
+        )
+    if modality == 'ct' and lacking:
         warnings.warn(
             'says nothing of how its values become HU (no rescale tags), so they are taken as HU',
             ScanRemark,
@@ -163,15 +202,17 @@ def _read_stack(files, modality, **options):
     datasets = {}
     frames: list[Frame] = []
     odd: dict[str, ScanError] = {}
+    apart = len({path.parent for path in files}) > 1
     for number, path in enumerate(files):
+        name = f'{path.parent.name}/{path.name}' if apart else path.name
         datasets[number] = read_dataset(path, alone=len(files) == 1, **options)
         try:
             _check_kind(datasets[number], modality)
-            frames += frames_of(datasets[number], path, number)
-        except ScanError as error:
-            odd[path.name] = error
+            frames += frames_of(datasets[number], name, number)
+        except NotASlice as error:
+            odd[name] = error
             del datasets[number]
-    left_out(odd, len(frames), 'no slices of it')
+    left_out(odd, len(frames), 'not of its slices')
     return stack_frames(frames), datasets
 
 
@@ -195,17 +236,17 @@ def patient_id(path: Path) -> str:
 
 def _check_kind(dataset: pydicom.Dataset, modality: str) -> None:
     if kind := kind_of(dataset):
-        raise ScanError(f'is a DICOM object that holds no scan ({kind}); move it away')
+        raise NotASlice(f'is a DICOM object that holds no scan ({kind}); move it away')
     kind, expected = str(dataset.get('Modality', '')), _MODALITIES.get(modality)
     if expected and kind != expected:
-        raise ScanError(
+        raise NotASlice(
             f'is a DICOM series of modality {kind or "unknown"} where {expected} was asked for; '
             'move it away or change --modality'
         )
     if int(dataset.get('SamplesPerPixel') or 1) > 1 or 'PALETTE' in dataset.get(
         'PhotometricInterpretation', ''
     ):
-        raise ScanError('is a DICOM series of colour images where grey ones are expected; move it')
+        raise NotASlice('is a DICOM series of colour images where grey ones are expected; move it')
 
 
 def _voxels(

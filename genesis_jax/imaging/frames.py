@@ -6,6 +6,7 @@ Through pydicom, whose decoders know the compressed transfer syntaxes.
 """
 
 import logging
+import math
 import struct
 import warnings
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 
 from genesis_jax.errors import ScanError
 from genesis_jax.imaging.integrity import check_spacing
+from genesis_jax.imaging.pixels import bounds_of
 
 # Objects with pixels that are no scans, by the beginning of their SOP class.
 _DERIVED = {
@@ -29,6 +31,10 @@ _DERIVED = {
     '1.2.840.10008.5.1.4.1.1.11.': 'presentation state',
 }
 _ROTATION = 1e-3  # of direction cosines: headers round them
+
+
+class NotASlice(ScanError):
+    """An image that does not say where it lies, or is of another kind."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +49,10 @@ class Frame:
       spacing: mm between neighbours along x (columns) and y (rows).
       axes: direction cosines of x, then of y.
       position: mm, of the first pixel.
-      slope, intercept: stored values to those of the modality.
+      slope, intercept: stored values to those of the modality, or of the real world where only
+        these are mapped.
       bounds: the lowest and the highest value that its bits can hold; None: floating point.
-      scaled: whether slope and intercept were there.
+      scaled: whether it says how.
     """
 
     name: str
@@ -113,8 +120,12 @@ def kind_of(dataset: pydicom.Dataset) -> str:
     )
 
 
-def frames_of(dataset: pydicom.Dataset, path: Path, file: int) -> list[Frame]:
+def frames_of(dataset: pydicom.Dataset, file_name: str, file: int) -> list[Frame]:
     """All frames of a file, in the order of its pixels.
+
+    Args:
+      file_name: for messages.
+      file: its number in the series.
 
     Raises:
       ScanError: one does not say where it lies, or the header contradicts itself.
@@ -123,52 +134,19 @@ def frames_of(dataset: pydicom.Dataset, path: Path, file: int) -> list[Frame]:
     own = dataset.get('PerFrameFunctionalGroupsSequence') or []
     if own and len(own) != count:
         raise ScanError(
-            f'holds {path.name}, which promises {count} frames and describes {len(own)}; export '
+            f'holds {file_name}, which promises {count} frames and describes {len(own)}; export '
             'it again'
         )
     if 'ModalityLUTSequence' in dataset:
         raise ScanError(
-            f'holds {path.name}, whose values are meant through a table (Modality LUT), which is '
+            f'holds {file_name}, whose values are meant through a table (Modality LUT), which is '
             'not read; export it with rescale slope and intercept'
         )
     frames = []
     for number in range(count):
-        name = path.name if count == 1 else f'frame {number + 1} of {path.name}'
+        name = file_name if count == 1 else f'frame {number + 1} of {file_name}'
         frames.append(_frame(dataset, groups_of(dataset, number), name, file, number))
     return frames
-
-
-def decoded(dataset: pydicom.Dataset, path: Path) -> np.ndarray:
-    """The stored values [frames, rows, columns] of a file.
-
-    Raises:
-      ScanError: bytes are missing, or cannot be decoded.
-    """
-    try:
-        pixels = _plain(dataset)
-        pixels = dataset.pixel_array if pixels is None else pixels
-    except Exception as error:  # whatever a decoder raises
-        missing = isinstance(error, ValueError) and 'expected' in str(error)
-        what = 'are fewer bytes than its header promises' if missing else 'cannot be decoded'
-        syntax = dataset.file_meta.TransferSyntaxUID.name
-        raise ScanError(
-            f'holds {path.name}, whose pixels ({syntax}) {what}; copy or export the series again'
-        ) from None
-    pixels = pixels.reshape(-1, dataset.Rows, dataset.Columns)
-    return pixels if pixels.dtype.kind == 'f' else _used_bits(dataset, pixels)
-
-
-def _plain(dataset):
-    """The values of a single image that is stored as it is, without a copy; None of any other."""
-    values = dataset.get('PixelData')
-    shape = (int(dataset.Rows), int(dataset.Columns))
-    if (
-        dataset.file_meta.TransferSyntaxUID not in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
-        or dataset.get('BitsAllocated') != 16
-        or len(values or b'') != 2 * shape[0] * shape[1]
-    ):
-        return None
-    return np.frombuffer(values, '<i2' if dataset.PixelRepresentation else '<u2').reshape(shape)
 
 
 def _complete(dataset):
@@ -191,10 +169,7 @@ def _frame(dataset, places, name, file, number):
             f'holds {name}, whose rows and columns are not at right angles or not of length 1 '
             f'(orientation {_joined(axes)}); correct its header'
         )
-    scale = [
-        value_of(dataset, places, 'PixelValueTransformation', f'Rescale{which}')
-        for which in ('Slope', 'Intercept')
-    ]
+    scale = _scale(dataset, places, name)
     return Frame(
         name=name,
         file=file,
@@ -204,11 +179,36 @@ def _frame(dataset, places, name, file, number):
         spacing=spacing,
         axes=axes,
         position=_numbers(dataset, places, 'PlanePosition', 'ImagePositionPatient', 3, name),
-        slope=1.0 if scale[0] is None else float(scale[0]),
-        intercept=0.0 if scale[1] is None else float(scale[1]),
-        bounds=_bounds(dataset),
-        scaled=scale[1] is not None,
+        slope=scale.get('Slope', 1.0),
+        intercept=scale.get('Intercept', 0.0),
+        bounds=bounds_of(dataset),
+        scaled=bool(scale),
     )
+
+
+def _scale(dataset, places, name):
+    """Slope and intercept, of those that are said; of the modality, else of the real world."""
+    for group, start in (
+        ('PixelValueTransformation', 'Rescale'),
+        ('RealWorldValueMapping', 'RealWorldValue'),
+    ):
+        scale = {}
+        for which in ('Slope', 'Intercept'):
+            value = value_of(dataset, (*places, dataset), group, f'{start}{which}')
+            if value is None:
+                continue
+            try:
+                scale[which] = float(value)
+            except (TypeError, ValueError):
+                scale[which] = math.nan
+            if not math.isfinite(scale[which]) or scale == {'Slope': 0}:
+                raise ScanError(
+                    f'holds {name}, whose {start}{which} is {value}; expected a number'
+                    f'{" other than 0" * (which == "Slope")}; correct its header'
+                )
+        if scale:
+            return scale
+    return {}
 
 
 def groups_of(dataset: pydicom.Dataset, number: int) -> tuple[pydicom.Dataset | None, ...]:
@@ -236,32 +236,11 @@ def _numbers(dataset, places, group, keyword, count, name):
     if len(numbers) != count or not np.isfinite(numbers).all():
         what = {'PixelSpacing': 'pixel spacing', 'ImageOrientationPatient': 'orientation'}
         tag = pydicom.datadict.tag_for_keyword(keyword)
-        raise ScanError(
+        raise NotASlice(
             f'holds {name}, which has no usable {what.get(keyword, "position")} (DICOM tag '
             f'{tag >> 16:04x}|{tag & 0xFFFF:04x}); export it again'
         )
     return numbers
-
-
-def _bounds(dataset):
-    if 'FloatPixelData' in dataset or 'DoubleFloatPixelData' in dataset:
-        return None
-    bits = int(dataset.get('BitsStored') or dataset.get('BitsAllocated') or 16)
-    signed = dataset.get('PixelRepresentation') == 1
-    return (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
-
-
-def _used_bits(dataset, pixels):
-    """Without what overlays or carelessness left in bits that no value uses, and with its sign."""
-    allocated, stored = int(dataset.BitsAllocated), int(dataset.get('BitsStored') or 0)
-    if not 0 < stored < allocated or allocated != 8 * pixels.itemsize:
-        return pixels
-    compressed = dataset.file_meta.TransferSyntaxUID.is_compressed
-    high = stored - 1 if compressed else int(dataset.get('HighBit', stored - 1))
-    low, top = _bounds(dataset)
-    if high == stored - 1 and low <= pixels.min() and pixels.max() <= top:
-        return pixels
-    return (pixels << (allocated - 1 - high)) >> (allocated - stored)
 
 
 def begins_like_dicom(path: Path) -> bool:

@@ -25,6 +25,7 @@ class Scan:
     files: tuple[Path, ...]
     is_dicom: bool = False
     remark: str = ''
+    series: str = ''  # UID of a DICOM series
 
 
 def find_scans(source: Path, tell: Callable[[str], None] = lambda line: None) -> list[Scan]:
@@ -74,7 +75,14 @@ def _series_scan(source: Path, one: dicom.Series, found: Sequence[dicom.Series])
     twins = [other for other in found if (other.folder, other.uid) == (one.folder, one.uid)]
     uid = one.uid if len(twins) == 1 else f'{one.uid}_{1 + twins.index(one)}'
     scan_id = one.folder.relative_to(source).joinpath(uid).as_posix()
-    return Scan(scan_id, scan_id, one.files, is_dicom=True, remark=one.remark)
+    return Scan(
+        scan_id,
+        scan_id,
+        one.files,
+        is_dicom=True,
+        remark=one.remark,
+        series=one.uid if one.named else '',
+    )
 
 
 def walk(source: Path) -> Iterator[tuple[Path, list[Path]]]:

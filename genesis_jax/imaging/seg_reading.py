@@ -38,7 +38,7 @@ class Segments:
     def __init__(self, path: Path, stack: Stack) -> None:
         self._path, self._stack = path, stack
         self._dataset = read_dataset(path)
-        frames = frames_of(self._dataset, path, 0)
+        frames = frames_of(self._dataset, path.name, 0)
         self._affine, self._places = _layout(self._dataset, frames, stack, path)
         self._whole = self._dataset.get('SegmentationType') == 'LABELMAP'
         self._frames: dict[int, list[int]] = defaultdict(list)  # by segment

@@ -1,14 +1,13 @@
 """DICOM frames to one volume: which belong together, in which order, and whether on a true grid.
 
-Every slice has to lie within a tenth of a gap of its place on one straight line; what is checked is
-what is used. A line that leaves the slices' normal (a tilted gantry) makes a sheared stack, which
-is resampled to a grid of right angles.
+Every slice has to lie within a tenth of a gap, and within the plane of a pixel, of its place on one
+straight line, or as near as positions are that were rounded to 0.1 mm. A line that leaves the
+slices' normal (a tilted gantry) makes a sheared stack, which is resampled to right angles.
 """
 
 import math
 import warnings
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +18,8 @@ from genesis_jax.imaging.frames import Frame
 
 _ALIKE = 1e-3  # of spacing (relative) and direction cosines
 _OFF = 0.1  # of a gap, or of a pixel within the plane: how far a slice may lie from its place
+_ROUNDED = 0.09  # mm; the same of places rounded to 0.1 mm, where that is
+_QUARTER = 0.25  # of a gap or pixel at most
 _STRAIGHT = 0.25  # of a pixel: a line that ends nearer to the normal is not resampled
 _SAME = 1e-3  # mm
 _KEPT = 4  # times as many frames belong together as are left out, or all are refused
@@ -96,7 +97,7 @@ def as_image(
         return image
     tilt = math.degrees(math.atan2(np.linalg.norm(stack.drift), stack.gap))
     warnings.warn(
-        f'was taken with a gantry tilted by {tilt:.1f} degrees; it is resampled to a grid of right '
+        f'has slices tilted by {tilt:.1f} degrees, as by a gantry; it is resampled to a grid of right '
         'angles',
         ScanRemark,
         stacklevel=2,
@@ -181,7 +182,7 @@ def left_out(odd: Mapping[str, ScanError], kept: int, what: str) -> None:
         raise next(iter(odd.values()))
     if odd:
         names = _listed(list(odd))
-        count = 'one file' if len(odd) == 1 else f'{len(odd)} files'
+        count = 'one image' if len(odd) == 1 else f'{len(odd)} images'
         warnings.warn(f'holds {count} {what}, left out: {names}', ScanRemark, stacklevel=3)
 
 
@@ -211,28 +212,35 @@ def _checked_gap(ordered, heights):
     gaps = np.diff(heights)
     twin = int(np.argmin(gaps))
     if gaps[twin] < _SAME:
-        counts = Counter(np.unique(np.round(heights / _SAME), return_counts=True)[1].tolist())
-        several = next(iter(counts)) if len(counts) == 1 else 1
-        if several > 1 and len(heights) > several:
-            raise ScanError(
-                f'has {several} images at every position, as of {several} phases, echoes or '
-                'reconstructions; put each into a folder or file of its own'
-            )
-        raise ScanError(
-            f'has two slices at the same position ({ordered[twin].name} and '
-            f'{ordered[twin + 1].name}); remove the duplicates'
-        )
+        raise ScanError(_same_places(ordered, heights, twin))
     usual = float(np.median(gaps))
     worst = int(np.argmax(np.abs(gaps - usual)))
-    gap = float(heights[-1] / (len(heights) - 1))
-    off = np.abs(heights - gap * np.arange(len(heights)))
-    if abs(gaps[worst] - usual) > 2 * _OFF * usual or off.max() > max(_OFF * gap, _SAME):
+    gap, off = _line(heights)
+    allowed = _allowed(usual)
+    if abs(gaps[worst] - usual) > 2 * allowed or off.max() > allowed:
         raise ScanError(
             f'has missing or unevenly spaced slices: {gaps[worst]:.3f} mm between '
             f'{ordered[worst].name} and {ordered[worst + 1].name}, {usual:.3f} mm elsewhere; '
             'complete the series, or put stacks of different gaps into folders of their own'
         )
-    return gap
+    return float(gap)
+
+
+def _same_places(ordered, heights, twin):
+    """What is wrong where a slice lies in the place of the one before it, the number `twin`."""
+    counts = np.unique(np.round(heights / _SAME), return_counts=True)[1]
+    several = int(counts[0]) if (counts == counts[0]).all() else 1
+    if several == len(heights):
+        return f'has all its {several} images at one position, so they are no volume; remove it'
+    if several > 1:
+        return (
+            f'has {several} images at every position, as of {several} phases, echoes or '
+            'reconstructions; put each into a folder of its own'
+        )
+    return (
+        f'has two slices at the same position ({ordered[twin].name} and {ordered[twin + 1].name}); '
+        'remove the duplicates'
+    )
 
 
 def _checked_drift(ordered, places, gap):
@@ -241,24 +249,44 @@ def _checked_drift(ordered, places, gap):
     Raises:
       ScanError: slices leave the straight line.
     """
-    steps = np.arange(len(places))[:, None]
-    drift = places[-1] / (len(places) - 1)
+    drift, off = _line(places)
     pixel = np.array(ordered[0].spacing)
-    off = np.abs(places - steps * drift)
-    if (off > np.maximum(_OFF * pixel, _SAME)).any():
+    if (off > [_allowed(side) for side in pixel]).any():
         worst = int(off.max(axis=1).argmax())
         raise ScanError(
             f'has slices that are shifted against each other: {ordered[worst].name} lies '
             f'{np.linalg.norm(off[worst]):.4g} mm beside the line of the others; export the series '
             'again'
         )
-    whole = np.abs(places[-1])
+    whole = np.abs(drift) * (len(places) - 1)
     return np.zeros(2) if (whole <= _STRAIGHT * pixel).all() else drift
+
+
+def _allowed(side):
+    """Mm by which a slice may lie off its place, of the gap or a pixel's side."""
+    return max(_OFF * side, min(_ROUNDED, _QUARTER * side), _SAME)
+
+
+def _line(places):
+    """The step of a line through places [N] or [N, 2], and how far each lies off it.
+
+    From end to end where that is exact; else the nearest line, so that the rounding of its ends
+    does not count for all.
+    """
+    numbers = np.arange(len(places))
+    column = numbers if places.ndim == 1 else numbers[:, None]
+    step = (places[-1] - places[0]) / (len(places) - 1)
+    off = np.abs(places - places[0] - column * step)
+    if off.max() > _SAME:
+        step, start = np.polyfit(numbers, places, 1)
+        off = np.abs(places - start - column * step)
+    return step, off
 
 
 def _listed(names: Sequence[str]) -> str:
     return ', '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')
 
 
-def _joined(numbers: Iterable[float]) -> str:
-    return ' x '.join(f'{number:.6g}' for number in numbers)
+def _joined(numbers: Sequence[float]) -> str:
+    glue = ' x ' if len(numbers) < 6 else ', '  # of axes
+    return glue.join(f'{number:.6g}' for number in numbers)
