@@ -170,9 +170,7 @@ def test_a_tilted_gantry_is_resampled_to_right_angles(tmp_path):
         pixels = np.where(inside, 400, -500).astype(np.int16)
         save(tmp_path / f'{k}.dcm', single(pixels, position, k, axes=(*row, *column)))
     values, image, told = read(tmp_path, 'ct')
-    assert told == [
-        'has slices tilted by 20.0 degrees, as by a gantry; it is resampled to a grid of right angles'
-    ]
+    assert told == ['has slices tilted by 20.0 degrees (a gantry); it is resampled to right angles']
     indices = np.argwhere(values > -50)
     points = np.array([image.TransformIndexToPhysicalPoint(p.tolist()) for p in indices])
     assert np.ptp(points[:, 2]) > 40

@@ -14,6 +14,8 @@ from genesis_jax.imaging.integrity import Checked, Shape
 from genesis_jax.imaging.metaimage import checked_metaimage
 from genesis_jax.imaging.nrrd import checked_nrrd
 
+_STRAIGHT = 1e-9  # of direction cosines
+
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
 
@@ -54,8 +56,11 @@ def _read(checked: Checked, channels: int) -> sitk.Image:
 
 def _straighten(image: sitk.Image, unit: float) -> None:
     """Lays an image on a straight grid in mm, whose unit now has so many mm."""
+    axes = np.reshape(image.GetDirection(), (3, 3))
+    if unit == 1 and np.allclose(axes.T @ axes, np.eye(3), rtol=0, atol=_STRAIGHT):
+        return  # to the last bit as ITK read it
     matrix = np.eye(4)
-    matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    matrix[:3, :3] = axes * image.GetSpacing()
     matrix[:3, 3] = image.GetOrigin()
     matrix[:3] *= unit
     remedy = 'resample it, for example by SimpleITK.Resample'

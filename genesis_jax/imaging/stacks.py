@@ -97,8 +97,7 @@ def as_image(
         return image
     tilt = math.degrees(math.atan2(np.linalg.norm(stack.drift), stack.gap))
     warnings.warn(
-        f'has slices tilted by {tilt:.1f} degrees, as by a gantry; it is resampled to a grid of right '
-        'angles',
+        f'has slices tilted by {tilt:.1f} degrees (a gantry); it is resampled to right angles',
         ScanRemark,
         stacklevel=2,
     )
