@@ -130,7 +130,7 @@ def floats(text: str) -> list[float]:
 
 
 def check_bytes(size: int, expected: int, name: str = '') -> None:
-    """Refuses a file, or the one of this name, with fewer bytes of voxels than its header promises."""
+    """Refuses a file, or the one so named, with fewer bytes of voxels than a header promises."""
     if size < expected:
         within = f' in {name}' if name else ''
         raise ScanError(
