@@ -59,6 +59,8 @@ REMARKED = {
     'HU + 1024, interpolated': (noise(0, 10) + chest() + 1030, r'HU \+ 1024'),
     '16 bits': ((chest() + 1024) / 2400 * 65535, 'slope and intercept'),
     'a slope of 16': (chest() * 16, 'slope and intercept'),
+    'water in air': (np.where(chest() < -900, -1000, noise(0, 1).clip(-2, 2)), 'as of water alone'),
+    'a crop in the window': (noise(110, 10).clip(0, 120) * 255 / 120, 'grey values of a window'),
     'clipped at 0': (chest().clip(0), 'none below 0'),
     'all 40': (np.full(SHAPE, 40), 'is constant'),
 }
@@ -67,6 +69,7 @@ QUIET = {
     'a chest with the widest padding': chest(-3024),
     'a crop without air': chest()[:, 20:34, 20:34],
     'a heart with contrast': noise(250, 80),
+    'a crop of a liver': noise(110, 10),
     'with metal': np.where(chest() > 800, 30000, chest()),
     'water': noise(0, 10),
     'a skull-stripped brain on 0': skull_stripped(),

@@ -150,6 +150,20 @@ def test_an_unusable_qform_beside_an_sform_is_told(tmp_path):
     refused(path, 'has a qform that is no rotation .*; correct it, or set an sform')
 
 
+def test_a_quaternion_that_rounding_made_longer_is_one(tmp_path):
+    half = np.diag([0.0, 0.0, -1.0, 1.0])
+    half[0, 1] = half[1, 0] = 1
+    rounded = {'quatern_b': 0.70711, 'quatern_c': 0.70711, 'quatern_d': 0.0}
+    path = save(tmp_path / 's.nii', make_voxels(), sform=None, qform=half, **rounded)
+    np.testing.assert_allclose(affine(read(path)), half, atol=1e-6)
+    for length in (1.0009, 1.0011, 3.0):
+        rewrite(path, quatern_b=length, quatern_c=0)
+        if length < 1.001:
+            np.testing.assert_allclose(affine(read(path)), np.diag([1, -1, -1, 1]), atol=1e-6)
+        else:
+            refused(path, f'the length {length:g}[0-9]*, but 1 at most is expected')
+
+
 def test_pixdim_that_differs_is_told_and_the_sform_is_used(tmp_path):
     path = save(tmp_path / 's.nii', make_voxels(), pixdim=[1, 1, 1, 1.25, 0, 0, 0, 0])
     match = r'1 x 1 x 1 mm by its sform and of 1 x 1 x 1.25 mm by its pixdim, which differ .* 1.75'

@@ -92,7 +92,7 @@ def prepare(
     )  # fmt: skip
     interruption = Interruption()
     skip_duplicates |= declaration.task is None
-    duplicates = Duplicates(skip_duplicates, table, declaration.classes)
+    duplicates = Duplicates(skip_duplicates, table, declaration)
     names = (name, f'{name}_cases')
     kinds = (len(declaration.channels), declaration.task, len(declaration.classes), valid)
     with ExitStack() as stack:
@@ -112,13 +112,14 @@ def prepare(
         ]
         for job, result in stop_on_signal(zip(ordered, bar, strict=True), interruption):
             result = result or Result(reason=KILLED)
-            reason = result.reason or duplicates.add(job, result)
-            if reason and result.stored:  # by its worker, before anyone knew it as a copy
+            if not result.reason:
+                result = duplicates.add(job, result)
+            if result.reason and result.stored:  # by its worker, before anyone knew it as a copy
                 shutil.rmtree(dataset_folder(stage, name) / result.stored['volume'])
             if job.split not in splits:
                 continue
-            if reason:
-                summary.skip(job.shown, reason)
+            if result.reason:
+                summary.skip(job.shown, result.reason)
                 continue
             summary.count(job, result)
             if result.stored is not None and result.count:

@@ -1,8 +1,8 @@
 """One image under two names: told by its voxels in LPS, whatever its file, format and spacing."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 
-from data_prep.types import Job, Result, listed
+from data_prep.types import Declaration, Job, Result, listed
 from genesis_jax.errors import PrepareError
 
 
@@ -10,27 +10,29 @@ class Duplicates:
     """The images so far: whose each is, and how it is labelled.
 
     An image of two patients could leak from training into the test; one of two labels teaches and
-    tests nothing. Without labels, an image that a patient has twice is kept once, too.
+    tests nothing. An image that a patient has twice is kept once, too, without labels or as a scan
+    with a mask; of other labels each row is kept, and that it is there twice is told.
 
     Args:
       skip: an image that two patients have is kept once, instead of refused.
       table: that labels every image; empty: none does.
-      classes: names by class index.
+      declaration: of the dataset.
     """
 
-    def __init__(self, skip: bool, table: str, classes: Sequence[str]) -> None:
-        self._skip, self._table, self._classes = skip, table, classes
+    def __init__(self, skip: bool, table: str, declaration: Declaration) -> None:
+        self._skip, self._table, self._classes = skip, table, declaration.classes
+        self._keeps_rows = declaration.task in ('classification', 'multilabel')
         self._first: dict[bytes, tuple[Job, str]] = {}
         self._clashes: list[str] = []
 
-    def add(self, job: Job, result: Result) -> str:
-        """Takes note of an image; why it is skipped, if it was there before.
+    def add(self, job: Job, result: Result) -> Result:
+        """Takes note of an image; its result, which says so if it was there before.
 
         Raises:
           PrepareError: another patient has the same, and it is not to be skipped.
         """
         if not result.identity:
-            return ''
+            return result
         held = [self._classes[index] for patch in result.patches for index in patch.held]
         label = '|'.join(held) or 'nothing'
         first, other = self._first.setdefault(result.identity, (job, label))
@@ -39,12 +41,15 @@ class Duplicates:
                 f'{first.shown} and {job.shown} hold one image, labelled {other} and {label}'
             )
         if first is job:
-            return ''
+            return result
         if first.patient == job.patient:
-            same = f'holds the same image as {first.shown}, which is kept'
-            return '' if self._classes else same
+            if self._keeps_rows:
+                same = f'holds the same image as {first.shown}, of the same patient; both are kept'
+                return replace(result, told=[*result.told, same])
+            return replace(result, reason=f'holds the same image as {first.shown}, which is kept')
         if self._skip:
-            return f'holds the same image as {first.shown}, of patient {first.patient}'
+            same = f'holds the same image as {first.shown}, of patient {first.patient}'
+            return replace(result, reason=same)
         raise PrepareError(
             f'{first.shown} and {job.shown} hold the same image, but count as two patients '
             f'({first.patient}, {job.patient}), so a network may be tested on what it learned '

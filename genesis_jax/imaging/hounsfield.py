@@ -6,17 +6,20 @@ background (0, and the lowest value if that is -1000 or less, which is air or pa
 
 1. All voxels are one value: refused if it is none of a body (32767), else a remark.
 2. Nine values of ten lie within -5 ... 5: refused. So are scans of 0 ... 1, of -1 ... 1, with mean
-   0 and standard deviation 1, in thousands of HU, and label files; in HU not even water does.
+   0 and standard deviation 1, in thousands of HU, and label files. With a lowest value of -900 or
+   less, which is air, a remark: water alone does so, in a phantom.
 3. Most values lie outside of -1100 ... 3100: a remark (16-bit grey values, a wrong slope).
-4. The scan has 8 bits, or all of it lies within 0 ... 255: a remark (grey values of a window).
+4. The scan has 8 bits, or all of it lies within 0 ... 255 and reaches one of the two: a remark
+   (grey values of a window).
 5. Less than one value of a thousand lies below -50, and all are at least 0 with a maximum above
    3000, or a fifth of those above 200 lies around 1024, where soft tissue would be: a remark
    (HU + 1024).
 6. No voxel lies below 0: a remark.
 
 Quiet are therefore crops (a heart, a spine: fat and noise reach below 0), masked organs on 0 or on
--1024, and of the scans that rules 4 and 6 would name, a skull-stripped brain in its window: stored
-in more than 8 bits, at most 120, a fifth of it 0.
+-1024, and of the scans that rules 4 and 6 would name, those stored in more than 8 bits that are a
+skull-stripped brain in its window (at most 120, a fifth of it 0) or a crop of soft tissue alone,
+as of a liver (all of it within 1 ... 254).
 """
 
 import warnings
@@ -27,6 +30,8 @@ from genesis_jax.errors import ScanError, ScanRemark, in_full
 
 _BODY = (-1100, 3100)  # HU; noise below air, metal above bone
 _SAMPLE = 1_000_000  # voxels
+_AIR = -900  # HU; no normalised scan has it
+_WHITE = 255  # the highest of 8 bits
 _BRAIN_WINDOW = 120  # HU, the highest value that is usual in one
 
 
@@ -53,14 +58,22 @@ def check_hu(voxels: np.ndarray) -> None:
     values = sample[~background]
     if not values.size:  # the sample missed what is there
         values = np.array([low, high], np.float32)
-    if _share(np.abs(values) <= 5) >= 0.9:
+    near_water = _share(np.abs(values) <= 5) >= 0.9
+    if near_water and low > _AIR:
         raise ScanError(
             f'{holds}, which cannot be HU (air is -1000, water 0, bone 1000): they '
             'look normalised, or like labels; export it again in HU'
         )
     eight_bits = voxels.dtype.itemsize == 1
-    is_brain = low == 0 and high <= _BRAIN_WINDOW and background.mean() >= 0.2 and not eight_bits
-    if not is_brain and (looks := _looks_like(values, low, high, eight_bits)):
+    is_brain = low == 0 and high <= _BRAIN_WINDOW and background.mean() >= 0.2
+    is_soft = low > 0 and high < _WHITE
+    if (is_brain or is_soft) and not eight_bits:
+        return
+    if near_water:
+        looks = 'most of them within -5 to 5, as of water alone: look at it if it is no phantom'
+    else:
+        looks = _looks_like(values, low, high, eight_bits)
+    if looks:
         warnings.warn(f'{holds}, {looks}', ScanRemark, stacklevel=2)
 
 
@@ -71,7 +84,7 @@ def _looks_like(values: np.ndarray, low: float, high: float, eight_bits: bool) -
             'most of them far from those of a body in HU (-1000 to 3000): check slope and '
             'intercept, or export it again in HU'
         )
-    if eight_bits or (low >= 0 and high <= 255):
+    if eight_bits or (low >= 0 and high <= _WHITE):
         return 'which look like grey values of a window, not like HU; export it again in HU'
     around = (values > 824) & (values < 1224)
     shifted = around.sum() >= 0.2 * max(1, (values > 200).sum())

@@ -129,12 +129,13 @@ def floats(text: str) -> list[float]:
         ) from None
 
 
-def check_bytes(size: int, expected: int) -> None:
-    """Refuses a file that has fewer bytes of voxels than its header promises."""
+def check_bytes(size: int, expected: int, name: str = '') -> None:
+    """Refuses a file, or the one so named, with fewer bytes of voxels than a header promises."""
     if size < expected:
+        within = f' in {name}' if name else ''
         raise ScanError(
-            f'is truncated: its header promises {expected} bytes of voxels and {max(size, 0)} are '
-            'there; copy or download it again'
+            f'is truncated: its header promises {expected} bytes of voxels{within} and '
+            f'{max(size, 0)} are there; copy or download it again'
         )
 
 

@@ -24,6 +24,8 @@ FIELDS = (
 _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # unknown, metre, mm, micrometre
 _SPATIAL_UNITS = 0b111  # of xyzt_units; the other bits are the unit of time
+_QUATERNION = ('quatern_b', 'quatern_c', 'quatern_d')
+_LONGEST = 1.001  # that rounding makes of a quaternion of length 1
 _CODES = range(6)
 _LARGE = 100.0  # mm; no scan has such voxels
 _SMALL = 2.0  # mm; few scans are as small
@@ -76,6 +78,7 @@ def _used(header: Nifti1Header) -> tuple[str, np.ndarray]:
 def _qform(header: Nifti1Header) -> np.ndarray:
     if header['pixdim'][0] == 0:
         header['pixdim'][0] = 1  # as the standard asks
+    _shorten_quaternion(header)
     try:
         matrix = header.get_qform()
     except (HeaderDataError, ValueError) as error:
@@ -87,6 +90,22 @@ def _qform(header: Nifti1Header) -> np.ndarray:
             f'has a qform that is no rotation {reason}; correct it, or set an sform and its code'
         )
     return matrix
+
+
+def _shorten_quaternion(header: Nifti1Header) -> None:
+    """Makes b, c, d of unit length where rounding has made them a little longer, as niftilib does.
+
+    nibabel refuses what is longer than 1 by more than float32 rounds; files round to five digits.
+    """
+    length = float(np.linalg.norm([float(header[name]) for name in _QUATERNION]))
+    if length > _LONGEST:
+        raise ScanError(
+            f'has a qform that is no rotation (its quaternion b, c, d has the length {length:.7g}, '
+            'but 1 at most is expected); correct it, or set an sform and its code'
+        )
+    if length > 1:
+        for name in _QUATERNION:
+            header[name] = float(header[name]) / length
 
 
 def _qform_differs(header: Nifti1Header, sform: np.ndarray, size: list[int], unit: float) -> bool:

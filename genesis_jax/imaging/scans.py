@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genesis_jax.imaging import dicom
+from genesis_jax.imaging.data_files import named_by
 
 _NIFTI = ('.nii.gz', '.nii', '.hdr.gz', '.hdr')  # the voxels of .hdr are beside it, in .img
 _SUFFIXES = (*_NIFTI, '.mhd', '.mha', '.nrrd', '.nhdr')
@@ -55,8 +56,7 @@ def find_with_objects(
             kind = images if _suffix(path) else slices if dicom.is_dicom(path) else others
             kind.append(path)
     found, objects = dicom.find_series(slices)
-    heads = {_stem(path) for path in images}
-    if line := passed_over([path for path in others if _bare(path) not in heads]):
+    if line := passed_over(_strays(others, images)):
         tell(line)
     series = [_series_scan(source, one, found) for one in found]
     scans = named_scans(source, images, _stem) + series
@@ -68,6 +68,15 @@ def passed_over(files: Iterable[Path]) -> str:
     kinds = Counter(path.suffix.lower() or 'without suffix' for path in files)
     named = ', '.join(f'{kind} {count}' for kind, count in kinds.most_common())
     return f'Passed over, as of no format that is read: {kinds.total()} ({named})' if named else ''
+
+
+def _strays(others: Sequence[Path], images: Sequence[Path]) -> list[Path]:
+    """Those of other files that hold the voxels of no image."""
+    heads = {_stem(path) for path in images}
+    strays = [path for path in others if _bare(path) not in heads]
+    headers = [path for path in images if strays and not is_nifti(path)]
+    named = {os.path.abspath(path) for header in headers for path in named_by(header)}
+    return [path for path in strays if os.path.abspath(path) not in named]
 
 
 def _series_scan(source: Path, one: dicom.Series, found: Sequence[dicom.Series]) -> Scan:
