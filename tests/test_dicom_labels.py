@@ -23,9 +23,10 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from genesis_jax.errors import ScanError, collected_remarks
 from genesis_jax.imaging.dicom_labels import read_label_file, read_labels
+from genesis_jax.imaging.frames import quiet
 from genesis_jax.imaging.geometry import Grid
 from genesis_jax.imaging.scans import find_scans
-from genesis_jax.imaging.seg_writing import write_seg
+from genesis_jax.imaging.seg_writing import check_series, write_seg
 
 highdicom = pytest.importorskip('highdicom')
 
@@ -298,6 +299,30 @@ def test_a_series_without_its_study_is_refused(tmp_path):
     with pytest.raises(ScanError, match='has no StudyInstanceUID'):
         written(scan, tmp_path / 'seg.dcm')
     assert not list(tmp_path.glob('*seg*'))
+
+
+def test_what_no_seg_can_refer_to_is_known_before_a_prediction(tmp_path):
+    for number, tag in enumerate(('StudyInstanceUID', 'FrameOfReferenceUID')):
+        scan = write_series(tmp_path / str(number), **{tag: ''})
+        with pytest.raises(ScanError, match=f'has no {tag}'):
+            check_series(scan, 'ct', NAMES)
+    scan = write_series(tmp_path / 'alike', SOPInstanceUID='1.2.3.4')
+    with pytest.raises(ScanError, match='has slices of the same SOPInstanceUID'):
+        check_series(scan, 'ct', NAMES)
+    check_series(write_series(tmp_path / 'good'), 'ct', NAMES)
+
+
+def test_what_a_header_may_not_say_is_left_empty(tmp_path):
+    bad = {'PatientBirthDate': '31.12.1950', 'PatientSex': 'MALE', 'StudyTime': '25:99'}
+    with quiet():
+        scan = write_series(tmp_path / 'ct', StudyDate='20240131', **bad)
+    labels, _, told = written(scan, tmp_path / 'seg.dcm')
+    assert told == [
+        f'has a {name} that is no valid one, which is left empty in the DICOM SEG' for name in bad
+    ]
+    made = pydicom.dcmread(tmp_path / 'seg.dcm')
+    assert not made.PatientBirthDate and not made.StudyTime and made.StudyDate == '20240131'
+    np.testing.assert_array_equal(read_back(scan, tmp_path / 'seg.dcm')[0], labels)
 
 
 # --- RTSTRUCT ------------------------------------------------------------------------------------

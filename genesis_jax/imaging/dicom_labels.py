@@ -184,10 +184,10 @@ def read_labels(
             if other and count:
                 shared[f'{classes[other - 1]!r} and {name!r} {count}'] += int(count)
         labels[mask] = index
-    for name, error in elsewhere.items():
+    for name, why in elsewhere.items():
         if not labels.any():
-            raise ScanError(f'{error}; check that the labels are its own')
-        warnings.warn(f'{error}, so that {name!r} is background', ScanRemark, stacklevel=2)
+            raise ScanError(f'{why}; check that the labels are its own')
+        warnings.warn(f'{why}, so that {name!r} is background', ScanRemark, stacklevel=2)
     if shared:
         text = f'has voxels of two classes, which count as of the last ({", ".join(shared)})'
         warnings.warn(text, ScanRemark, stacklevel=2)
