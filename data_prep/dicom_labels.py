@@ -142,6 +142,11 @@ def _all_names(labelled: Iterable[Sequence[LabelFile]]) -> tuple[str, ...]:
             for name in file.names:
                 first.setdefault(name_key(name), name)
     first.pop('background', None)
+    if not first:
+        raise PrepareError(
+            'the labels hold no segment and no ROI with a closed contour; add labels that do or '
+            'check --source'
+        )
     if len(first) > _HIGHEST_CLASS:
         raise PrepareError(
             f'the labels have {len(first)} names, and a dataset at most {_HIGHEST_CLASS} classes; '
@@ -167,6 +172,12 @@ def _lines(labelled: Collection[Sequence[LabelFile]], classes: Sequence[str]) ->
             f'{every or "nothing"}; correct --classes'
         )
     lines = [f'Labels, with numbers of scans: {every}']
+    unfilled = Counter(
+        name for files in labelled for name in {one for file in files for one in file.unfilled}
+    )
+    if unfilled:
+        names = listed([f'{name} {unfilled[name]}' for name in sorted(unfilled)])
+        lines.append(f'No labels, as ROIs without a closed contour, with numbers of scans: {names}')
     if left := sorted(set(counts) - set(keys)):
         lines.append(f'Left out, as not in --classes: {listed([shown[key] for key in left])}')
     used = sum(not names.keys().isdisjoint(keys) for names in held)

@@ -23,9 +23,10 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from genesis_jax.errors import ScanError, collected_remarks
 from genesis_jax.imaging.dicom_labels import read_label_file, read_labels
+from genesis_jax.imaging.frames import quiet
 from genesis_jax.imaging.geometry import Grid
 from genesis_jax.imaging.scans import find_scans
-from genesis_jax.imaging.seg_writing import write_seg
+from genesis_jax.imaging.seg_writing import check_series, write_seg
 
 highdicom = pytest.importorskip('highdicom')
 
@@ -254,6 +255,11 @@ def test_labels_beside_the_scan_are_refused_and_beyond_it_told(tmp_path):
     path = make_seg(tmp_path / 'seg.dcm', scan, masks, change=moved(100))
     with pytest.raises(ScanError, match='has labels that lie beside it'):
         read_back(scan, path, classes=('liver',))
+    masks = {'liver': masks['liver'], 'kidney': masks['liver'][::-1]}
+    path = make_seg(tmp_path / 'seg.dcm', scan, masks, change=moved(6 * GAP))
+    found, told = read_back(scan, path)
+    assert np.count_nonzero(found == 2) == np.count_nonzero(found) == 3 * 9
+    assert any("(seg.dcm), so that 'liver' is background" in text for text in told)
 
     def elsewhere(made):
         made.FrameOfReferenceUID = '1.2.77'
@@ -293,6 +299,30 @@ def test_a_series_without_its_study_is_refused(tmp_path):
     with pytest.raises(ScanError, match='has no StudyInstanceUID'):
         written(scan, tmp_path / 'seg.dcm')
     assert not list(tmp_path.glob('*seg*'))
+
+
+def test_what_no_seg_can_refer_to_is_known_before_a_prediction(tmp_path):
+    for number, tag in enumerate(('StudyInstanceUID', 'FrameOfReferenceUID')):
+        scan = write_series(tmp_path / str(number), **{tag: ''})
+        with pytest.raises(ScanError, match=f'has no {tag}'):
+            check_series(scan, 'ct', NAMES)
+    scan = write_series(tmp_path / 'alike', SOPInstanceUID='1.2.3.4')
+    with pytest.raises(ScanError, match='has slices of the same SOPInstanceUID'):
+        check_series(scan, 'ct', NAMES)
+    check_series(write_series(tmp_path / 'good'), 'ct', NAMES)
+
+
+def test_what_a_header_may_not_say_is_left_empty(tmp_path):
+    bad = {'PatientBirthDate': '31.12.1950', 'PatientSex': 'MALE', 'StudyTime': '25:99'}
+    with quiet():
+        scan = write_series(tmp_path / 'ct', StudyDate='20240131', **bad)
+    labels, _, told = written(scan, tmp_path / 'seg.dcm')
+    assert told == [
+        f'has a {name} that is no valid one, which is left empty in the DICOM SEG' for name in bad
+    ]
+    made = pydicom.dcmread(tmp_path / 'seg.dcm')
+    assert not made.PatientBirthDate and not made.StudyTime and made.StudyDate == '20240131'
+    np.testing.assert_array_equal(read_back(scan, tmp_path / 'seg.dcm')[0], labels)
 
 
 # --- RTSTRUCT ------------------------------------------------------------------------------------
@@ -389,11 +419,11 @@ def test_contours_that_are_off_are_told(tmp_path):
 
     assert remarks(1, 2, 3.3) == (
         [1, 2, 3],
-        ["has contours of 'liver' in 1 planes between its slices, now on these (rt.dcm)"],
+        ["has contours of 'liver' in a plane between its slices, now on these (rt.dcm)"],
     )
     assert remarks(1, 2, 2.4) == (
         [1, 2],
-        ["has contours of 'liver' in 1 planes between others, left out (rt.dcm)"],
+        ["has contours of 'liver' in a plane between others, left out (rt.dcm)"],
     )
     held, told = remarks(-3, 7, 8, 8.4, 20)
     assert held == [7, 8] and "2 contours of 'liver' that are beyond its slices" in told[0]
@@ -406,9 +436,26 @@ def test_contours_that_are_off_are_told(tmp_path):
     held, told = remarks(1, 2, more=[upright, point, line])
     assert held == [1, 2] and len(told) == 2
     assert "2 contours of 'liver' that are not closed" in told[0]
-    assert "1 contours of 'liver' that are not parallel to its slices" in told[1]
-    with pytest.raises(ScanError, match="labels without a closed contour of 'liver'"):
+    assert told[1].startswith("has a contour of 'liver' that is not parallel to its slices, which")
+    with pytest.raises(ScanError, match='none of the classes liver; it has none that can be fill'):
         remarks(more=[line])
+    with pytest.raises(ScanError, match=r"contours of 'liver' \(rt.dcm\); check that the labels"):
+        remarks(-3, 20)
+    assert remarks(2.5, 3.5, 4.5, 5.5)[0] == [3, 4, 5, 6]
+
+
+def test_a_class_wholly_beyond_the_slices_is_background(tmp_path):
+    scan = write_series(tmp_path / 'ct')
+    grid, _ = placed(scan)
+    corners = box(2.5, 8.5, 3.5, 9.5)
+    rois = {'liver': [drawn(grid, corners, 3)], 'kidney': [drawn(grid, corners, 20)]}
+    found, told = outlined(scan, tmp_path / 'rt.dcm', rois, NAMES)
+    assert np.count_nonzero(found) == np.count_nonzero(found[3:9, 4:10, 3] == 1) == 36
+    assert told == [
+        "has a contour of 'kidney' that is beyond its slices, which is left out (rt.dcm)",
+        "has no voxel inside the closed contours of 'kidney' (rt.dcm), so that 'kidney' is "
+        'background',
+    ]
 
 
 def test_a_contour_that_is_no_list_of_points_is_refused(tmp_path):

@@ -92,6 +92,22 @@ def test_without_classes_all_names_are(archive, tmp_path):
     assert told['classes'] == ['background', 'BODY', 'Heart', 'kidney', 'liver']
 
 
+def test_points_are_no_class(tmp_path, capsys):
+    source = tmp_path / 'archive'
+    for number in range(3):
+        _, grid = make_patient(source, number)
+        contours = [drawn(grid, box(2.5, 8.5, 3.5, 9.5), 3)]
+        rois = {'liver': contours, 'ISO': [('POINT', contours[0][:1])]}
+        make_set(source, number, rois, f'{number}.dcm')
+    flags = ('--name=all', '--modality=ct', '--folds=2')
+    assert prepare(dicom_labels, source, tmp_path / 'data', *flags) == 0
+    said = capsys.readouterr().out
+    assert 'No labels, as ROIs without a closed contour, with numbers of scans: ISO 3' in said
+    assert metadata(tmp_path / 'data', 'all')['classes'] == ['background', 'liver']
+    for case in sum(read(tmp_path / 'data', 'all_cases').values(), []):
+        assert np.count_nonzero(case['mask']) == 36
+
+
 def test_what_cannot_be_prepared_is_one_sentence(archive, tmp_path, capsys):
     source, _ = archive
     flags = ('--name=n', '--modality=ct')

@@ -24,6 +24,7 @@ DTYPES = {  # of the arrays in a file
 }
 PREFIX = 'module.'  # of networks trained with nn.DataParallel, as the published ones were
 FIRST = 'down_tr64.ops.0.conv1.weight'
+_LISTED = 5  # names in an error: with more, nobody finds what to do at its end
 _REMEDY = 'name a file of the same network'
 _HEADS = {'unet': 'out_tr.final_conv', 'classifier': 'dense_2'}
 
@@ -176,7 +177,7 @@ def check(
     source: object,
     remedy: str = _REMEDY,
 ) -> None:
-    """Raises one UserError with every name that is missing, unexpected or of another shape.
+    """Raises one UserError with the first names missing, unexpected or of another shape.
 
     Args:
       shapes, expected: `{name: shape}`.
@@ -227,7 +228,7 @@ def narrow(array: np.ndarray, dtype: str, name: str) -> np.ndarray:
 
 
 def _check_finite(arrays, source):
-    """Raises one UserError with every name whose array has nan or infinities."""
+    """Raises one UserError with the first names whose arrays have nan or infinities."""
     if bad := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
         raise UserError(
             f'{source} has nan or infinite numbers in {len(bad)} arrays ({listing(bad)}); expected '
@@ -247,5 +248,7 @@ def flatten(
 
 
 def listing(names: Iterable[str]) -> str:
-    """Some names, for an error: all, since any of them may be the clue."""
-    return ', '.join(names)
+    """The first of some names, and how many more there are, for an error."""
+    names = list(names)
+    more = f' and {len(names) - _LISTED} more' if len(names) > _LISTED else ''
+    return ', '.join(names[:_LISTED]) + more

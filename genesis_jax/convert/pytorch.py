@@ -147,19 +147,32 @@ def _check_sums(path):
 
 
 def _state_dict(file, path):
-    """Names and tensors of a file: those below a usual key (`_STATES`), or all of it."""
+    """Names and tensors of a file: below a usual key (`_STATES`), the only ones, or all of it."""
     state = file
     if isinstance(file, dict):
-        state = next((file[key] for key in _STATES if isinstance(file.get(key), dict)), file)
+        held = [value for value in file.values() if _is_state(value)]
+        only = held[0] if len(held) == 1 and not any(map(_is_tensor, file.values())) else file
+        state = next((file[key] for key in _STATES if isinstance(file.get(key), dict)), only)
         state = file.get('state_dict', state)  # the first of them, even if it is no dict
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         held = f'a {type(state).__name__}'
-    elif others := [name for name, v in state.items() if not isinstance(v, torch.Tensor)]:
+    elif others := [name for name, value in state.items() if not _is_tensor(value)]:
         held = names.listing(others)
     else:
         return state
     raise UserError(
         f'{path} holds {held}; expected the tensors of a network by name, alone or as state_dict'
+    )
+
+
+def _is_tensor(value):
+    return isinstance(value, torch.Tensor)
+
+
+def _is_state(value):
+    """Whether it is tensors by name."""
+    return isinstance(value, dict) and bool(value) and all(
+        isinstance(name, str) and _is_tensor(one) for name, one in value.items()
     )
 
 

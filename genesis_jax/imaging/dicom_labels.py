@@ -16,9 +16,9 @@ import SimpleITK as sitk
 from genesis_jax.errors import ScanError, ScanRemark
 from genesis_jax.imaging.dicom import read_stack
 from genesis_jax.imaging.frames import quiet, read_dataset
-from genesis_jax.imaging.rtstruct import Rois, rois_of
+from genesis_jax.imaging.rtstruct import Rois, rois_of, unfilled_of
 from genesis_jax.imaging.scans import Scan
-from genesis_jax.imaging.seg_reading import Segments, name_key
+from genesis_jax.imaging.seg_reading import Elsewhere, Segments, name_key
 from genesis_jax.imaging.stacks import as_image
 
 _SEG = ('1.2.840.10008.5.1.4.1.1.66.4', '1.2.840.10008.5.1.4.1.1.66.7')  # and label maps
@@ -34,7 +34,8 @@ class LabelFile:
     Attributes:
       uid: of the object.
       is_seg: or it is an RTSTRUCT.
-      names: of its segments, or of its ROIs that have contours.
+      names: of its segments, or of its ROIs that have closed contours.
+      unfilled: names of its other ROIs.
       series, instances, frames: UIDs of the series, images and frames of reference that it names.
       patient: its PatientID.
     """
@@ -43,6 +44,7 @@ class LabelFile:
     uid: str
     is_seg: bool
     names: tuple[str, ...]
+    unfilled: tuple[str, ...]
     series: frozenset[str]
     instances: frozenset[str]
     frames: frozenset[str]
@@ -60,8 +62,10 @@ def read_label_file(path: Path) -> LabelFile | None:
     kind = str(dataset.get('SOPClassUID', ''))
     if kind not in (*_SEG, _RTSTRUCT):
         return None
+    unfilled = []
     if kind == _RTSTRUCT:
         names = [name for name, _ in rois_of(dataset)]
+        unfilled = unfilled_of(dataset)
     else:
         segments = dataset.get('SegmentSequence') or []
         numbered = [item for item in segments if item.get('SegmentNumber')]  # 0: background
@@ -77,6 +81,7 @@ def read_label_file(path: Path) -> LabelFile | None:
         uid=str(dataset.get('SOPInstanceUID', path)),
         is_seg=kind != _RTSTRUCT,
         names=tuple(dict.fromkeys(filter(None, names))),
+        unfilled=tuple(dict.fromkeys(unfilled)),
         series=frozenset(named['SeriesInstanceUID']),
         instances=frozenset(named['ReferencedSOPInstanceUID']),
         frames=frozenset(named['FrameOfReferenceUID'] - {''}),
@@ -146,18 +151,20 @@ def read_labels(
       classes: names, of index 1 and so on; of those that hold a voxel, the last wins.
 
     Raises:
-      ScanError: labels cannot be read, lie elsewhere, or two files hold the same.
+      ScanError: labels cannot be read, all lie elsewhere, or two files hold the same.
     """
     held = sorted({name for file in files for name in file.names})
     if not {name_key(name) for name in held} & {name_key(name) for name in classes}:
         raise ScanError(
-            f'has labels of none of the classes {", ".join(classes)}; it has {", ".join(held)}'
+            f'has labels of none of the classes {", ".join(classes)}; it has '
+            f'{", ".join(held) or "none that can be filled"}'
         )
     stack, headers = read_stack(scan.files, modality)
     _check_frame(files, next(iter(headers.values())))
     opened = {file: (Segments if file.is_seg else Rois)(file.path, stack) for file in files}
     labels = np.zeros(stack.shape, np.uint8)
     shared: dict[str, int] = defaultdict(int)
+    elsewhere: dict[str, Elsewhere] = {}
     for index, name in enumerate(classes, start=1):
         key = name_key(name)
         holders = [file for file in files if key in map(name_key, file.names)]
@@ -168,11 +175,19 @@ def read_labels(
             text = f'has no label {name!r}, whose voxels count as background'
             warnings.warn(text, ScanRemark, stacklevel=2)
             continue
-        mask = opened[holders[0]].mask({key})
+        try:
+            mask = opened[holders[0]].mask({key})
+        except Elsewhere as error:
+            elsewhere[name] = error
+            continue
         for other, count in enumerate(np.bincount(labels[mask], minlength=1)):
             if other and count:
                 shared[f'{classes[other - 1]!r} and {name!r} {count}'] += int(count)
         labels[mask] = index
+    for name, why in elsewhere.items():
+        if not labels.any():
+            raise ScanError(f'{why}; check that the labels are its own')
+        warnings.warn(f'{why}, so that {name!r} is background', ScanRemark, stacklevel=2)
     if shared:
         text = f'has voxels of two classes, which count as of the last ({", ".join(shared)})'
         warnings.warn(text, ScanRemark, stacklevel=2)

@@ -4,17 +4,19 @@ A voxel is inside if its centre is. The libraries for RTSTRUCT round contours to
 have not been kept for years, so the polygons are filled here.
 """
 
+import math
 import warnings
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 
 from genesis_jax.errors import ScanError, ScanRemark
 from genesis_jax.imaging.frames import quiet, read_dataset
-from genesis_jax.imaging.seg_reading import name_key
+from genesis_jax.imaging.seg_reading import Elsewhere, name_key
 from genesis_jax.imaging.stacks import Stack
 
 _CLOSED = ('CLOSED_PLANAR', 'CLOSEDPLANAR_XOR')
@@ -45,13 +47,18 @@ class Rois:
         Contours of a ROI in one plane are even-odd: one inside another is a hole.
 
         Raises:
-          ScanError: no contour of such a ROI lies on the slices.
+          Elsewhere: such ROIs enclose no voxel of the slices.
+          ScanError: a contour is no list of points.
         """
         voxels = np.zeros(self._stack.shape, bool)
-        for name, contours in rois_of(self._dataset):
-            if name_key(name) in names:
-                for place, polygons in self._by_slice(name, self._planes(name, contours)).items():
-                    voxels[place] |= _inside(polygons, self._stack.shape[1:])
+        own = [roi for roi in rois_of(self._dataset) if name_key(roi[0]) in names]
+        for name, contours in own:
+            for place, polygons in self._by_slice(name, self._planes(name, contours)).items():
+                voxels[place] |= _inside(polygons, self._stack.shape[1:])
+        if own and not voxels.any():
+            raise Elsewhere(
+                f'has no voxel inside the closed contours of {own[0][0]!r} ({self._file})'
+            )
         return voxels
 
     def _planes(
@@ -64,7 +71,7 @@ class Rois:
         left = {'not closed': 0, 'not parallel to its slices': 0, 'beyond its slices': 0}
         for contour in contours:
             points = self._points(name, contour)
-            if contour.get('ContourGeometricType') not in _CLOSED or len(points) < 3:
+            if not _is_closed(contour):
                 left['not closed'] += 1
                 continue
             indices = points @ to_index[:, :3].T + to_index[:, 3]
@@ -77,21 +84,14 @@ class Rois:
                 planes[round(height, 2)].append(indices[:, :2])
         for why, number in left.items():
             if number:
-                self._remark(f'{number} contours of {name!r} that are {why}, which are left out')
-        if not planes:
-            raise ScanError(
-                f'has labels without a closed contour of {name!r} on its slices ({self._file}); '
-                'check that they are its own'
-            )
+                some, are = (f'{number} contours', 'are') if number > 1 else ('a contour', 'is')
+                self._remark(f'{some} of {name!r} that {are} {why}, which {are} left out')
         return planes
 
     def _points(self, name: str, contour: pydicom.Dataset) -> np.ndarray:
         """The corners of a contour, mm [N, 3]."""
         try:
-            # As stored: pydicom makes an object of every number, which takes ten times as long.
-            stored = contour.get_item('ContourData').value or b''
-            words = stored.split(b'\\') if isinstance(stored, bytes) else stored
-            return np.array([word for word in words if word], float).reshape(-1, 3)
+            return np.array(_numbers(contour), float).reshape(-1, 3)
         except ValueError:
             raise ScanError(
                 f'has labels with a contour of {name!r} that is no list of points ({self._file}); '
@@ -103,13 +103,17 @@ class Rois:
     ) -> dict[int, list[np.ndarray]]:
         """The polygons of the plane nearest to each slice that has one within half a gap."""
         last = len(self._stack.frames) - 1
+        # Half-way always up: planes that all lie between slices stay on slices of their own.
+        places = {height: min(max(math.floor(height + 0.5), 0), last) for height in planes}
         nearest: dict[int, float] = {}
-        for height in sorted(planes, key=lambda height: abs(height - round(height))):
-            nearest.setdefault(min(max(round(height), 0), last), height)
+        for height in sorted(planes, key=lambda height: abs(height - places[height])):
+            nearest.setdefault(places[height], height)
         if left := len(planes) - len(nearest):
-            self._remark(f'contours of {name!r} in {left} planes between others, left out')
+            self._remark(f'contours of {name!r} in {_planes_of(left)} between others, left out')
         if off := sum(abs(height - place) > _BETWEEN for place, height in nearest.items()):
-            self._remark(f'contours of {name!r} in {off} planes between its slices, now on these')
+            self._remark(
+                f'contours of {name!r} in {_planes_of(off)} between its slices, now on these'
+            )
         steps = np.diff(sorted(nearest))
         if len(steps) > 1 and np.median(steps) > 1:
             self._remark(f'contours of {name!r} on one of {np.median(steps):g} slices only')
@@ -120,18 +124,41 @@ class Rois:
 
 
 def rois_of(dataset: pydicom.Dataset) -> list[tuple[str, list[pydicom.Dataset]]]:
-    """The name and the contours of every ROI that has any."""
-    names = {
+    """The name and all contours of every ROI with at least one that is closed."""
+    return [(name, own) for name, own in _rois(dataset) if any(map(_is_closed, own))]
+
+
+def unfilled_of(dataset: pydicom.Dataset) -> list[str]:
+    """The names of the ROIs without a closed contour, such as isocentres, markers and lines."""
+    return [name for name, own in _rois(dataset) if not any(map(_is_closed, own))]
+
+
+def _rois(dataset: pydicom.Dataset) -> list[tuple[str, list[pydicom.Dataset]]]:
+    drawn: dict[Any, list[pydicom.Dataset]] = defaultdict(list)
+    for item in dataset.get('ROIContourSequence') or []:
+        contours = [one for one in item.get('ContourSequence') or [] if 'ContourData' in one]
+        drawn[item.get('ReferencedROINumber')] += contours
+    named = {
         item.get('ROINumber'): str(item.get('ROIName', '')).strip()
         for item in dataset.get('StructureSetROISequence') or []
     }
-    found = []
-    for item in dataset.get('ROIContourSequence') or []:
-        contours = [one for one in item.get('ContourSequence') or [] if 'ContourData' in one]
-        name = names.get(item.get('ReferencedROINumber'))
-        if name and contours:
-            found.append((name, contours))
-    return found
+    return [(name, drawn.get(number, [])) for number, name in named.items() if name]
+
+
+def _is_closed(contour: pydicom.Dataset) -> bool:
+    return contour.get('ContourGeometricType') in _CLOSED and len(_numbers(contour)) > 2 * 3
+
+
+def _numbers(contour: pydicom.Dataset) -> list[Any]:
+    """What a contour lists, not yet understood."""
+    # As stored: pydicom makes an object of every number, which takes ten times as long.
+    stored = contour.get_item('ContourData').value or b''
+    words = stored.split(b'\\') if isinstance(stored, bytes) else stored
+    return [word for word in words if word]
+
+
+def _planes_of(number: int) -> str:
+    return f'{number} planes' if number > 1 else 'a plane'
 
 
 def _inside(polygons: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:

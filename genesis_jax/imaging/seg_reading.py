@@ -24,6 +24,10 @@ _PARALLEL = 0.999  # cosine
 _SAME = 0.25  # of a voxel: grids that differ by less have the same voxels
 
 
+class Elsewhere(ScanError):
+    """Labels are drawn, but no voxel of the scan is in them."""
+
+
 class Segments:
     """The segments of a file, each as a mask on the slices of a series.
 
@@ -52,6 +56,7 @@ class Segments:
         """Bool [slices, rows, columns]: the voxels of any segment of these names (`name_key`).
 
         Raises:
+          Elsewhere: none of their voxels are on the slices.
           ScanError: the pixels cannot be decoded.
         """
         numbers = [
@@ -88,13 +93,13 @@ class Segments:
             ) from None
 
     def _check_place(self, voxels: np.ndarray, moved: np.ndarray) -> None:
-        """Remarks on labels that reach beyond the slices; ScanError if none are on them."""
+        """Remarks on labels that reach beyond the slices; Elsewhere if none are on them."""
         held = [np.flatnonzero(voxels.any(axis=axes)) for axes in ((0, 1), (0, 2), (1, 2))]
         if not held[0].size:
             return
         name = self._path.name
         if not moved.any():
-            raise ScanError(f'has labels that lie beside it ({name}); check that they are its own')
+            raise Elsewhere(f'has labels that lie beside it ({name})')
         ends = [[indices[0], indices[-1]] for indices in held]
         corners = np.array([[*corner, 1] for corner in itertools.product(*ends)])
         places = corners @ (np.linalg.inv(self._stack.affine) @ self._affine)[:3].T

@@ -4,11 +4,12 @@ import copy
 import os
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pydicom
+from pydicom.valuerep import DA, TM
 from pydicom.valuerep import DSfloat as DS
 
 from genesis_jax import __version__
@@ -26,6 +27,12 @@ _MAY_BE_EMPTY = (
     'PatientID', 'PatientName', 'PatientBirthDate', 'PatientSex', 'StudyDate', 'StudyTime',
     'StudyID', 'AccessionNumber', 'ReferringPhysicianName',
 )  # fmt: skip
+_KINDS: dict[str, Callable] = {
+    'PatientBirthDate': DA,
+    'PatientSex': ('', 'F', 'M', 'O').index,
+    'StudyDate': DA,
+    'StudyTime': TM,
+}
 _NEEDED = ('StudyInstanceUID', 'FrameOfReferenceUID', 'SOPInstanceUID', 'SeriesInstanceUID')
 
 
@@ -49,19 +56,38 @@ def write_seg(
     voxels = np.ascontiguousarray(labels.T)
     if stack.drift.any():
         voxels = to_slices(voxels, grid.affine, stack)
-    voxels, sources = _in_order(voxels, stack, headers)
     if not voxels.any():
         warnings.warn('has no voxel of any class; its segments are empty', ScanRemark, stacklevel=2)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix='.partial_', dir=path.parent) as scratch:
         file = Path(scratch, path.name)
-        try:
-            _segmentation(voxels, sources, names).save_as(file, enforce_file_format=True)
-        except (AttributeError, TypeError, ValueError) as error:  # of what a header lacks or says
-            raise ScanError(
-                f'has headers that no DICOM SEG can refer to ({error}); leave out --format=seg'
-            ) from None
+        _save(file, voxels, stack, headers, names)
         os.replace(file, path)
+
+
+def check_series(scan: Scan, modality: str, names: Sequence[str]) -> None:
+    """Raises ScanError if `write_seg` could not refer to a series, as it would."""
+    stack, headers = read_stack(scan.files, modality)
+    voxels = np.zeros(stack.shape, np.uint8)
+    voxels[0, 0, 0] = 1  # a SEG of one frame: all checks, and little work
+    with tempfile.TemporaryDirectory() as scratch:
+        _save(Path(scratch, 'seg.dcm'), voxels, stack, headers, names)
+
+
+def _save(
+    file: Path,
+    voxels: np.ndarray,
+    stack: Stack,
+    headers: dict[int, pydicom.Dataset],
+    names: Sequence[str],
+) -> None:
+    voxels, sources = _in_order(voxels, stack, headers)
+    try:
+        _segmentation(voxels, sources, names).save_as(file, enforce_file_format=True)
+    except (AttributeError, TypeError, ValueError) as error:  # of what a header lacks or says
+        raise ScanError(
+            f'has headers that no DICOM SEG can refer to ({error}); leave out --format=seg'
+        ) from None
 
 
 def _in_order(
@@ -79,7 +105,13 @@ def _in_order(
             'lies in several files of many frames each, to which no DICOM SEG can refer; leave out '
             '--format=seg'
         )
-    return voxels, [_completed(headers[file], stack) for file in files]
+    sources = [_completed(headers[file], stack) for file in files]
+    if len({source.SOPInstanceUID for source in sources}) < len(sources):
+        raise ScanError(
+            'has slices of the same SOPInstanceUID, which a DICOM SEG could not tell apart; export '
+            'it again or leave out --format=seg'
+        )
+    return voxels, sources
 
 
 def _completed(header: pydicom.Dataset, stack: Stack) -> pydicom.Dataset:
@@ -92,7 +124,7 @@ def _completed(header: pydicom.Dataset, stack: Stack) -> pydicom.Dataset:
             )
     header = copy.copy(header)
     for name in _MAY_BE_EMPTY:
-        if name not in header:
+        if name not in header or not _is_sound(header, name):
             setattr(header, name, '')
     first, groups = stack.frames[0], groups_of(header, 0)
     measures, orientation = pydicom.Dataset(), pydicom.Dataset()
@@ -109,6 +141,18 @@ def _completed(header: pydicom.Dataset, stack: Stack) -> pydicom.Dataset:
     shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
     header.SharedFunctionalGroupsSequence = [shared]
     return header
+
+
+def _is_sound(header: pydicom.Dataset, name: str) -> bool:
+    """Whether a value is one that a SEG may have; if not, that is remarked on."""
+    try:
+        if kind := _KINDS.get(name):
+            kind(header[name].value or '')
+    except (TypeError, ValueError):
+        text = f'has a {name} that is no valid one, which is left empty in the DICOM SEG'
+        warnings.warn(text, ScanRemark, stacklevel=2)
+        return False
+    return True
 
 
 @quiet()

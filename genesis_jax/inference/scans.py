@@ -13,7 +13,7 @@ from tqdm import tqdm
 from genesis_jax.card import Card
 from genesis_jax.errors import UserError, collected_remarks
 from genesis_jax.imaging.geometry import output_suffix, read_placed, restore, write_image
-from genesis_jax.imaging.seg_writing import write_seg
+from genesis_jax.imaging.seg_writing import check_series, write_seg
 from genesis_jax.inference.inputs import Input
 from genesis_jax.inference.prediction_log import Outcome, check_free
 from genesis_jax.inference.sliding import predict_scan
@@ -53,6 +53,8 @@ class Segmenter:
         """
         about = self.card
         grid = (about.modality, about.spacing, bool(about.full_range))
+        if self.as_seg:  # before the work, which would be lost
+            check_series(source.channels[0], about.modality, about.classes[1:])
         scan = read_placed(source.channels, about.channels, *grid)
         options = {'overlap': self.overlap, 'batch_size': self.batch_size, 'progress': progress}
         probabilities = predict_scan(self.predict, self.card, scan.voxels, scan.window, **options)
