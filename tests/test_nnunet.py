@@ -92,7 +92,9 @@ def test_cases_of_a_patient_stay_together(copied, tmp_path, capsys):
     source = copied('nnunet')
     for folder in ('imagesTr', 'labelsTr'):
         for path in sorted((source / folder).iterdir()):
-            shutil.copy(path, path.with_name(path.name.replace('phantom', 'again')))
+            again = path.with_name(path.name.replace('phantom', 'again'))
+            image = sitk.ReadImage(str(path))  # another scan: exact copies would be skipped
+            sitk.WriteImage(image + 1 if folder == 'imagesTr' else image, str(again))
     flags = ('--name=nn', '--patches_per_scan=2')
     assert prepare(nnunet, source, tmp_path, *flags, '--patient_pattern=_([0-9]+)') == 0
     told = metadata(tmp_path, 'nn')['records']
