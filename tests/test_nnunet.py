@@ -1,7 +1,6 @@
 """nnU-Net's layout and the Medical Decathlon's: from their files to aligned records."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
