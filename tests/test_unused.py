@@ -10,6 +10,8 @@ from data_prep.lidc import _find_series
 from genesis_jax.imaging.images import find_images
 from genesis_jax.imaging.scans import find_scans
 
+PHANTOMS = {'lits': 3, 'brats2018': 4, 'nnunet': 5}
+
 
 def add(folder, *names):
     for name in names:
@@ -21,7 +23,7 @@ def add(folder, *names):
     ('module', 'layout', 'flags'),
     [
         (lits, 'lits', ['--split=1,1,1', '--patches_per_scan=1']),
-        (brats, 'brats', ['--folds=2']),
+        (brats, 'brats2018', ['--folds=2']),
         (nnunet, 'nnunet', ['--name=made', '--patches_per_scan=1']),
     ],
 )
