@@ -23,7 +23,7 @@ from data_prep.splits.draws import assign_folds
 from data_prep.types import Files, Job
 from genesis_jax.cli.arguments import number
 from genesis_jax.errors import PrepareError
-from genesis_jax.imaging.scans import walk
+from genesis_jax.imaging.scans import unused, walk
 
 CHANNELS = ('t1', 't1ce', 't2', 'flair')
 _KINDS = {'t1n': 't1', 't1c': 't1ce', 't2w': 't2', 't2f': 'flair'}  # other names of the channels
@@ -76,7 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         notes = {'source': 'brats', 'folds': args.folds}
         channels = [channel.upper() for channel in args.channels]
-        return Plan(jobs, reading, ('background', name), channels, notes, 'bms')
+        used = [path for files in _find(args.source).values() for path in files.values()]
+        lines = unused(args.source, used)
+        return Plan(jobs, reading, ('background', name), channels, notes, 'bms', lines)
 
     rule = GridPatches(args.cube_size, args.stride, args.min_brain)
     return run_segmentation(parser, args, make_plan, rule)

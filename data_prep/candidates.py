@@ -55,10 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         table = read_table(args.csv, _COLUMNS, args.split_column)
         classes = args.classes or classes_of(args.csv, table)
-        jobs = list_jobs(
-            find_scans(args.source), args.csv, table, classes, args.split_column, args.folds,
-            args.seed,
-        )  # fmt: skip
+        told: list[str] = []
+        scans = find_scans(args.source, told.append, [args.csv])
+        jobs = list_jobs(scans, args.csv, table, classes, args.split_column, args.folds, args.seed)
         check_points([job.source for job in jobs], rule)
         channel = 'CT' if args.modality == 'ct' else args.modality.upper()
         return prepare(
@@ -76,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 'seed': args.seed,
             },
             config='ecc' if args.name == 'ecc' else 'classify',
-            notes=unused_columns(args.csv, table, args.split_column),
+            notes=[*told, *unused_columns(args.csv, table, args.split_column)],
             **destination(args),
         )
 

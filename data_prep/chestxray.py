@@ -96,7 +96,9 @@ def list_radiographs(
     table = table or find_table(source, _TABLES)
     described = _read_table(table, findings)
     parts = _read_lists(source)
-    images = _by_name(find_images(source))
+    told: list[str] = []
+    known = [table, *(source / name for name in _LISTS)]
+    images = _by_name(find_images(source, told.append, known))
     usable = [name for name in parts if name in described and name in images]
     if not usable:
         raise PrepareError(
@@ -118,7 +120,8 @@ def list_radiographs(
         'There, but in neither list': [name for name in images if name not in parts],
         f'Listed, but not in {table.name}': [name for name in parts if name not in described],
     }
-    return radiographs, [f'{what}: {listed(names)}' for what, names in notes.items() if names]
+    lines = [f'{what}: {listed(names)}' for what, names in notes.items() if names]
+    return radiographs, [*told, *lines]
 
 
 def _prepare(

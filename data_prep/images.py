@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _prepare(args: argparse.Namespace) -> Summary:
-    images = _images(args.source)
+    told: list[str] = []
+    images = _images(args.source, told)
     patients = {
         image.scan_id: patient_of(image.scan_id, args.patient_pattern, 'image') for image in images
     }
@@ -64,15 +65,17 @@ def _prepare(args: argparse.Namespace) -> Summary:
         recipe=reader.recipe(args.seed),
         config='genesis_ultrasound',
         **reader.options(),
-        notes=[split_line(patients.values()) if args.patient_pattern else OWN_PATIENTS],
+        notes=[*told, split_line(patients.values()) if args.patient_pattern else OWN_PATIENTS],
         **destination(args),
     )
 
 
 def _prepare_labelled(args: argparse.Namespace) -> Summary:
     table = read_image_table(args.csv, args.split_column, args.classes)
+    told: list[str] = []
+    images = _images(args.source, told, [args.csv])
     jobs, notes = list_jobs(
-        table, _images(args.source), args.split_column, args.folds, args.seed, args.patient_pattern
+        table, images, args.split_column, args.folds, args.seed, args.patient_pattern
     )
     reader = ImageReader(args.size, args.window)
     return prepare(
@@ -90,13 +93,14 @@ def _prepare_labelled(args: argparse.Namespace) -> Summary:
         },
         config='dxc' if table.task == 'multilabel' else 'iuc',
         table=str(args.csv),
-        notes=notes,
+        notes=[*told, *notes],
         **destination(args),
     )
 
 
-def _images(source: Path) -> list[Scan]:
-    images = find_images(source)
+def _images(source: Path, told: list[str], known: Sequence[Path] = ()) -> list[Scan]:
+    """All images of the source; lines on other files that are not known are added to `told`."""
+    images = find_images(source, told.append, known)
     if not images:
         raise PrepareError(f'{source} holds no image ({", ".join(SUFFIXES)}); check --source')
     return images

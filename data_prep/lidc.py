@@ -6,7 +6,8 @@ the paper's NCS: outline the nodule in the middle, by the consensus of its reade
 """
 
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from genesis_jax.errors import PrepareError, ScanError
 from genesis_jax.imaging import dicom
 from genesis_jax.imaging.crops import crop, crop_mask, prepare_image, to_index, to_world
 from genesis_jax.imaging.fingerprints import voxel_hash
-from genesis_jax.imaging.scans import Scan, walk
+from genesis_jax.imaging.scans import Scan, passed_over, walk
 from genesis_jax.imaging.volumes import oriented, read_image
 
 CLASSES = ('background', 'nodule')
@@ -53,8 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
 
     def work() -> Summary:
+        notes: list[str] = []
         return prepare(
-            list_jobs(args.source, args.annotations or args.source, args.seed),
+            list_jobs(args.source, args.annotations or args.source, args.seed, notes.append),
             partial(
                 cut_nodules,
                 size=args.cube_size,
@@ -72,21 +74,30 @@ def main(argv: Sequence[str] | None = None) -> int:
                 'seed': args.seed,
             },
             config='ncs',
+            notes=notes,
             **destination(args),
         )
 
     return report(parser, args, work)
 
 
-def list_jobs(source: Path, annotations: Path, seed: int) -> list[Job]:
+def list_jobs(
+    source: Path,
+    annotations: Path,
+    seed: int,
+    tell: Callable[[str], None] = lambda line: None,
+) -> list[Job]:
     """Every CT series below the source with its XML; radiographs and their XML are skipped.
+
+    Args:
+      tell: is given lines on files that are of no use, but for XML.
 
     Raises:
       PrepareError: there is none, or one has no XML.
     """
     by_series, by_folder = _find_annotations(annotations)
     series, without = [], []
-    for folder, uid, patient, files in _find_series(source):
+    for folder, uid, patient, files in _find_series(source, tell):
         shown = folder.relative_to(source).as_posix()
         xml = by_series.get(uid) or by_folder.get(folder)
         if xml is None:
@@ -197,20 +208,32 @@ def agree(
     return [mask for mask in agreed if mask is not None]
 
 
-def _find_series(source: Path) -> list[tuple[Path, str, str, tuple[Path, ...]]]:
+def _find_series(
+    source: Path, tell: Callable[[str], None]
+) -> list[tuple[Path, str, str, tuple[Path, ...]]]:
     """Folder, series UID, patient and files of every CT series, one a folder.
 
     One header of a folder is read here, because all of LIDC-IDRI are 240,000 files.
     """
     series = []
+    strays: list[Path] = []
+    others: Counter[str] = Counter()
     for folder, paths in walk(source):
         files = tuple(path for path in paths if path.suffix != '.xml' and dicom.is_dicom(path))
+        strays += [path for path in paths if path.suffix != '.xml' and path not in set(files)]
         header = _first_header(files)
         if header is None or header.get('Modality') != 'CT':
+            if files:
+                others[str(header.get('Modality', 'unknown')) if header else 'damaged'] += 1
             continue
         inside = folder.relative_to(source).parts
         patient = str(header.get('PatientID') or '') or (inside[0] if inside else source.name)
         series.append((folder, str(header.get('SeriesInstanceUID', '')), patient, files))
+    if others:
+        named = ', '.join(f'{kind} {count}' for kind, count in sorted(others.items()))
+        tell(f'Folders skipped, as of another modality than CT: {others.total()} ({named})')
+    if line := passed_over(strays):
+        tell(line)
     return series
 
 

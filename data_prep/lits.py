@@ -22,7 +22,7 @@ from data_prep.build.segmentation import (
 from data_prep.types import SPLITS, Files, Job
 from genesis_jax.cli.arguments import number
 from genesis_jax.errors import PrepareError
-from genesis_jax.imaging.scans import walk
+from genesis_jax.imaging.scans import unused, walk
 
 _FILE = re.compile(r'(volume|segmentation)-(\d+)\.nii(\.gz)?', re.IGNORECASE)
 
@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         jobs = list_jobs(args.source, args.split)
         notes = {'source': 'lits', 'split': args.split}
-        return Plan(jobs, reading, classes, ('CT',), notes, 'lcs')
+        lines = _left(args.source, jobs)
+        return Plan(jobs, reading, classes, ('CT',), notes, 'lcs', lines)
 
     return run_segmentation(parser, args, make_plan, random_patches(args))
 
@@ -101,6 +102,14 @@ def list_jobs(source: Path, split: Sequence[int]) -> list[Job]:
                 f'{min(volumes)} to {max(volumes)}); add them or give another --split'
             )
     return jobs
+
+
+def _left(source: Path, jobs: Sequence[Job]) -> list[str]:
+    """Lines on scans beyond the split, and on files of other names."""
+    named = [path for _, paths in walk(source) for path in paths if _FILE.fullmatch(path.name)]
+    beyond = len(named) // 2 - len(jobs)
+    lines = [f'Scans skipped, of indices beyond --split: {beyond}'] if beyond else []
+    return lines + unused(source, named)
 
 
 def _unpaired(volumes: dict[int, Path], labels: dict[int, Path]) -> list[tuple[str, int]]:

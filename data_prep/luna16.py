@@ -6,7 +6,7 @@ train, 5-6 validate, and 7-9 stay unread so that no target task's test scan is s
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from data_prep.build.options import make_parser, run
@@ -14,7 +14,7 @@ from data_prep.sampling.cubes import CubeRule
 from data_prep.types import Job
 from genesis_jax.cli.arguments import Parser
 from genesis_jax.errors import PrepareError
-from genesis_jax.imaging.scans import find_scans
+from genesis_jax.imaging.scans import Scan, find_scans
 
 _FOLDS = range(10)
 
@@ -30,7 +30,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_folds(parser)
     args = parser.parse_args(argv)
     folds = folds_of(parser, args)
-    return run(parser, args, 'ct', CubeRule(), lambda: (list_jobs(args.source, folds), ()))
+
+    def list_noted() -> tuple[list[Job], list[str]]:
+        notes: list[str] = []
+        return list_jobs(args.source, folds, notes.append), notes
+
+    return run(parser, args, 'ct', CubeRule(), list_noted)
 
 
 def add_folds(parser: Parser) -> None:
@@ -47,8 +52,20 @@ def folds_of(parser: Parser, args: argparse.Namespace) -> dict[str, Sequence[int
     return {'train': args.train_folds, 'validation': args.validation_folds}
 
 
-def list_jobs(source: Path, folds: Mapping[str, Sequence[int]]) -> list[Job]:
-    """Every scan of the subsets asked for; its id is its series UID."""
+def list_jobs(
+    source: Path,
+    folds: Mapping[str, Sequence[int]],
+    tell: Callable[[str], None] = lambda line: None,
+) -> list[Job]:
+    """Every scan of the subsets asked for; its id is its series UID.
+
+    Args:
+      tell: is given lines on files that are no scans.
+    """
+
+    def find(fold: int) -> list[Scan]:
+        return find_scans(source / f'subset{fold}', lambda line: tell(f'subset{fold}: {line}'))
+
     present = [fold for fold in _FOLDS if (source / f'subset{fold}').is_dir()]
     subsets = [fold for numbers in folds.values() for fold in numbers]
     if missing := [fold for fold in subsets if fold not in present]:
@@ -60,7 +77,7 @@ def list_jobs(source: Path, folds: Mapping[str, Sequence[int]]) -> list[Job]:
         Job(scan.scan_id, scan.scan_id, split, fold, scan.shown, (scan,))
         for split, numbers in folds.items()
         for fold in numbers
-        for scan in find_scans(source / f'subset{fold}')
+        for scan in find(fold)
     ]
 
 

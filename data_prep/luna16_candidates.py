@@ -7,7 +7,7 @@ stands for one.
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -74,7 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         rule = PointRule(args.cube_size, args.spacing, 'ct', False, str(table))
         points = read_candidates(table)
         absent = count_absent(args.source, table, points)
-        jobs = list_jobs(args.source, points, folds, ratios, args.seed)
+        notes = [f'Rows skipped, whose scan is not there: {absent}'] if absent else []
+        jobs = list_jobs(args.source, points, folds, ratios, args.seed, notes.append)
         check_points([job.source for job in jobs], rule)
         return prepare(
             jobs,
@@ -92,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 'seed': args.seed,
             },
             config='ncc',
-            notes=[f'Rows skipped, whose scan is not there: {absent}'] if absent else (),
+            notes=notes,
             **destination(args),
         )
 
@@ -105,13 +106,17 @@ def list_jobs(
     folds: Mapping[str, Sequence[int]],
     ratios: Mapping[str, float],
     seed: int,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> list[Job]:
     """Every scan of the subsets asked for, with the candidates drawn for its split.
+
+    Args:
+      tell: is given lines on files that are no scans.
 
     Raises:
       PrepareError: a subset is missing.
     """
-    scans, empty = luna16.list_jobs(source, folds), gather([])
+    scans, empty = luna16.list_jobs(source, folds, tell), gather([])
     jobs = []
     for split, ratio in ratios.items():
         uids = [scan.scan_id for scan in scans if scan.split == split]

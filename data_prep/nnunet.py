@@ -30,9 +30,11 @@ from data_prep.splits.patients import patient_of
 from data_prep.types import SPLITS, Files, Job
 from genesis_jax.cli.arguments import number
 from genesis_jax.errors import PrepareError
+from genesis_jax.imaging.scans import unused
 from genesis_jax.imaging.volumes import MODALITIES
 
 _FOLDS = 5  # as nnU-Net
+_DESCRIPTIONS = ('dataset.json', 'splits_final.json')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,7 +73,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         )  # fmt: skip
         notes = {'source': 'nnunet', 'dataset': declared.name}
         classes = list(declared.labels)
-        return Plan(jobs, reading, classes, declared.channels, notes, declared.config)
+        used = [path for job in jobs for path in (*job.source.images, job.source.label)]
+        known = [args.source / name for name in _DESCRIPTIONS]
+        lines = unused(args.source, used, known)
+        return Plan(jobs, reading, classes, declared.channels, notes, declared.config, lines)
 
     return run_segmentation(parser, args, make_plan, random_patches(args))
 

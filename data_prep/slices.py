@@ -103,8 +103,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> Summary:
         if is_luna16:
-            jobs = luna16.list_jobs(args.source, folds)
             notes = ['Split: by the folds of LUNA16']
+            jobs = luna16.list_jobs(args.source, folds, notes.append)
         else:
             jobs, notes = scans.list_jobs(
                 args.source, args.validation_share, args.seed, args.patient_pattern

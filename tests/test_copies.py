@@ -10,7 +10,7 @@ from scanned import make_voxels, write_series
 from data_prep import luna16, scans, slices
 from data_prep.build.duplicates import Duplicates
 from data_prep.build.records import dataset_folder
-from data_prep.types import Declaration, Job, Result
+from data_prep.types import Job, Result
 from genesis_jax.imaging import fingerprints
 from genesis_jax.imaging.fingerprints import voxel_hash
 from genesis_jax.imaging.volumes import oriented
@@ -148,19 +148,17 @@ def test_of_large_scans_slices_tell(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('task', 'reason', 'told'),
+    ('classes', 'reason', 'told'),
     [
-        ('segmentation', ['holds the same image as a, which is kept'], []),
-        (None, ['holds the same image as a, which is kept'], []),
-        ('classification', [''], ['holds the same image as a, of the same patient; both are kept']),
-        ('multilabel', [''], ['holds the same image as a, of the same patient; both are kept']),
+        ((), 'holds the same image as a, which is kept', []),
+        (('x', 'y'), '', ['holds the same image as a, of the same patient; both are kept']),
     ],
 )
-def test_a_copy_of_the_same_patient_is_never_kept_unsaid(task, reason, told):
-    duplicates = Duplicates(False, '', Declaration(task, ('x', 'y')[: 2 * bool(task)], 'c', 'ct'))
+def test_a_copy_of_the_same_patient_is_never_kept_unsaid(classes, reason, told):
+    duplicates = Duplicates(False, '', classes)
     first, second = (
         duplicates.add(Job(name, 'p', 'train', 0, name, None), Result(identity=b'same'))
         for name in 'ab'
     )
     assert not first.reason and not first.told
-    assert ([second.reason], list(second.told)) == (reason, told)
+    assert (second.reason, list(second.told)) == (reason, told)

@@ -97,6 +97,7 @@ def test_cases_of_a_patient_stay_together(copied, tmp_path, capsys):
     flags = ('--name=nn', '--patches_per_scan=2')
     assert prepare(nnunet, source, tmp_path, *flags, '--patient_pattern=_([0-9]+)') == 0
     told = metadata(tmp_path, 'nn')['records']
+    assert capsys.readouterr().out.count('of the same patient; both are kept') == 5
     assert sorted(row for rows in told.values() for row in rows) == [
         [f'{number:03}', 4] for number in range(5)
     ]

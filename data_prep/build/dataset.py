@@ -92,7 +92,7 @@ def prepare(
     )  # fmt: skip
     interruption = Interruption()
     skip_duplicates |= declaration.task is None
-    duplicates = Duplicates(skip_duplicates, table, declaration)
+    duplicates = Duplicates(skip_duplicates, table, declaration.classes)
     names = (name, f'{name}_cases')
     kinds = (len(declaration.channels), declaration.task, len(declaration.classes), valid)
     with ExitStack() as stack:

@@ -1,8 +1,9 @@
 """One image under two names: told by its voxels in LPS, whatever its file, format and spacing."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from data_prep.types import Declaration, Job, Result, listed
+from data_prep.types import Job, Result, listed
 from genesis_jax.errors import PrepareError
 
 
@@ -10,18 +11,17 @@ class Duplicates:
     """The images so far: whose each is, and how it is labelled.
 
     An image of two patients could leak from training into the test; one of two labels teaches and
-    tests nothing. An image that a patient has twice is kept once, too, without labels or as a scan
-    with a mask; of other labels each row is kept, and that it is there twice is told.
+    tests nothing. Without labels, an image that a patient has twice is kept once, too; with
+    labels, which may differ, both are kept, and that is told.
 
     Args:
       skip: an image that two patients have is kept once, instead of refused.
       table: that labels every image; empty: none does.
-      declaration: of the dataset.
+      classes: names by class index; none without labels.
     """
 
-    def __init__(self, skip: bool, table: str, declaration: Declaration) -> None:
-        self._skip, self._table, self._classes = skip, table, declaration.classes
-        self._keeps_rows = declaration.task in ('classification', 'multilabel')
+    def __init__(self, skip: bool, table: str, classes: Sequence[str]) -> None:
+        self._skip, self._table, self._classes = skip, table, classes
         self._first: dict[bytes, tuple[Job, str]] = {}
         self._clashes: list[str] = []
 
@@ -43,7 +43,7 @@ class Duplicates:
         if first is job:
             return result
         if first.patient == job.patient:
-            if self._keeps_rows:
+            if self._classes:
                 same = f'holds the same image as {first.shown}, of the same patient; both are kept'
                 return replace(result, told=[*result.told, same])
             return replace(result, reason=f'holds the same image as {first.shown}, which is kept')

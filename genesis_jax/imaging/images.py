@@ -10,7 +10,7 @@ is the highest value here.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -62,7 +62,11 @@ class GreyImage:
     remark: str = ''
 
 
-def find_images(source: Path, tell: Callable[[str], None] = lambda line: None) -> list[Scan]:
+def find_images(
+    source: Path,
+    tell: Callable[[str], None] = lambda line: None,
+    known: Collection[Path] = (),
+) -> list[Scan]:
     """Every image file below a folder, sorted by id; hidden files and folders are skipped.
 
     Ids are paths relative to `source` without the suffix, which stays only where two files differ
@@ -70,10 +74,13 @@ def find_images(source: Path, tell: Callable[[str], None] = lambda line: None) -
 
     Args:
       tell: is given lines on files that are no images.
+      known: files that are no images but of use, such as a table; no line is on them.
     """
     files = [path for _, paths in walk(source) for path in paths]
     paths = [path for path in files if path.name.lower().endswith(SUFFIXES)]
-    if line := passed_over(set(files).difference(paths)):
+    expected = {path.resolve() for path in known}
+    others = sorted(set(files).difference(paths))
+    if line := passed_over(path for path in others if path.resolve() not in expected):
         tell(line)
     scans = named_scans(source, paths, lambda path: path.with_suffix(''))
     return sorted(scans, key=lambda scan: scan.scan_id)

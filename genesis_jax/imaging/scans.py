@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,11 @@ class Scan:
     series: str = ''  # UID of a DICOM series
 
 
-def find_scans(source: Path, tell: Callable[[str], None] = lambda line: None) -> list[Scan]:
+def find_scans(
+    source: Path,
+    tell: Callable[[str], None] = lambda line: None,
+    known: Collection[Path] = (),
+) -> list[Scan]:
     """Every scan below a folder, sorted by id; hidden files and folders are skipped.
 
     Ids are paths relative to `source` without the suffix, which stays only where two files differ
@@ -37,15 +41,16 @@ def find_scans(source: Path, tell: Callable[[str], None] = lambda line: None) ->
 
     Args:
       tell: is given lines on files that are no scans.
+      known: files that are no scans but of use, such as a table; no line is on them.
     """
-    scans, objects = find_with_objects(source, tell)
+    scans, objects = find_with_objects(source, tell, known)
     for name, files in sorted(objects.items()):
         tell(f'Passed over, as DICOM of another kind: {name}, {len(files)} ({files[0].name}, ...)')
     return scans
 
 
 def find_with_objects(
-    source: Path, tell: Callable[[str], None]
+    source: Path, tell: Callable[[str], None], known: Collection[Path] = ()
 ) -> tuple[list[Scan], dict[str, list[Path]]]:
     """As `find_scans`, with the files of DICOM that hold no scan, by what they are."""
     images: list[Path] = []
@@ -56,26 +61,40 @@ def find_with_objects(
             kind = images if _suffix(path) else slices if dicom.is_dicom(path) else others
             kind.append(path)
     found, objects = dicom.find_series(slices)
-    if line := passed_over(_strays(others, images)):
+    if line := passed_over(_strays(others, images, known)):
         tell(line)
     series = [_series_scan(source, one, found) for one in found]
     scans = named_scans(source, images, _stem) + series
     return sorted(scans, key=lambda scan: scan.scan_id), objects
 
 
-def passed_over(files: Iterable[Path]) -> str:
+def unused(source: Path, used: Sequence[Path], known: Collection[Path] = ()) -> list[str]:
+    """A line on the files below a folder that are neither used nor known; none if there are none.
+
+    Args:
+      used: scans and labels, whose headers may name further files.
+    """
+    ours = set(map(os.path.abspath, used))
+    others = [path for _, paths in walk(source) for path in paths]
+    others = [path for path in others if os.path.abspath(path) not in ours]
+    line = passed_over(_strays(others, used, known), 'of no use here by their names')
+    return [line] if line else []
+
+
+def passed_over(files: Iterable[Path], why: str = 'of no format that is read') -> str:
     """A line on files that nothing reads, counted by their suffixes; empty if there are none."""
-    kinds = Counter(path.suffix.lower() or 'without suffix' for path in files)
+    kinds = Counter(_suffix(path) or path.suffix.lower() or 'without suffix' for path in files)
     named = ', '.join(f'{kind} {count}' for kind, count in kinds.most_common())
-    return f'Passed over, as of no format that is read: {kinds.total()} ({named})' if named else ''
+    return f'Passed over, as {why}: {kinds.total()} ({named})' if named else ''
 
 
-def _strays(others: Sequence[Path], images: Sequence[Path]) -> list[Path]:
-    """Those of other files that hold the voxels of no image."""
+def _strays(others: Sequence[Path], images: Sequence[Path], known: Collection[Path]) -> list[Path]:
+    """Those of other files that are not known and hold the voxels of no image."""
     heads = {_stem(path) for path in images}
     strays = [path for path in others if _bare(path) not in heads]
     headers = [path for path in images if strays and not is_nifti(path)]
     named = {os.path.abspath(path) for header in headers for path in named_by(header)}
+    named |= set(map(os.path.abspath, known))
     return [path for path in strays if os.path.abspath(path) not in named]
 
 

@@ -49,7 +49,7 @@ def classify_images(
         raise UserError(f'{source} does not exist; check --input')
     images = [Scan(source.stem, source.name, (source,))]
     if source.is_dir():
-        images = find_images(source)
+        images = find_images(source, outcome.lines.append, [outcome.table])
     if not images:
         raise UserError(f'{source} holds no image; expected {", ".join(SUFFIXES)}')
     outcome.table.unlink(missing_ok=True)  # should every image fail, no earlier one stays
