@@ -171,8 +171,10 @@ def _is_tensor(value):
 
 def _is_state(value):
     """Whether it is tensors by name."""
-    return isinstance(value, dict) and bool(value) and all(
-        isinstance(name, str) and _is_tensor(one) for name, one in value.items()
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(name, str) and _is_tensor(one) for name, one in value.items())
     )
 
 
