@@ -30,6 +30,7 @@ _KINDS = {'t1n': 't1', 't1c': 't1ce', 't2w': 't2', 't2f': 'flair'}  # other name
 _NIFTI = re.compile(
     rf'(?P<scan>.+)[_-](?P<kind>{"|".join((*CHANNELS, *_KINDS, "seg"))})\.nii(\.gz)?', re.IGNORECASE
 )
+_LABELS = re.compile(r'.*segm?\.nii(\.gz)?', re.IGNORECASE)  # as one case of 2020 has them
 _VSD = re.compile(r'VSD\.Brain.*?\.(MR_(?P<kind>Flair|T1c|T1|T2)|(?P<truth>OT))\b.*\.mha', re.I)
 # The last number of these names is the examination; in others, such as BraTS20_Training_001, the
 # patient.
@@ -76,8 +77,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         notes = {'source': 'brats', 'folds': args.folds}
         channels = [channel.upper() for channel in args.channels]
+<<<<<<< HEAD
         used = [path for files in _find(args.source).values() for path in files.values()]
         lines = unused(args.source, used)
+=======
+        lines = [
+            f'Labels of {job.shown}, by the end of its name: {job.source.label.name}'
+            for job in jobs
+            if not any(names.fullmatch(job.source.label.name) for names in (_NIFTI, _VSD))
+        ]
+>>>>>>> fixb
         return Plan(jobs, reading, ('background', name), channels, notes, 'bms', lines)
 
     rule = GridPatches(args.cube_size, args.stride, args.min_brain)
@@ -135,6 +144,7 @@ def _labels(positive: str, jobs: Sequence[Job]) -> tuple[int, ...]:
 def _find(source: Path) -> dict[str, dict[str, Path]]:
     """Files by kind, by scan; a scan is named by its folder below the source."""
     files: dict[str, dict[str, Path]] = defaultdict(dict)
+    others: dict[Path, list[Path]] = defaultdict(list)  # that are labels by the end of their names
     for path in (path for _, paths in walk(source) for path in paths):
         folder = path.parent
         if match := _NIFTI.fullmatch(path.name):
@@ -147,6 +157,8 @@ def _find(source: Path) -> dict[str, dict[str, Path]]:
             if _VSD.fullmatch(f'{folder.name}.mha'):
                 folder = folder.parent
         else:
+            if _LABELS.fullmatch(path.name):
+                others[path.parent].append(path)
             continue
         scan_id = folder.relative_to(source).as_posix()
         scan_id = source.resolve().name if scan_id == '.' else scan_id
@@ -156,7 +168,19 @@ def _find(source: Path) -> dict[str, dict[str, Path]]:
                 'scan; keep one of them'
             )
         files[scan_id][kind] = path
+    _take_labels(files, others)
     return dict(files)
+
+
+def _take_labels(files: dict[str, dict[str, Path]], others: dict[Path, list[Path]]) -> None:
+    """Gives a scan without labels the only other file of labels in the folder that it has alone."""
+    scans: dict[Path, list[dict[str, Path]]] = defaultdict(list)
+    for own in files.values():
+        for folder in {path.parent for path in own.values()}:
+            scans[folder].append(own)
+    for folder, labels in others.items():
+        if len(labels) == len(scans[folder]) == 1:
+            scans[folder][0].setdefault('seg', labels[0])
 
 
 def _channels(text: str) -> tuple[str, ...]:

@@ -94,6 +94,22 @@ def test_brats_refuses_missing_files(copied, tmp_path, capsys):
     assert '1 patient cannot be assigned to 3 folds' in said
 
 
+def test_labels_of_another_name_are_taken_if_they_are_the_only_ones(copied, tmp_path, capsys):
+    """As of case 355 of 2020."""
+    source, data_dir = copied('brats2018'), tmp_path / 'data'
+    label = next(source.rglob('*_000_1_seg.nii.gz'))
+    odd = label.rename(label.with_name('W39_1998.09.19_Segm.nii.gz'))
+    flags = ('--spacing=5.55556,6.25,7',)  # as stored
+    assert prepare(brats, source, data_dir, *flags) == 0
+    said = capsys.readouterr().out
+    scan = odd.parent.relative_to(source).as_posix()
+    assert f'Labels of {scan}, by the end of its name: {odd.name}' in said
+    cases = {case['scan_id']: case for case in sum(read(data_dir, 'bms_cases').values(), [])}
+    np.testing.assert_array_equal(cases[scan.encode()]['mask'], array_of(odd)[0] > 0)
+    shutil.copy(odd, odd.with_name('another_Segm.nii.gz'))
+    assert 'has no file of its labels' in refused(brats, source, tmp_path / 'b', capsys=capsys)
+
+
 @pytest.mark.parametrize(
     ('case', 'patient'),
     [

@@ -105,7 +105,7 @@ def test_a_start_that_does_not_fit_is_refused(fields, words, golden, make_target
         begin(make_target('seg', **({'init': str(golden / PUBLISHED)} | fields)))
 
 
-def test_all_arrays_that_do_not_fit_are_told(make_target, tmp_path):
+def test_arrays_that_do_not_fit_are_told(make_target, tmp_path):
     variables, card = make('restores')
     del card['config']['model']['upsample']  # as exports did not always tell
     export(tmp_path / 'a', variables, card['parts'], card)

@@ -57,6 +57,27 @@ def test_the_state_dict_of_a_checkpoint_is_found(key, state, published, tmp_path
     assert card.pytorch['epoch'] == 3
 
 
+def test_tensors_below_any_key_are_found_if_it_is_the_only_one(state, published, tmp_path):
+    torch.save({'net': prefixed(state, 'module.'), 'epoch': 3, 'args': None}, tmp_path / 'a.pt')
+    found, card = convert.read(tmp_path / 'a.pt')
+    same(found, convert.read(published)[0])
+    assert card.pytorch['epoch'] == 3
+    torch.save({'student': state, 'teacher': state}, tmp_path / 'a.pt')
+    with pytest.raises(UserError, match='a.pt holds student, teacher; expected the tensors'):
+        convert.read(tmp_path / 'a.pt')
+
+
+def test_an_error_lists_five_names_and_how_many_more(state, tmp_path):
+    last = list(state)[-7:]
+    few = {name: tensor for name, tensor in state.items() if name not in last}
+    few |= {f'fc{number}.weight': torch.zeros(2) for number in range(40)}
+    torch.save(few, tmp_path / 'a.pt')
+    with pytest.raises(UserError) as raised:
+        convert.read(tmp_path / 'a.pt')
+    assert raised.match(r'40 unexpected \(fc0.weight, .*, fc4.weight and 35 more\)')
+    assert len(str(raised.value)) < 800
+
+
 LOGS = {
     'scalars': [kind(1) for kind in (np.float64, np.float32, np.float16, np.int32, np.uint8)],
     'others': [np.bool_(True), np.str_('loss'), np.datetime64('2024-01-01'), np.dtype('>i2')],

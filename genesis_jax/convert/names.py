@@ -249,6 +249,6 @@ def flatten(
 
 def listing(names: Iterable[str]) -> str:
     """The first of some names, and how many more there are, for an error."""
-    names = list(names)
-    more = f' and {len(names) - _LISTED} more' if len(names) > _LISTED else ''
-    return ', '.join(names[:_LISTED]) + more
+    every = list(names)
+    more = f' and {len(every) - _LISTED} more' if len(every) > _LISTED else ''
+    return ', '.join(every[:_LISTED]) + more

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from genesis_jax.imaging.intensity import as_int16, is_whole
 from genesis_jax.imaging.volumes import CT_PADDING, Modality, oriented
 
-_HASHED = 1 << 24  # voxels of a scan, at least, if it has as many
+_HASHED = 1 << 22  # voxels of a scan, at least, if it has as many
 
 
 def voxel_hash(channels: Iterable[sitk.Image], modality: Modality) -> bytes:

@@ -178,6 +178,8 @@ def _segmentation(
         )
         for number, name in enumerate(names, start=1)
     ]
+    # A name of one word, as anonymised, is repeated as it is.
+    warnings.filterwarnings('ignore', 'The string .* is unlikely to represent the intended person')
     return Segmentation(
         source_images=sources,
         pixel_array=voxels,
