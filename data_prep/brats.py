@@ -77,16 +77,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         notes = {'source': 'brats', 'folds': args.folds}
         channels = [channel.upper() for channel in args.channels]
-<<<<<<< HEAD
         used = [path for files in _find(args.source).values() for path in files.values()]
         lines = unused(args.source, used)
-=======
-        lines = [
+        lines += [
             f'Labels of {job.shown}, by the end of its name: {job.source.label.name}'
             for job in jobs
             if not any(names.fullmatch(job.source.label.name) for names in (_NIFTI, _VSD))
         ]
->>>>>>> fixb
         return Plan(jobs, reading, ('background', name), channels, notes, 'bms', lines)
 
     rule = GridPatches(args.cube_size, args.stride, args.min_brain)
