@@ -240,7 +240,7 @@ def plus(**more):
             lambda weights: plus(x__y=np.zeros(1))(without('depth_1_')(weights)),
             '6 missing (depth_1_conv/kernel, depth_1_conv/bias, depth_1_bn/gamma, '
             'depth_1_bn/beta, '
-            'depth_1_bn/moving_mean, depth_1_bn/moving_variance); 1 unexpected (x/y); ',
+            'depth_1_bn/moving_mean and 1 more); 1 unexpected (x/y); ',
         ),
         (plus(conv3d_1__bias=np.full(3, 0.1)), 'conv3d_1/bias of float64); round'),
         (plus(conv3d_1__bias=np.zeros(3, int)), 'conv3d_1/bias of int64); round'),
