@@ -1,6 +1,7 @@
 """nnU-Net's layout and the Medical Decathlon's: from their files to aligned records."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -91,9 +92,7 @@ def test_cases_of_a_patient_stay_together(copied, tmp_path, capsys):
     source = copied('nnunet')
     for folder in ('imagesTr', 'labelsTr'):
         for path in sorted((source / folder).iterdir()):
-            again = path.with_name(path.name.replace('phantom', 'again'))
-            image = sitk.ReadImage(str(path))  # another scan: exact copies would be skipped
-            sitk.WriteImage(image + 1 if folder == 'imagesTr' else image, str(again))
+            shutil.copy(path, path.with_name(path.name.replace('phantom', 'again')))
     flags = ('--name=nn', '--patches_per_scan=2')
     assert prepare(nnunet, source, tmp_path, *flags, '--patient_pattern=_([0-9]+)') == 0
     told = metadata(tmp_path, 'nn')['records']
